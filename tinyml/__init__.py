@@ -1,0 +1,1 @@
+"""tinyml: trained int8 networks to verified firmware for microcontrollers."""

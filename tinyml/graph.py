@@ -1,0 +1,280 @@
+"""The graph every later step reads: tensors, their quantisation, and operators.
+
+It knows no file format. Readers make it, passes rewrite it, nothing changes it in place.
+Layout is NHWC throughout; shapes include the batch dimension.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class DType(StrEnum):
+    """Element types a tensor can have."""
+
+    INT8 = "int8"
+    UINT8 = "uint8"
+    INT16 = "int16"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT32 = "float32"
+    BOOL = "bool"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one element."""
+        return np.dtype(self.value).itemsize
+
+
+class OpKind(StrEnum):
+    """Operators, by their TFLite names."""
+
+    CONV_2D = "CONV_2D"
+    DEPTHWISE_CONV_2D = "DEPTHWISE_CONV_2D"
+    FULLY_CONNECTED = "FULLY_CONNECTED"
+    ADD = "ADD"
+    MUL = "MUL"
+    AVERAGE_POOL_2D = "AVERAGE_POOL_2D"
+    MAX_POOL_2D = "MAX_POOL_2D"
+    MEAN = "MEAN"
+    PAD = "PAD"
+    RESHAPE = "RESHAPE"
+    TRANSPOSE = "TRANSPOSE"
+    SOFTMAX = "SOFTMAX"
+    RESIZE_NEAREST_NEIGHBOR = "RESIZE_NEAREST_NEIGHBOR"
+    QUANTIZE = "QUANTIZE"
+    DEQUANTIZE = "DEQUANTIZE"
+
+
+class Activation(StrEnum):
+    """Fused activations."""
+
+    NONE = "none"
+    RELU = "relu"
+    RELU6 = "relu6"
+    RELU_N1_TO_1 = "relu_n1_to_1"
+
+
+@dataclass(frozen=True, slots=True)
+class Quant:
+    """Affine quantisation: real = scale · (q − zero_point).
+
+    One scale and zero point for the whole tensor, or one per index of `axis`.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int = 0
+
+    @property
+    def per_channel(self) -> bool:
+        """True where each index of `axis` has its own scale."""
+        return len(self.scale) > 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """A tensor: an activation, or a constant where `data` is given (shape == data.shape)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    quant: Quant | None = None
+    data: Array | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of elements (1 for a scalar)."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the tensor, densely packed."""
+        return self.elements * self.dtype.size_bytes
+
+    @property
+    def scale(self) -> float:
+        """The per-tensor scale."""
+        assert self.quant is not None and not self.quant.per_channel
+        return self.quant.scale[0]
+
+    @property
+    def zero_point(self) -> int:
+        """The per-tensor zero point."""
+        assert self.quant is not None and not self.quant.per_channel
+        return self.quant.zero_point[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Pads:
+    """Zero-point rows and columns around an image; may be asymmetric."""
+
+    top: int = 0
+    left: int = 0
+    bottom: int = 0
+    right: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowAttrs:
+    """CONV_2D, DEPTHWISE_CONV_2D and pooling. Pads are explicit: SAME and VALID are resolved by the reader.
+
+    Pooling leaves `dilation_*` at 1 and sets `kernel_*`; convolutions read the kernel size off
+    their weights (CONV_2D [O,KH,KW,I/groups], DEPTHWISE [1,KH,KW,O]) and repeat it here.
+    """
+
+    kernel_h: int
+    kernel_w: int
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pads: Pads = field(default_factory=Pads)
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationAttrs:
+    """FULLY_CONNECTED, ADD, MUL."""
+
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceAttrs:
+    """MEAN: axes are non-negative, sorted, unique."""
+
+    axes: tuple[int, ...]
+    keep_dims: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PadAttrs:
+    """PAD: (before, after) per dimension."""
+
+    paddings: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransposeAttrs:
+    """TRANSPOSE: output dimension d is input dimension perm[d]."""
+
+    perm: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxAttrs:
+    """SOFTMAX over the last dimension."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeAttrs:
+    """RESIZE_NEAREST_NEIGHBOR; the output size is the output tensor's shape."""
+
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoAttrs:
+    """RESHAPE, QUANTIZE, DEQUANTIZE: all is in the tensors."""
+
+
+Attrs = (
+    WindowAttrs
+    | ActivationAttrs
+    | ReduceAttrs
+    | PadAttrs
+    | TransposeAttrs
+    | SoftmaxAttrs
+    | ResizeAttrs
+    | NoAttrs
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operator. `inputs` and `outputs` index Graph.tensors; −1 is an absent optional input.
+
+    Inputs that only carry attributes in the file (axes, paddings, permutations, shapes, sizes)
+    are not inputs here. CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED have three: activation,
+    weights, bias (−1 where the file has none).
+    """
+
+    kind: OpKind
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    attrs: Attrs
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A network: operators in an executable order over a table of tensors.
+
+    `source_index[i]` is tensor i's index in the model file (−1 for tensors made by passes), so
+    that inner tensors can be compared with the reference interpreter.
+    """
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    source_index: tuple[int, ...] = ()
+    sha256: str = ""
+
+    def producer(self, tensor: int) -> int | None:
+        """Index of the operator that writes the tensor, or None for inputs and constants."""
+        return next((i for i, op in enumerate(self.ops) if tensor in op.outputs), None)
+
+    def consumers(self, tensor: int) -> tuple[int, ...]:
+        """Indices of the operators that read the tensor."""
+        return tuple(i for i, op in enumerate(self.ops) if tensor in op.inputs)
+
+    def replace(self, **changes: Any) -> Graph:
+        """Return a copy with fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the graph as plain values; constants as their shape only."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "tensors": [
+                {
+                    "index": i,
+                    "name": t.name,
+                    "shape": list(t.shape),
+                    "dtype": t.dtype.value,
+                    "bytes": t.size_bytes,
+                    "constant": t.data is not None,
+                    "scale": list(t.quant.scale) if t.quant else None,
+                    "zero_point": list(t.quant.zero_point) if t.quant else None,
+                }
+                for i, t in enumerate(self.tensors)
+            ],
+            "ops": [
+                {
+                    "index": i,
+                    "op": op.kind.value,
+                    "name": op.name,
+                    "inputs": list(op.inputs),
+                    "outputs": list(op.outputs),
+                    "attrs": dataclasses.asdict(op.attrs),
+                }
+                for i, op in enumerate(self.ops)
+            ],
+        }

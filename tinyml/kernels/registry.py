@@ -1,0 +1,124 @@
+"""What a kernel is: one row per C kernel, read by selection, templates, tests, benchmarks and docs.
+
+A row says which operators the kernel accepts and how an operator is *lowered* to it: constants in
+flash, literals of the call, scratch bytes, and the access map the planner needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tinyml.access import AccessMap
+from tinyml.graph import Array, Graph, Op, OpKind, Tensor
+
+
+class Isa(StrEnum):
+    """Instruction sets that kernels are written for."""
+
+    C = "c"  # portable C11, any core and compiler
+    DSP = "dsp"  # Armv7E-M and Armv8-M with DSP: M4, M7, M33 (and M55)
+    MVE = "mve"  # Helium: M55, M85
+
+
+@dataclass(frozen=True, slots=True)
+class OpContext:
+    """An operator in its graph, as predicates and lowering see it."""
+
+    graph: Graph
+    op: Op
+
+    def input(self, i: int) -> Tensor:
+        """Return input tensor i; raises IndexError where it is absent (−1)."""
+        index = self.op.inputs[i]
+        if index < 0:
+            raise IndexError(i)
+        return self.graph.tensors[index]
+
+    def optional_input(self, i: int) -> Tensor | None:
+        """Return input tensor i, or None where the operator has none."""
+        if i >= len(self.op.inputs) or self.op.inputs[i] < 0:
+            return None
+        return self.graph.tensors[self.op.inputs[i]]
+
+    @property
+    def output(self) -> Tensor:
+        """The (first) output tensor."""
+        return self.graph.tensors[self.op.outputs[0]]
+
+    @property
+    def activation_inputs(self) -> tuple[int, ...]:
+        """Tensor indices of the inputs that are not constants, in operator order."""
+        return tuple(t for t in self.op.inputs if t >= 0 and self.graph.tensors[t].data is None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """An array emitted to flash and passed to the kernel by pointer."""
+
+    name: str  # C identifier suffix: weights, bias, multiplier, shift, stream, ...
+    ctype: str  # element type in C: int8_t, int32_t, uint8_t ...
+    values: Array
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RowLoop:
+    """The loop of a row kernel: one call per output row, with `kernel_h` input row pointers.
+
+    Row r of the output reads input rows r·stride_h − pad_top + k·dilation_h, k < kernel_h; a row
+    outside [0, in_rows) is replaced by a row of `pad_value` (the input's zero point).
+    """
+
+    kernel_h: int
+    stride_h: int
+    dilation_h: int
+    pad_top: int
+    in_rows: int
+    in_row_bytes: int
+    out_rows: int
+    out_row_bytes: int
+    pad_value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An operator lowered to one kernel.
+
+    The C call is, in this order: inputs, output, constants, scratch (only if scratch_bytes > 0),
+    literals. With `loop`, the input is `const int8_t *const *rows` (kernel_h pointers) and the
+    output points at the current row; without, they are the whole tensors, one pointer per
+    activation input.
+    """
+
+    access: AccessMap
+    constants: tuple[Constant, ...] = ()
+    literals: tuple[tuple[str, str], ...] = ()  # (parameter name, C expression)
+    scratch_bytes: int = 0
+    loop: RowLoop | None = None
+    macs: int = 0
+
+
+Predicate = Callable[[OpContext], bool]
+"""True where the operator is acceptable. Its docstring is the sentence users read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One C kernel. `symbol` is the C function and names its file, runtime_c/kernels/<symbol>.h."""
+
+    symbol: str
+    op: OpKind
+    isa: Isa
+    lower: Callable[[OpContext], Lowered]
+    accepts: tuple[Predicate, ...] = field(default=())
+    depends: tuple[str, ...] = ()  # further headers of runtime_c/kernels/ that the file includes
+
+    def refusals(self, context: OpContext) -> list[str]:
+        """Return the sentences of the predicates that the operator breaks."""
+        return [
+            (predicate.__doc__ or predicate.__name__).strip()
+            for predicate in self.accepts
+            if not predicate(context)
+        ]
