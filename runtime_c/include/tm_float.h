@@ -1,0 +1,41 @@
+/* tm_float.h: the one conversion between real numbers and int8 that applications need.
+ *
+ * Included by generated headers for their <model>_quantize_* helpers; the runtime's kernels are
+ * integer only and never include it. Unused, it emits no code.
+ */
+#ifndef TM_FLOAT_H
+#define TM_FLOAT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* clamp(round(real / scale) + zero_point, -128, 127), ties away from zero; NaN gives the zero point.
+ * Source: TFLite AffineQuantize (tensorflow/lite/kernels/internal/reference/quantize.h). */
+static inline int8_t tm_quantize_s8(float real, float scale, int32_t zero_point)
+{
+    const float q = real / scale;
+    if (!(q > -512.0f)) {
+        return (int8_t)(q != q ? zero_point : -128);
+    }
+    if (q > 512.0f) {
+        return 127;
+    }
+    int32_t r = (int32_t)q; /* toward zero; the fraction below is exact */
+    const float fraction = q - (float)r;
+    if (fraction >= 0.5f) {
+        r += 1;
+    } else if (fraction <= -0.5f) {
+        r -= 1;
+    }
+    r += zero_point;
+    return (int8_t)(r < -128 ? -128 : r > 127 ? 127 : r);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

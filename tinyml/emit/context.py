@@ -1,0 +1,335 @@
+"""Plan → plain values for the templates. Every C name, type and number is decided here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyml import __version__
+from tinyml.graph import Array, DType, Graph, Tensor
+from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
+from tinyml.planner.plan import Plan
+from tinyml.select import Selection
+
+_CTYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float", DType.INT16: "int16_t", DType.INT32: "int32_t"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayContext:
+    """A constant array: `symbol` in flash, `values` flat."""
+
+    symbol: str
+    ctype: str
+    values: Array
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionContext:
+    """A C function that runs every operator lowered to the same kernel with the same literals."""
+
+    name: str
+    kernel: str
+    summary: str
+    input_types: tuple[str, ...]
+    output_type: str
+    constants: tuple[tuple[str, str], ...]  # (ctype, parameter name)
+    literals: tuple[tuple[str, str], ...]
+    scratch: bool
+    loop: RowLoop | None
+    pad_row: str | None
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """One call in <model>_invoke()."""
+
+    index: int
+    op: str
+    function: str
+    summary: str
+    note: str
+    inputs: tuple[tuple[str, int], ...]  # (ctype, arena offset)
+    output: tuple[str, int]
+    constants: tuple[str, ...]
+    scratch: int | None
+    macs: int
+    tensor: str
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortContext:
+    """A model input or output as the header shows it."""
+
+    suffix: str  # INPUT, or INPUT_0, INPUT_1, ... where there are several
+    function: str
+    name: str
+    ctype: str
+    shape: tuple[int, ...]
+    elements: int
+    bytes: int
+    offset: int
+    scale: str
+    zero_point: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelContext:
+    """All a template can see."""
+
+    name: str
+    upper: str
+    version: str
+    source: str
+    sha256: str
+    sha256_bytes: tuple[int, ...]
+    arena_bytes: int
+    alignment: int
+    lower_bound_bytes: int
+    peak: str
+    macs: int
+    kernels: tuple[str, ...]
+    inputs: tuple[PortContext, ...]
+    outputs: tuple[PortContext, ...]
+    arrays: tuple[ArrayContext, ...]
+    functions: tuple[FunctionContext, ...]
+    calls: tuple[CallContext, ...]
+
+
+def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, source: str) -> ModelContext:
+    """Turn a plan into template values.
+
+    Args:
+        graph: the planned graph.
+        selections: one per operator.
+        plan: the memory plan.
+        source: the model file's name, for comments.
+    """
+    names = _Names(graph.name)
+    arrays: list[ArrayContext] = []
+    functions: dict[object, FunctionContext] = {}
+    calls: list[CallContext] = []
+    pad_rows = _pad_rows(selections)
+    pad_symbols = {}
+    for value, size in sorted(pad_rows.items()):
+        symbol = f"{graph.name}_pad_row_{'m' if value < 0 else 'p'}{abs(value)}"
+        pad_symbols[value] = symbol
+        arrays.append(ArrayContext(symbol, "int8_t", np.full(size, value, np.int8), "stands for rows outside an image"))
+    for stage_index, stage in enumerate(plan.stages):
+        for op_index in stage.ops:
+            selection = selections[op_index]
+            if selection.kernel is None or selection.lowered is None:
+                continue
+            lowered = selection.lowered
+            context = OpContext(graph, graph.ops[op_index])
+            symbols = []
+            for constant in lowered.constants:
+                symbol = f"{graph.name}_op{op_index}_{constant.name}"
+                arrays.append(ArrayContext(symbol, constant.ctype, constant.values.ravel(), _array_comment(context, constant)))
+                symbols.append(symbol)
+            function = _function(context, selection.kernel.symbol, lowered, pad_symbols, functions, names)
+            scratch = plan.scratch_of(stage_index)
+            output_buffer = plan.buffer_of(context.op.outputs[0])
+            calls.append(
+                CallContext(
+                    index=op_index,
+                    op=context.op.kind.value,
+                    function=function.name,
+                    summary=_summary(context),
+                    note=_placement_note(context, plan),
+                    inputs=tuple(
+                        (_ctype(graph.tensors[t]), plan.buffer_of(t).offset) for t in context.activation_inputs
+                    ),
+                    output=(_ctype(context.output), output_buffer.offset),
+                    constants=tuple(symbols),
+                    scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
+                    macs=lowered.macs,
+                    tensor=printable(context.output.name),
+                    output_bytes=context.output.size_bytes,
+                )
+            )
+    peak_op = plan.stages[plan.peak_stage].ops[0] if plan.stages else -1
+    return ModelContext(
+        name=graph.name,
+        upper=graph.name.upper(),
+        version=__version__,
+        source=printable(source),
+        sha256=graph.sha256,
+        sha256_bytes=tuple(bytes.fromhex(graph.sha256)) if graph.sha256 else (0,) * 32,
+        arena_bytes=plan.arena_bytes,
+        alignment=plan.alignment,
+        lower_bound_bytes=plan.lower_bound_bytes,
+        peak=f"operator {peak_op}, {graph.ops[peak_op].kind}" if peak_op >= 0 else "no operator",
+        macs=plan.macs,
+        kernels=tuple(sorted({s.kernel.symbol for s in selections if s.kernel})),
+        inputs=_ports(graph, plan, graph.inputs, "INPUT"),
+        outputs=_ports(graph, plan, graph.outputs, "OUTPUT"),
+        arrays=tuple(arrays),
+        functions=tuple(functions.values()),
+        calls=tuple(calls),
+    )
+
+
+def printable(text: str, limit: int = 60) -> str:
+    """Make an untrusted name harmless in a C comment, a C string and Markdown."""
+    return re.sub(r"[^A-Za-z0-9_.:;/ \-]", "_", text).replace("*/", "*_").replace("/*", "_*")[:limit]
+
+
+class _Names:
+    """Hands out function names that are unique in one model."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._used: dict[str, int] = {}
+
+    def unique(self, stem: str) -> str:
+        count = self._used.get(stem, 0)
+        self._used[stem] = count + 1
+        return stem if count == 0 else f"{stem}_v{count + 1}"
+
+
+def _function(
+    context: OpContext,
+    kernel: str,
+    lowered: Lowered,
+    pad_symbols: dict[int, str],
+    functions: dict[object, FunctionContext],
+    names: _Names,
+) -> FunctionContext:
+    graph = context.graph
+    input_types = tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs)
+    constants = tuple((c.ctype, c.name) for c in lowered.constants)
+    pad_row = pad_symbols[lowered.loop.pad_value] if _needs_pad_row(lowered.loop) and lowered.loop else None
+    key = (
+        kernel,
+        input_types,
+        constants,
+        lowered.literals,
+        lowered.scratch_bytes > 0,
+        lowered.loop,
+        lowered.access if lowered.loop is None else None,
+    )
+    if key not in functions:
+        functions[key] = FunctionContext(
+            name=names.unique(_stem(context, lowered)),
+            kernel=kernel,
+            summary=_summary(context),
+            input_types=input_types,
+            output_type=_ctype(context.output),
+            constants=constants,
+            literals=lowered.literals,
+            scratch=lowered.scratch_bytes > 0,
+            loop=lowered.loop,
+            pad_row=pad_row,
+            macs=lowered.macs,
+        )
+    return functions[key]
+
+
+def _stem(context: OpContext, lowered: Lowered) -> str:
+    """A readable function name: the operator, its window and its output shape."""
+    short = {
+        "CONV_2D": "conv",
+        "DEPTHWISE_CONV_2D": "depthwise",
+        "FULLY_CONNECTED": "dense",
+        "AVERAGE_POOL_2D": "average_pool",
+        "MAX_POOL_2D": "max_pool",
+        "RESIZE_NEAREST_NEIGHBOR": "resize",
+    }.get(context.op.kind.value, context.op.kind.value.lower())
+    window = ""
+    attrs = context.op.attrs
+    if hasattr(attrs, "kernel_h"):
+        window = f"_{attrs.kernel_h}x{attrs.kernel_w}"
+        if (attrs.stride_h, attrs.stride_w) != (1, 1):
+            window += f"s{attrs.stride_h}" + (f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else "")
+    shape = "x".join(str(d) for d in context.output.shape[1:]) or "1"
+    return f"{short}{window}_to_{shape}"
+
+
+def _needs_pad_row(loop: RowLoop | None) -> bool:
+    if loop is None:
+        return False
+    last = (loop.out_rows - 1) * loop.stride_h - loop.pad_top + (loop.kernel_h - 1) * loop.dilation_h
+    return loop.pad_top > 0 or last >= loop.in_rows
+
+
+def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
+    """The longest row outside an image for every zero point."""
+    sizes: dict[int, int] = {}
+    for selection in selections:
+        loop = selection.lowered.loop if selection.lowered else None
+        if loop is not None and _needs_pad_row(loop):
+            sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
+    return sizes
+
+
+def _array_comment(context: OpContext, constant: Constant) -> str:
+    return f"{context.op.kind} {constant.comment}".strip()
+
+
+def _shape(tensor: Tensor) -> str:
+    return "[" + "][".join(map(str, tensor.shape[1:] if len(tensor.shape) > 1 else tensor.shape)) + "]"
+
+
+def _summary(context: OpContext) -> str:
+    sources = " , ".join(_shape(context.graph.tensors[t]) for t in context.activation_inputs)
+    attrs = context.op.attrs
+    window = ""
+    if hasattr(attrs, "kernel_h"):
+        window = f" {attrs.kernel_h}x{attrs.kernel_w}"
+        if (attrs.stride_h, attrs.stride_w) != (1, 1):
+            window += f" stride {attrs.stride_h}x{attrs.stride_w}"
+        if (attrs.dilation_h, attrs.dilation_w) != (1, 1):
+            window += f" dilation {attrs.dilation_h}x{attrs.dilation_w}"
+    return f"{context.op.kind}{window}: {sources.replace(' , ', ', ')} -> {_shape(context.output)}"
+
+
+def _placement_note(context: OpContext, plan: Plan) -> str:
+    """Say which input the output overwrites, if any."""
+    out = plan.buffer_of(context.op.outputs[0])
+    for tensor in context.activation_inputs:
+        source = plan.buffer_of(tensor)
+        shared = min(out.offset + out.size_bytes, source.offset + source.size_bytes) - max(out.offset, source.offset)
+        if source is not out and shared > 0:
+            return "in place" if out.offset == source.offset else f"writes over {shared} B of rows it has consumed"
+    return ""
+
+
+def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple[PortContext, ...]:
+    ports = []
+    for i, index in enumerate(indices):
+        tensor = graph.tensors[index]
+        suffix = word if len(indices) == 1 else f"{word}_{i}"
+        quant = tensor.quant
+        ports.append(
+            PortContext(
+                suffix=suffix,
+                function=suffix.lower(),
+                name=printable(tensor.name),
+                ctype=_ctype(tensor),
+                shape=tensor.shape,
+                elements=tensor.elements,
+                bytes=tensor.size_bytes,
+                offset=plan.buffer_of(index).offset,
+                scale=float_literal(quant.scale[0] if quant else 1.0),
+                zero_point=quant.zero_point[0] if quant else 0,
+                dtype="TM_FLOAT32" if tensor.dtype is DType.FLOAT32 else "TM_INT8",
+            )
+        )
+    return tuple(ports)
+
+
+def _ctype(tensor: Tensor) -> str:
+    return _CTYPES[tensor.dtype]
+
+
+def float_literal(value: float) -> str:
+    """Return the shortest C literal that reads back as the same 32-bit float."""
+    text = repr(float(str(np.float32(value))))
+    return text + "f"

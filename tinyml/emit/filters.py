@@ -1,0 +1,48 @@
+"""Jinja filters: numbers and arrays as C text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyml.graph import Array
+from tinyml.kernels.registry import RowLoop
+
+
+def c_int(value: int) -> str:
+    """Return an int literal, in parentheses where it is negative.
+
+    >>> c_int(-128)
+    '(-128)'
+    """
+    return f"({value})" if value < 0 else str(value)
+
+
+def c_values(values: Array) -> str:
+    """Return array elements as C text, a fixed number per line.
+
+    >>> print(c_values(np.array([1, -2], np.int8)))
+        1, -2,
+    """
+    per_line = {1: 24, 2: 16, 4: 10}[values.dtype.itemsize]
+    if values.dtype.kind == "f":
+        texts = [f"{float(str(v))!r}f" for v in values.ravel()]
+    else:
+        texts = [_integer(v) for v in values.ravel().tolist()]
+    lines = [", ".join(texts[i : i + per_line]) for i in range(0, len(texts), per_line)]
+    return "    " + ",\n    ".join(lines) + ","
+
+
+def _integer(value: int) -> str:
+    # −2147483648 is a negated literal that no 32-bit int can hold.
+    return "(-2147483647 - 1)" if value == -(2**31) else str(value)
+
+
+def row_index(rows: RowLoop) -> str:
+    """Return the C expression of the input row that kernel row k of output row r reads."""
+    terms = ["r" if rows.stride_h == 1 else f"r * {rows.stride_h}"]
+    if rows.kernel_h > 1:
+        terms.append("k" if rows.dilation_h == 1 else f"k * {rows.dilation_h}")
+    text = " + ".join(terms)
+    if rows.pad_top:
+        text += f" - {rows.pad_top}" if rows.pad_top > 0 else f" + {-rows.pad_top}"
+    return text

@@ -1,0 +1,28 @@
+"""The registry: every C kernel, preferred first within one operator and instruction set."""
+
+from tinyml.kernels import (
+    convolution,
+    dense,
+    depthwise,
+    dsp,
+    elementwise,
+    layout,
+    pooling,
+    quantization,
+    reduction,
+    softmax,
+)
+from tinyml.kernels.registry import Kernel
+
+KERNELS: tuple[Kernel, ...] = (
+    *dsp.KERNELS,
+    *convolution.KERNELS,
+    *depthwise.KERNELS,
+    *dense.KERNELS,
+    *elementwise.KERNELS,
+    *pooling.KERNELS,
+    *reduction.KERNELS,
+    *softmax.KERNELS,
+    *layout.KERNELS,
+    *quantization.KERNELS,
+)

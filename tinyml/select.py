@@ -1,0 +1,79 @@
+"""Selection: the kernel that runs each operator on a board's instruction set, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinyml.errors import UnsupportedOp
+from tinyml.graph import Graph, Op, OpKind
+from tinyml.kernels import KERNELS
+from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The kernel of one operator.
+
+    Args:
+        op: index into Graph.ops.
+        kernel: the registry row, or None for a view: an operator that only renames bytes
+            (RESHAPE), runs no code and shares its input's buffer.
+        lowered: the operator lowered to that kernel (None for a view).
+        reason: why this kernel, in a sentence.
+    """
+
+    op: int
+    kernel: Kernel | None
+    lowered: Lowered | None
+    reason: str
+
+
+def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
+    """Choose a kernel for every operator: the first that accepts it, fastest instruction set first.
+
+    Args:
+        graph: a graph after passes.
+        isas: instruction sets of the core, preferred first, e.g. (Isa.DSP, Isa.C).
+
+    Returns:
+        One selection per operator, in the order of `graph.ops`.
+
+    Raises:
+        UnsupportedOp: no kernel accepts some operators; the message lists every one of them.
+    """
+    selections = []
+    refused: list[str] = []
+    for index, op in enumerate(graph.ops):
+        if op.kind is OpKind.RESHAPE:
+            selections.append(Selection(index, None, None, "a view: only the shape changes"))
+            continue
+        context = OpContext(graph, op)
+        notes: list[str] = []
+        for kernel in _candidates(op.kind, isas):
+            refusals = kernel.refusals(context)
+            if not refusals:
+                reason = "; ".join([*notes, f"{kernel.symbol} accepts it"]) if notes else "first choice"
+                selections.append(Selection(index, kernel, kernel.lower(context), reason))
+                break
+            notes.append(f"{kernel.symbol} refuses: {' '.join(refusals)}")
+        else:
+            refused.append(f"op {index} {op.kind}: {_describe(graph, op)}: {' | '.join(notes) or 'no kernel'}")
+    if refused:
+        raise UnsupportedOp(
+            f"{graph.name}: {len(refused)} operator(s) that no kernel runs",
+            where="\n  ".join(refused),
+            hint="see `tinyml inspect` for the whole graph",
+        )
+    return selections
+
+
+def _candidates(kind: OpKind, isas: Sequence[Isa]) -> list[Kernel]:
+    return [kernel for isa in isas for kernel in KERNELS if kernel.op is kind and kernel.isa is isa]
+
+
+def _describe(graph: Graph, op: Op) -> str:
+    shapes = [
+        "x".join(map(str, graph.tensors[t].shape)) + f" {graph.tensors[t].dtype}" for t in op.inputs if t >= 0
+    ]
+    return ", ".join(shapes)
