@@ -53,8 +53,10 @@ demo: system-firmware $(VENV)/.installed ## Build the digits network for an STM3
 
 .PHONY: test
 test: setup ## Run every check and the whole test suite
-	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n $(JOBS) -q
+	@status=0; \
+	$(MAKE) --no-print-directory lint || status=1; \
+	$(BIN)/python -m pytest -n $(JOBS) -q || status=1; \
+	exit $$status
 
 .PHONY: bench
 bench: system-firmware $(VENV)/.installed ## Instructions per layer of the digits network on the emulated Cortex-M7
