@@ -68,7 +68,8 @@ class RowLoop:
     """The loop of a row kernel: one call per output row, with `kernel_h` input row pointers.
 
     Row r of the output reads input rows r·stride_h − pad_top + k·dilation_h, k < kernel_h; a row
-    outside [0, in_rows) is replaced by a row of `pad_value` (the input's zero point).
+    outside [0, in_rows) is replaced by a row of `pad_value` (the input's zero point). Where
+    `pad_value` is None its pointer is NULL instead, and the kernel leaves the row out (pooling).
     """
 
     kernel_h: int
@@ -79,7 +80,7 @@ class RowLoop:
     in_row_bytes: int
     out_rows: int
     out_row_bytes: int
-    pad_value: int
+    pad_value: int | None
 
 
 @dataclass(frozen=True, slots=True)
