@@ -1,0 +1,109 @@
+/* tm_runtime: what every kernel shares: inlining, requantisation, clamping, dot products.
+ *
+ * Integer arithmetic only. No allocation, no globals, no library calls beyond memcpy, memmove
+ * and memset. C11 and C++11; any compiler whose signed right shift is arithmetic (all that
+ * target Arm, x86 and RISC-V).
+ */
+#ifndef TM_RUNTIME_H
+#define TM_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Kernels are specialised by inlining: the generated calls pass every shape as a literal. */
+#if defined(__GNUC__) || defined(__clang__)
+#define TM_INLINE static inline __attribute__((always_inline, unused))
+#define TM_RESTRICT __restrict__
+#else
+#define TM_INLINE static inline
+#define TM_RESTRICT
+#endif
+
+/* A left shift that wraps instead of being undefined. */
+TM_INLINE int32_t tm_shift_left(int32_t value, int32_t bits)
+{
+    return (int32_t)((uint32_t)value << bits);
+}
+
+/* round(a * b / 2^31): gemmlowp's SaturatingRoundingDoublingHighMul for b >= 0, where it never
+ * saturates. Halves round up.
+ */
+TM_INLINE int32_t tm_doubling_high_mul(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+
+/* round(value / 2^bits), halves away from zero, 0 <= bits <= 31: gemmlowp's RoundingDivideByPOT. */
+TM_INLINE int32_t tm_rounding_shift_right(int32_t value, int32_t bits)
+{
+    const uint32_t mask = ((uint32_t)1 << bits) - 1u;
+    const uint32_t remainder = (uint32_t)value & mask;
+    const uint32_t threshold = (mask >> 1) + (value < 0 ? 1u : 0u);
+    return (value >> bits) + (remainder > threshold ? 1 : 0);
+}
+
+/* value * multiplier * 2^(shift - 31), rounded twice: TFLite's MultiplyByQuantizedMultiplier
+ * (kernels/internal/common.cc). multiplier >= 0, -31 <= shift <= 30. Where value * 2^shift leaves
+ * int32 the reference is undefined and this wraps.
+ */
+TM_INLINE int32_t tm_requant(int32_t value, int32_t multiplier, int32_t shift)
+{
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t right = shift > 0 ? 0 : -shift;
+    return tm_rounding_shift_right(tm_doubling_high_mul(tm_shift_left(value, left), multiplier), right);
+}
+
+/* value * multiplier * 2^(shift - 31), rounded once, halves up: what LiteRT's FULLY_CONNECTED
+ * does. multiplier >= 0, -31 <= shift <= 30. A result beyond int32 wraps, as there.
+ */
+TM_INLINE int32_t tm_requant_single(int32_t value, int32_t multiplier, int32_t shift)
+{
+    const int32_t bits = 31 - shift;
+    return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << (bits - 1))) >> bits);
+}
+
+TM_INLINE int32_t tm_clamp(int32_t value, int32_t lo, int32_t hi)
+{
+    return value < lo ? lo : (value > hi ? hi : value);
+}
+
+/* Clamp value + zero_point to [lo, hi], both within int8. The sum itself cannot overflow. */
+TM_INLINE int8_t tm_clamp_s8(int32_t value, int32_t zero_point, int32_t lo, int32_t hi)
+{
+    return (int8_t)(tm_clamp(value, lo - zero_point, hi - zero_point) + zero_point);
+}
+
+/* acc + sum x[i] * w[i], i < n. */
+TM_INLINE int32_t tm_dot_s8(const int8_t *x, const int8_t *w, int32_t n, int32_t acc)
+{
+    for (int32_t i = 0; i < n; ++i) {
+        acc += (int32_t)x[i] * w[i];
+    }
+    return acc;
+}
+
+/* acc + sum w[i], i < n: a dot product with missing pixels, before the zero point is multiplied in. */
+TM_INLINE int32_t tm_sum_s8(const int8_t *w, int32_t n, int32_t acc)
+{
+    for (int32_t i = 0; i < n; ++i) {
+        acc += w[i];
+    }
+    return acc;
+}
+
+/* First tap k >= 0 with start + k * dilation >= 0. */
+TM_INLINE int32_t tm_first_tap(int32_t start, int32_t dilation)
+{
+    return start >= 0 ? 0 : (dilation - 1 - start) / dilation;
+}
+
+/* One past the last tap k < taps with start + k * dilation < size; never below 0. */
+TM_INLINE int32_t tm_end_tap(int32_t start, int32_t dilation, int32_t taps, int32_t size)
+{
+    const int32_t room = size - start;
+    const int32_t end = room <= 0 ? 0 : (room + dilation - 1) / dilation;
+    return end < taps ? end : taps;
+}
+
+#endif

@@ -1,0 +1,53 @@
+"""AVERAGE_POOL_2D and MAX_POOL_2D in portable C, row by row."""
+
+from __future__ import annotations
+
+from tinyml.graph import OpKind
+from tinyml.kernels.convolution import output_range, window_access, window_loop
+from tinyml.kernels.predicates import int8_activations, one_activation, single_image, window_attrs
+from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
+
+
+def windows_meet_image(context: OpContext) -> bool:
+    """Every pooling window must hold at least one pixel of the image."""
+    attrs = window_attrs(context)
+    _, in_h, in_w, _ = context.input(0).shape
+    _, out_h, out_w, _ = context.output.shape
+    pads = attrs.pads
+    return (
+        pads.top < attrs.kernel_h
+        and pads.left < attrs.kernel_w
+        and (out_h - 1) * attrs.stride_h - pads.top < in_h
+        and (out_w - 1) * attrs.stride_w - pads.left < in_w
+    )
+
+
+def _lower(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    _, _, in_w, channels = context.input(0).shape
+    out_w = context.output.shape[2]
+    lo, hi = output_range(context)
+    literals = {
+        "in_w": in_w,
+        "channels": channels,
+        "out_w": out_w,
+        "kernel_h": attrs.kernel_h,
+        "kernel_w": attrs.kernel_w,
+        "stride_w": attrs.stride_w,
+        "pad_left": attrs.pads.left,
+        "lo": lo,
+        "hi": hi,
+    }
+    return Lowered(
+        access=window_access(context),
+        literals=tuple((name, str(value)) for name, value in literals.items()),
+        loop=window_loop(context, None),
+    )
+
+
+_ACCEPTS = (one_activation, int8_activations, single_image, windows_meet_image)
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel("tm_avg_pool2d_s8_c", OpKind.AVERAGE_POOL_2D, Isa.C, _lower, _ACCEPTS),
+    Kernel("tm_max_pool2d_s8_c", OpKind.MAX_POOL_2D, Isa.C, _lower, _ACCEPTS),
+)
