@@ -97,6 +97,7 @@ class ModelContext:
     kernels: tuple[str, ...]
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
+    constant_bytes: int
     arrays: tuple[ArrayContext, ...]
     functions: tuple[FunctionContext, ...]
     calls: tuple[CallContext, ...]
@@ -170,6 +171,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         kernels=tuple(sorted({s.kernel.symbol for s in selections if s.kernel})),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
         outputs=_ports(graph, plan, graph.outputs, "OUTPUT"),
+        constant_bytes=sum(array.values.nbytes for array in arrays),
         arrays=tuple(arrays),
         functions=tuple(functions.values()),
         calls=tuple(calls),
@@ -205,7 +207,10 @@ def _function(
     graph = context.graph
     input_types = tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs)
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
-    pad_row = pad_symbols[lowered.loop.pad_value] if _needs_pad_row(lowered.loop) and lowered.loop else None
+    loop = lowered.loop
+    pad_row = None
+    if loop is not None and _needs_pad_row(loop):
+        pad_row = "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
     key = (
         kernel,
         input_types,
@@ -252,9 +257,7 @@ def _stem(context: OpContext, lowered: Lowered) -> str:
     return f"{short}{window}_to_{shape}"
 
 
-def _needs_pad_row(loop: RowLoop | None) -> bool:
-    if loop is None:
-        return False
+def _needs_pad_row(loop: RowLoop) -> bool:
     last = (loop.out_rows - 1) * loop.stride_h - loop.pad_top + (loop.kernel_h - 1) * loop.dilation_h
     return loop.pad_top > 0 or last >= loop.in_rows
 
@@ -264,7 +267,7 @@ def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
     sizes: dict[int, int] = {}
     for selection in selections:
         loop = selection.lowered.loop if selection.lowered else None
-        if loop is not None and _needs_pad_row(loop):
+        if loop is not None and loop.pad_value is not None and _needs_pad_row(loop):
             sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
     return sizes
 

@@ -1,0 +1,57 @@
+"""Template values → a C project on disk that stands alone.
+
+    DIR/lib/<model>/src/   the model and only the kernels it uses: a library for any firmware
+    DIR/src/               the validation firmware: harness, serial protocol, start-up
+    DIR/platformio.ini     how PlatformIO builds it; boards/ and platforms/ make that self-contained
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from tinyml import resources
+from tinyml.emit.context import ModelContext
+from tinyml.emit.render import render
+
+_INCLUDE = re.compile(r'^#include "(tm_\w+\.h)"', re.MULTILINE)
+
+
+def write_library(model: ModelContext, directory: Path) -> list[Path]:
+    """Write the model as a C library below `directory`/lib/<model>.
+
+    Returns:
+        The files written.
+    """
+    library = directory / "lib" / model.name
+    source = library / "src"
+    source.mkdir(parents=True, exist_ok=True)
+    texts = {
+        library / "library.json": render("project/library.json.j2", {"model": model}),
+        source / f"{model.name}.h": render("model.h.j2", {"model": model}),
+        source / f"{model.name}.c": render("model.c.j2", {"model": model}),
+        source / f"{model.name}_weights.h": render("weights.h.j2", {"model": model}),
+        source / f"{model.name}_weights.c": render("weights.c.j2", {"model": model}),
+    }
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    written = list(texts)
+    for header in _runtime_headers(model):
+        written.append(Path(shutil.copy(header, source / header.name)))
+    return written
+
+
+def _runtime_headers(model: ModelContext) -> list[Path]:
+    """Return the runtime headers that the model's files include, directly or not."""
+    runtime = resources.runtime_dir()
+    wanted = ["tm_model.h", "tm_float.h", "tm_runtime.h", *(f"{kernel}.h" for kernel in model.kernels)]
+    found: dict[str, Path] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        path = next(p for p in (runtime / "kernels" / name, runtime / "include" / name) if p.is_file())
+        found[name] = path
+        wanted.extend(_INCLUDE.findall(path.read_text(encoding="utf-8")))
+    return [found[name] for name in sorted(found)]
