@@ -1,0 +1,75 @@
+"""The planner: operator order and memory placement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from tinyml.graph import Graph
+from tinyml.planner.check import PlanError, check
+from tinyml.planner.lifetimes import Flow, Lifetimes, timeline
+from tinyml.planner.order import search_order
+from tinyml.planner.place import place
+from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage
+
+if TYPE_CHECKING:
+    from tinyml.select import Selection
+
+__all__ = ["Buffer", "BufferKind", "Plan", "PlanError", "Stage", "check", "plan", "timeline"]
+
+
+def plan(
+    graph: Graph, selections: Sequence[Selection], *, order: Literal["search", "file"] = "search"
+) -> Plan:
+    """Plan the memory of a network: one stage per operator that runs code.
+
+    Views (RESHAPE) belong to no stage; their output shares its input's buffer. Model inputs occupy
+    the arena from the start and are overwritten once they are dead; model outputs stay to the end.
+    Constants are not in the arena.
+
+    Args:
+        graph: the network.
+        selections: one per operator, in order (select.select).
+        order: "search" for the operator order of the smallest peak, "file" for the file's order.
+
+    Returns:
+        A plan that has passed `check`.
+
+    Raises:
+        PlanError: the selections do not fit the graph, or the plan is wrong (a bug).
+    """
+    flow = Flow.of(graph, selections)
+    file_order = tuple(range(len(flow.nodes)))
+    best = _plan_order(graph, selections, flow, file_order)
+    if order == "search":
+        found = search_order(flow)
+        if found != file_order:
+            searched = _plan_order(graph, selections, flow, found)
+            best = min(best, searched, key=lambda p: p.arena_bytes)
+    check(graph, selections, best)
+    return best
+
+
+def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order: Sequence[int]) -> Plan:
+    lifetimes = Lifetimes.of(graph, flow, order)
+    buffers = tuple(
+        Buffer(
+            name=block.name,
+            kind=block.kind,
+            tensors=block.tensors,
+            offset=offset,
+            size_bytes=block.size_bytes,
+            first=block.first,
+            last=block.last,
+        )
+        for block, offset in zip(lifetimes.blocks, place(lifetimes), strict=True)
+    )
+    return Plan(
+        model=graph.name,
+        stages=tuple(Stage(ops=(flow.nodes[node].op,)) for node in order),
+        buffers=buffers,
+        arena_bytes=max((buffer.offset + buffer.size_bytes for buffer in buffers), default=0),
+        lower_bound_bytes=lifetimes.lower_bound_bytes,
+        peak_stage=lifetimes.stage_bytes.index(lifetimes.lower_bound_bytes),
+        macs=sum(selection.lowered.macs for selection in selections if selection.lowered is not None),
+    )

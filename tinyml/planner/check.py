@@ -1,0 +1,315 @@
+"""The proof of a plan: no two live byte ranges meet, every byte needed is there.
+
+Imports no solver and nothing the solver derived: lifetimes are counted again from the graph, and
+every pair of buffers that shares bytes is walked step by step through its access map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyml.access import AccessMap, RowMap
+from tinyml.graph import Graph
+from tinyml.planner.plan import Buffer, BufferKind, Plan
+
+if TYPE_CHECKING:
+    from tinyml.select import Selection
+
+_Bytes = npt.NDArray[np.int64]
+
+
+class PlanError(AssertionError):
+    """A plan, or what it was made from, breaks a rule: a bug of this package, not of the user's."""
+
+
+def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
+    """Prove that executing the plan computes the network.
+
+    Proved: every operator that runs code is in one stage, after its inputs; every tensor has one
+    buffer, large enough, aligned, inside the arena and live from its producer to its last consumer;
+    views share their input's buffer; every stage has the scratch its kernel wants; two buffers that are live
+    together share bytes only where an output overwrites rows of a dying input that no later step
+    reads; the arena is exactly what the buffers need, and not below the lower bound.
+
+    Raises:
+        PlanError: with the rule that is broken and the buffers, stages and bytes concerned.
+    """
+    stage_of = _check_stages(graph, selections, plan)
+    buffer_of = _check_tensors(graph, selections, plan)
+    scratch_of = _check_scratch(selections, plan)
+    _check_lifetimes(graph, plan, stage_of, buffer_of)
+    _check_arena(plan)
+    for stage in range(max(len(plan.stages), 1)):
+        live = [i for i, buffer in enumerate(plan.buffers) if buffer.first <= stage <= buffer.last]
+        for position, a in enumerate(live):
+            for b in live[position + 1 :]:
+                if _meet(plan.buffers[a], plan.buffers[b]):
+                    _check_overlap(graph, selections, plan, stage, a, b, buffer_of, scratch_of)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise PlanError(message)
+
+
+def _activations(graph: Graph, op: int) -> list[int]:
+    """Tensors in the arena that an operator reads, in the order of its access map's inputs."""
+    return [t for t in graph.ops[op].inputs if t >= 0 and graph.tensors[t].data is None]
+
+
+def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
+    """Return the stage of every operator that runs code."""
+    _require(
+        [selection.op for selection in selections] == list(range(len(graph.ops))),
+        f"{graph.name}: one selection per operator, in order, is needed",
+    )
+    stage_of: dict[int, int] = {}
+    for index, stage in enumerate(plan.stages):
+        _require(
+            len(stage.ops) == 1 and stage.strips == 1, f"stage {index} is not a single operator run whole"
+        )
+        _require(stage.ops[0] not in stage_of, f"op {stage.ops[0]} runs twice")
+        stage_of[stage.ops[0]] = index
+    coded = {selection.op for selection in selections if selection.lowered is not None}
+    _require(
+        set(stage_of) == coded,
+        f"operators without a stage: {sorted(coded - set(stage_of))}, "
+        f"stages without code: {sorted(set(stage_of) - coded)}",
+    )
+    written = {t: -1 for t in graph.inputs}  # tensor -> stage after which it exists
+    pending = sorted(range(len(graph.ops)), key=lambda op: stage_of.get(op, -1))
+    views = [op for op in pending if op not in stage_of]
+
+    def expand_views() -> None:
+        """Views exist as soon as their input does."""
+        for op in views:  # in file order, so chains of views resolve in one pass
+            sources = _activations(graph, op)
+            if all(t in written for t in sources):
+                written.update(
+                    {t: max((written[s] for s in sources), default=-1) for t in graph.ops[op].outputs}
+                )
+
+    for index, stage in enumerate(plan.stages):
+        expand_views()
+        op = stage.ops[0]
+        missing = [t for t in _activations(graph, op) if t not in written]
+        _require(
+            not missing,
+            f"stage {index} (op {op} {graph.ops[op].kind}) reads tensors {missing} not written yet",
+        )
+        written.update(dict.fromkeys(graph.ops[op].outputs, index))
+    expand_views()
+    lost = [t for t in graph.outputs if graph.tensors[t].data is None and t not in written]
+    _require(not lost, f"model outputs {lost} are never written")
+    return stage_of
+
+
+def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
+    """Return the index of the buffer of every tensor in the arena."""
+    buffer_of: dict[int, int] = {}
+    for index, buffer in enumerate(plan.buffers):
+        _require(
+            buffer.offset >= 0 and buffer.size_bytes >= 0, f"buffer {buffer.name!r} has a negative range"
+        )
+        _require(buffer.offset % 4 == 0, f"buffer {buffer.name!r} at {buffer.offset} is not aligned to 4")
+        _require(
+            bool(buffer.tensors) == (buffer.kind is BufferKind.TENSOR),
+            f"buffer {buffer.name!r} of kind {buffer.kind} holds tensors {buffer.tensors}",
+        )
+        for tensor in buffer.tensors:
+            _require(tensor not in buffer_of, f"tensor {tensor} has two buffers")
+            buffer_of[tensor] = index
+            needed = graph.tensors[tensor].size_bytes
+            _require(
+                buffer.size_bytes >= needed,
+                f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small for tensor {tensor} of {needed} B",
+            )
+    used = {t for op in range(len(graph.ops)) for t in (*_activations(graph, op), *graph.ops[op].outputs)}
+    used |= {t for t in (*graph.inputs, *graph.outputs) if graph.tensors[t].data is None}
+    _require(
+        used == set(buffer_of),
+        f"tensors without a buffer: {sorted(used - set(buffer_of))}, "
+        f"buffers of tensors not in the arena: {sorted(set(buffer_of) - used)}",
+    )
+    views: dict[int, int] = {}  # tensor -> the tensor it is a view of
+    for selection, op in zip(selections, graph.ops, strict=True):
+        sources = _activations(graph, selection.op)
+        if selection.lowered is None:
+            _require(
+                len(sources) == 1
+                and len(op.outputs) == 1
+                and buffer_of[sources[0]] == buffer_of[op.outputs[0]],
+                f"op {selection.op} {op.kind} is a view, but its tensors do not share one buffer",
+            )
+            views[op.outputs[0]] = views.get(sources[0], sources[0])
+            continue
+        access = selection.lowered.access
+        _require(len(op.outputs) == 1, f"op {selection.op} {op.kind} has {len(op.outputs)} outputs")
+        _require(
+            access.output_bytes == graph.tensors[op.outputs[0]].size_bytes,
+            f"op {selection.op} {op.kind}: the access map writes {access.output_bytes} B of an output of "
+            f"{graph.tensors[op.outputs[0]].size_bytes} B",
+        )
+        _require(
+            access.granule > 0 and len(access.inputs) == len(sources),
+            f"op {selection.op} {op.kind}: the access map has {len(access.inputs)} inputs for {len(sources)} tensors",
+        )
+        for row_map, tensor in zip(access.inputs, sources, strict=True):
+            _require(
+                row_map is None
+                or (
+                    row_map.mul >= 0 and row_map.rows * row_map.row_bytes == graph.tensors[tensor].size_bytes
+                ),
+                f"op {selection.op} {op.kind}: the access map does not describe its input tensor {tensor}",
+            )
+    for buffer in plan.buffers:
+        roots = {views.get(t, t) for t in buffer.tensors}
+        _require(
+            len(roots) <= 1,
+            f"buffer {buffer.name!r} holds tensors {buffer.tensors}, which are not views of one",
+        )
+    return buffer_of
+
+
+def _check_scratch(selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
+    """Return the index of the scratch buffer of every stage that has one."""
+    scratch_of: dict[int, int] = {}
+    for index, buffer in enumerate(plan.buffers):
+        if buffer.kind is BufferKind.TENSOR:
+            continue
+        _require(buffer.kind is BufferKind.SCRATCH, f"buffer {buffer.name!r}: no stage keeps a {buffer.kind}")
+        _require(buffer.first == buffer.last, f"scratch {buffer.name!r} outlives its stage")
+        _require(buffer.first not in scratch_of, f"stage {buffer.first} has two scratch buffers")
+        _require(buffer.offset % 8 == 0, f"scratch {buffer.name!r} at {buffer.offset} is not aligned to 8")
+        scratch_of[buffer.first] = index
+    for index, stage in enumerate(plan.stages):
+        lowered = selections[stage.ops[0]].lowered
+        assert lowered is not None
+        offered = plan.buffers[scratch_of[index]].size_bytes if index in scratch_of else 0
+        _require(
+            offered >= lowered.scratch_bytes,
+            f"stage {index} (op {stage.ops[0]}) has {offered} B of scratch, its kernel wants {lowered.scratch_bytes} B",
+        )
+    return scratch_of
+
+
+def _check_lifetimes(graph: Graph, plan: Plan, stage_of: dict[int, int], buffer_of: dict[int, int]) -> None:
+    uses: list[tuple[int, int, str]] = [(t, 0, "model input") for t in graph.inputs]
+    end = max(len(plan.stages) - 1, 0)
+    uses += [(t, end, "model output") for t in graph.outputs if t in buffer_of]
+    for op, stage in stage_of.items():
+        uses += [(t, stage, f"input of op {op}") for t in _activations(graph, op)]
+        uses += [(t, stage, f"output of op {op}") for t in graph.ops[op].outputs]
+    for tensor, stage, role in uses:
+        buffer = plan.buffers[buffer_of[tensor]]
+        _require(
+            buffer.first <= stage <= buffer.last,
+            f"tensor {tensor}, {role}, is used in stage {stage}, but its buffer is live in "
+            f"[{buffer.first}, {buffer.last}]",
+        )
+
+
+def _check_arena(plan: Plan) -> None:
+    end = max((buffer.offset + buffer.size_bytes for buffer in plan.buffers), default=0)
+    _require(plan.arena_bytes == end, f"the arena is {plan.arena_bytes} B, its buffers end at {end} B")
+    _require(
+        plan.lower_bound_bytes <= plan.arena_bytes,
+        f"the lower bound of {plan.lower_bound_bytes} B is above the arena of {plan.arena_bytes} B",
+    )
+    _require(
+        0 <= plan.peak_stage < max(len(plan.stages), 1),
+        f"the peak stage {plan.peak_stage} is not one of the plan's",
+    )
+
+
+def _meet(a: Buffer, b: Buffer) -> bool:
+    return a.offset < b.offset + b.size_bytes and b.offset < a.offset + a.size_bytes
+
+
+def _check_overlap(
+    graph: Graph,
+    selections: Sequence[Selection],
+    plan: Plan,
+    stage: int,
+    a: int,
+    b: int,
+    buffer_of: dict[int, int],
+    scratch_of: dict[int, int],
+) -> None:
+    """Prove that two buffers which meet in a stage are an output and an input dying under it."""
+    buffers = plan.buffers
+    where = (
+        f"buffers {buffers[a].name!r} [{buffers[a].offset}, {buffers[a].offset + buffers[a].size_bytes}) and "
+        f"{buffers[b].name!r} [{buffers[b].offset}, {buffers[b].offset + buffers[b].size_bytes}) "
+        f"meet in stage {stage}"
+    )
+    _require(stage < len(plan.stages), where)
+    _require(scratch_of.get(stage) not in (a, b), f"{where}: one is scratch")
+    op = plan.stages[stage].ops[0]
+    reads = [buffer_of[t] for t in _activations(graph, op)]
+    output = buffer_of[graph.ops[op].outputs[0]]
+    _require(
+        (output == a and b in reads) or (output == b and a in reads),
+        f"{where}, but are not an output and an input of its op {op}",
+    )
+    source = b if output == a else a
+    _require(buffers[output].first == stage, f"{where}: the output existed before")
+    later = _used_later(graph, plan, stage, source, buffer_of)
+    _require(not later, f"{where}, but the input is needed afterwards: {later}")
+    lowered = selections[op].lowered
+    assert lowered is not None
+    for i, read in enumerate(reads):
+        if read == source:
+            clash = _first_clash(lowered.access, i, buffers[output].offset, buffers[source])
+            _require(
+                clash is None,
+                f"{where}: step {clash} of op {op} overwrites bytes of input {i} that are still to be read",
+            )
+
+
+def _used_later(graph: Graph, plan: Plan, stage: int, buffer: int, buffer_of: dict[int, int]) -> str:
+    """Name a use of the buffer after the stage, from the graph rather than from Buffer.last."""
+    for t in graph.outputs:
+        if buffer_of.get(t) == buffer:
+            return "a model output"
+    for index in range(stage + 1, len(plan.stages)):
+        op = plan.stages[index].ops[0]
+        if any(buffer_of[t] == buffer for t in _activations(graph, op)):
+            return f"op {op} reads it in stage {index}"
+    return ""
+
+
+def _first_clash(access: AccessMap, i: int, output_offset: int, source: Buffer) -> int | None:
+    """Walk the steps; return the first that writes bytes of input i which it or a later one reads.
+
+    A step of an unbuffered kernel still reads its own rows while it writes; one of a buffered kernel
+    has read them all. All steps are computed at once, as arrays over output rows and steps.
+    """
+    first_rows: _Bytes = np.arange(0, access.rows, access.granule, dtype=np.int64)
+    end_rows = np.minimum(first_rows + access.granule, access.rows)
+    write_from = output_offset + first_rows * access.row_bytes
+    write_to = output_offset + end_rows * access.row_bytes
+    reading_from = (
+        end_rows if access.buffered else first_rows
+    )  # first output row whose inputs are still needed
+    row_map = access.inputs[i]
+    if row_map is None:  # one row, read by every output row
+        row_map = RowMap(rows=1, row_bytes=source.size_bytes, mul=0)
+    rows: _Bytes = np.arange(access.rows, dtype=np.int64)
+    first = np.clip(row_map.mul * rows + row_map.lo, 0, row_map.rows)
+    end = np.clip(row_map.mul * rows + row_map.hi + 1, 0, row_map.rows)
+    empty = end <= first
+    # Extremes over this output row and all that follow; one more entry for "no row follows".
+    none_from, none_to = row_map.rows, 0
+    first = np.append(np.where(empty, none_from, first), none_from)
+    end = np.append(np.where(empty, none_to, end), none_to)
+    first = np.minimum.accumulate(first[::-1])[::-1][reading_from]
+    end = np.maximum.accumulate(end[::-1])[::-1][reading_from]
+    read_from = source.offset + first * row_map.row_bytes
+    read_to = source.offset + end * row_map.row_bytes
+    clash = (read_from < read_to) & (write_from < read_to) & (read_from < write_to)
+    return int(np.argmax(clash)) if clash.any() else None

@@ -1,0 +1,301 @@
+"""Lifetimes: what is stored when, and which output may lie on which input.
+
+`Flow` is the graph as the planner sees it: operators that run code, and the storages they read and
+write. Operators that only change a shape have vanished: their tensors share one storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tinyml.graph import Graph
+from tinyml.planner.check import PlanError
+from tinyml.planner.plan import Buffer, BufferKind, Plan
+
+if TYPE_CHECKING:
+    from tinyml.select import Selection
+
+TENSOR_ALIGNMENT = 4
+SCRATCH_ALIGNMENT = 8
+
+
+def align(size: int, alignment: int) -> int:
+    """Round up to a multiple of `alignment`; negative numbers towards zero."""
+    return -(-size // alignment) * alignment
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Bytes that hold one tensor, or several that only differ in shape (views).
+
+    Args:
+        tensors: every tensor stored here, the first written first.
+        size_bytes: a multiple of TENSOR_ALIGNMENT.
+        producer: the node that writes it; −1 for a model input.
+        consumers: the nodes that read it.
+        is_output: holds a model output, which must survive to the end.
+    """
+
+    tensors: tuple[int, ...]
+    size_bytes: int
+    producer: int
+    consumers: tuple[int, ...]
+    is_output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An operator that runs code.
+
+    Args:
+        op: index into Graph.ops.
+        reads: storages, each once; `distances[k]` bytes must the output start below `reads[k]` if
+            both are to share memory (AccessMap.overlap_distance, rounded up to TENSOR_ALIGNMENT, at
+            most the output's size).
+        writes: the output's storage.
+        scratch_bytes: a multiple of TENSOR_ALIGNMENT.
+    """
+
+    op: int
+    reads: tuple[int, ...]
+    distances: tuple[int, ...]
+    writes: int
+    scratch_bytes: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Nodes in file order over storages."""
+
+    nodes: tuple[Node, ...]
+    storages: tuple[Storage, ...]
+
+    @cached_property
+    def predecessors(self) -> tuple[frozenset[int], ...]:
+        """Per node, the nodes whose output it reads."""
+        return tuple(
+            frozenset(self.storages[s].producer for s in node.reads if self.storages[s].producer >= 0)
+            for node in self.nodes
+        )
+
+    @cached_property
+    def successors(self) -> tuple[frozenset[int], ...]:
+        """Per node, the nodes that read its output."""
+        return tuple(frozenset(self.storages[node.writes].consumers) for node in self.nodes)
+
+    @classmethod
+    def of(cls, graph: Graph, selections: Sequence[Selection]) -> Flow:
+        """Build the flow of a graph.
+
+        Raises:
+            PlanError: the selections do not belong to the graph, an operator runs before its inputs
+                exist, or an access map does not describe its tensors.
+        """
+        if [selection.op for selection in selections] != list(range(len(graph.ops))):
+            raise PlanError(f"{graph.name}: one selection per operator, in order, is needed")
+        members: list[list[int]] = []
+        producers: list[int] = []
+        storage_of: dict[int, int] = {}
+
+        def store(tensor: int, producer: int) -> None:
+            if tensor in storage_of:
+                raise PlanError(f"tensor {tensor} is written twice")
+            storage_of[tensor] = len(members)
+            members.append([tensor])
+            producers.append(producer)
+
+        for tensor in graph.inputs:
+            store(tensor, -1)
+        coded: list[tuple[int, tuple[int, ...]]] = []  # (op, storages it reads, with repetitions)
+        for selection, op in zip(selections, graph.ops, strict=True):
+            activations = [t for t in op.inputs if t >= 0 and graph.tensors[t].data is None]
+            missing = [t for t in activations if t not in storage_of]
+            if missing:
+                raise PlanError(
+                    f"op {selection.op} {op.kind} reads tensors {missing} before they are written"
+                )
+            if len(op.outputs) != 1:
+                raise PlanError(
+                    f"op {selection.op} {op.kind} has {len(op.outputs)} outputs; access maps describe one"
+                )
+            if selection.lowered is not None:
+                store(op.outputs[0], len(coded))
+                coded.append((selection.op, tuple(storage_of[t] for t in activations)))
+                continue
+            if len(activations) != 1:
+                raise PlanError(
+                    f"op {selection.op} {op.kind} is a view of {len(activations)} tensors, not of one"
+                )
+            if graph.tensors[activations[0]].size_bytes != graph.tensors[op.outputs[0]].size_bytes:
+                raise PlanError(f"op {selection.op} {op.kind} is a view but changes the size")
+            if op.outputs[0] in storage_of:
+                raise PlanError(f"tensor {op.outputs[0]} is written twice")
+            storage_of[op.outputs[0]] = storage_of[activations[0]]
+            members[storage_of[activations[0]]].append(op.outputs[0])
+
+        lost = [t for t in graph.outputs if graph.tensors[t].data is None and t not in storage_of]
+        if lost:
+            raise PlanError(f"model outputs {lost} are never written")
+        sizes = [align(graph.tensors[tensors[0]].size_bytes, TENSOR_ALIGNMENT) for tensors in members]
+        nodes = []
+        for op_index, reads in coded:
+            lowered = selections[op_index].lowered
+            assert lowered is not None
+            access = lowered.access
+            writes = storage_of[graph.ops[op_index].outputs[0]]
+            if len(access.inputs) != len(reads):
+                raise PlanError(
+                    f"op {op_index}: the access map has {len(access.inputs)} inputs, the operator {len(reads)}"
+                )
+            distances: dict[int, int] = {}
+            for i, storage in enumerate(reads):  # a tensor read twice must satisfy both maps
+                distance = min(align(access.overlap_distance(i), TENSOR_ALIGNMENT), sizes[writes])
+                distances[storage] = max(distances.get(storage, distance), distance)
+            nodes.append(
+                Node(
+                    op=op_index,
+                    reads=tuple(distances),
+                    distances=tuple(distances.values()),
+                    writes=writes,
+                    scratch_bytes=align(lowered.scratch_bytes, TENSOR_ALIGNMENT),
+                )
+            )
+        outputs = {storage_of[t] for t in graph.outputs if t in storage_of}
+        storages = tuple(
+            Storage(
+                tensors=tuple(tensors),
+                size_bytes=sizes[s],
+                producer=producers[s],
+                consumers=tuple(n for n, node in enumerate(nodes) if s in node.reads),
+                is_output=s in outputs,
+            )
+            for s, tensors in enumerate(members)
+        )
+        return cls(tuple(nodes), storages)
+
+
+def shared_bytes(output_bytes: int, dying: Iterable[tuple[int, int]]) -> int:
+    """Most bytes of an output that can lie on inputs which die while it is written.
+
+    Input k may start anywhere from `distance` above the output's start, and inputs may not meet each
+    other: a single machine with release times, kept busy until `output_bytes`. Serving the inputs by
+    distance leaves the fewest idle bytes, so the result is exact.
+
+    Args:
+        output_bytes: size of the output.
+        dying: (distance, size) of each input, in bytes.
+    """
+    end = shared = 0
+    for distance, size in sorted(dying):
+        start = max(end, distance)
+        if start >= output_bytes:
+            break
+        end = start + size
+        shared += min(end, output_bytes) - start
+    return shared
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A buffer that has no offset yet; live during stages [first, last]."""
+
+    name: str
+    kind: BufferKind
+    tensors: tuple[int, ...]
+    size_bytes: int
+    alignment: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """All buffers of an operator order.
+
+    Args:
+        blocks: the buffers.
+        distances: for (output, dying input), indices into `blocks`: the bytes that the output must
+            start below the input. Every other pair that is live together must be disjoint.
+        stage_bytes: per stage, the fewest bytes that its live buffers can cover.
+    """
+
+    blocks: tuple[Lifetime, ...]
+    distances: Mapping[tuple[int, int], int]
+    stage_bytes: tuple[int, ...]
+
+    @property
+    def lower_bound_bytes(self) -> int:
+        """No placement of this order needs a smaller arena."""
+        return max(self.stage_bytes)
+
+    @classmethod
+    def of(cls, graph: Graph, flow: Flow, order: Sequence[int]) -> Lifetimes:
+        """Derive the lifetimes of nodes run in this order, one stage each.
+
+        A model without operators that run code still has one (empty) stage.
+        """
+        stage_of = {node: stage for stage, node in enumerate(order)}
+        end = max(len(order) - 1, 0)
+        blocks = []
+        for storage in flow.storages:
+            first = stage_of[storage.producer] if storage.producer >= 0 else 0
+            last = max((stage_of[node] for node in storage.consumers), default=first)
+            name = graph.tensors[storage.tensors[0]].name or f"tensor {storage.tensors[0]}"
+            blocks.append(
+                Lifetime(
+                    name=name,
+                    kind=BufferKind.TENSOR,
+                    tensors=storage.tensors,
+                    size_bytes=storage.size_bytes,
+                    alignment=TENSOR_ALIGNMENT,
+                    first=first,
+                    last=end if storage.is_output else last,
+                )
+            )
+        distances: dict[tuple[int, int], int] = {}
+        shared = [0] * (end + 1)
+        for stage, index in enumerate(order):
+            node = flow.nodes[index]
+            dying = []
+            for s, distance in zip(node.reads, node.distances, strict=True):
+                if blocks[s].last == stage and not flow.storages[s].is_output:
+                    distances[node.writes, s] = distance
+                    dying.append((distance, blocks[s].size_bytes))
+            shared[stage] = shared_bytes(blocks[node.writes].size_bytes, dying)
+            if node.scratch_bytes:
+                op = graph.ops[node.op]
+                blocks.append(
+                    Lifetime(
+                        name=f"scratch of {op.name or f'op {node.op} {op.kind}'}",
+                        kind=BufferKind.SCRATCH,
+                        tensors=(),
+                        size_bytes=node.scratch_bytes,
+                        alignment=SCRATCH_ALIGNMENT,
+                        first=stage,
+                        last=stage,
+                    )
+                )
+        live = [0] * (end + 1)
+        for block in blocks:
+            for stage in range(block.first, block.last + 1):
+                live[stage] += block.size_bytes
+        return cls(
+            tuple(blocks), distances, tuple(total - share for total, share in zip(live, shared, strict=True))
+        )
+
+
+def timeline(plan: Plan) -> list[tuple[Buffer, ...]]:
+    """Return, per stage, the buffers live during it, lowest offset first."""
+    stages = max((buffer.last for buffer in plan.buffers), default=-1) + 1
+    return [
+        tuple(
+            sorted(
+                (buffer for buffer in plan.buffers if buffer.first <= stage <= buffer.last),
+                key=lambda buffer: (buffer.offset, buffer.size_bytes),
+            )
+        )
+        for stage in range(stages)
+    ]
