@@ -13,7 +13,7 @@
 
 /* Kernels are specialised by inlining: the generated calls pass every shape as a literal. */
 #if defined(__GNUC__) || defined(__clang__)
-#define TM_INLINE static inline __attribute__((always_inline, unused))
+#define TM_INLINE   static inline __attribute__((always_inline, unused))
 #define TM_RESTRICT __restrict__
 #else
 #define TM_INLINE static inline
@@ -104,6 +104,38 @@ TM_INLINE int32_t tm_end_tap(int32_t start, int32_t dilation, int32_t taps, int3
     const int32_t room = size - start;
     const int32_t end = room <= 0 ? 0 : (room + dilation - 1) / dilation;
     return end < taps ? end : taps;
+}
+
+/* A walk through a shape of TM_RANK dimensions, padded with ones in front, run by run: a run is its
+ * last dimension. geometry[0..5] are the dimensions; then follow TM_RANK strides, in elements, for each
+ * of the tensors walked through.
+ */
+#define TM_RANK 6
+
+TM_INLINE int32_t tm_walk_runs(const int32_t *geometry)
+{
+    int32_t runs = 1;
+    for (int32_t axis = 0; axis < TM_RANK - 1; ++axis) {
+        runs *= geometry[axis];
+    }
+    return runs;
+}
+
+/* Move on to the next run: `index` counts (zero at first), `offset` has one entry per tensor. */
+TM_INLINE void tm_walk_next(const int32_t *geometry, int32_t tensors, int32_t index[TM_RANK - 1],
+                            int32_t *offset)
+{
+    for (int32_t axis = TM_RANK - 2; axis >= 0; --axis) {
+        const int32_t wraps = ++index[axis] == geometry[axis];
+        for (int32_t t = 0; t < tensors; ++t) {
+            const int32_t stride = geometry[(t + 1) * TM_RANK + axis];
+            offset[t] += wraps ? stride - geometry[axis] * stride : stride;
+        }
+        if (!wraps) {
+            return;
+        }
+        index[axis] = 0;
+    }
 }
 
 #endif

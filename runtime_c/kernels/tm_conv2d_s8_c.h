@@ -44,7 +44,8 @@ TM_INLINE void tm_conv2d_s8_c(const int8_t *const *rows, int8_t *y, const int8_t
                     continue;
                 }
                 if (contiguous) {
-                    acc = tm_dot_s8(rows[ky] + (ix + first) * in_c, w + first * in_c, (end - first) * in_c, acc);
+                    acc = tm_dot_s8(rows[ky] + (ix + first) * in_c, w + first * in_c, (end - first) * in_c,
+                                    acc);
                 } else {
                     for (int32_t kx = first; kx < end; ++kx) {
                         acc = tm_dot_s8(rows[ky] + (ix + kx * dilation_w) * in_c + channel, w + kx * group_in,

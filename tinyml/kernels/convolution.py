@@ -68,13 +68,6 @@ def window_loop(context: OpContext, pad_value: int | None) -> RowLoop:
     )
 
 
-def output_range(context: OpContext) -> tuple[int, int]:
-    """Return the int8 range that the fused activation leaves."""
-    output = context.output
-    attrs = window_attrs(context)
-    return numerics.activation_range(attrs.activation, output.scale, output.zero_point)
-
-
 def divisible_groups(context: OpContext) -> bool:
     """The input channels must be a multiple of the weights' channels, and the groups divide the output's."""
     in_c = context.input(0).shape[3]
@@ -105,7 +98,7 @@ def _lower_rows(context: OpContext) -> Lowered:
     weights = context.input(1)
     assert weights.data is not None
     zp_in = context.input(0).zero_point
-    lo, hi = output_range(context)
+    lo, hi = numerics.output_range(context.graph, context.op)
     literals = {
         "in_w": in_w,
         "in_c": in_c,
@@ -136,7 +129,7 @@ def _lower_pixels(context: OpContext) -> Lowered:
     in_c = context.input(0).shape[3]
     weights = context.input(1)
     assert weights.data is not None
-    lo, hi = output_range(context)
+    lo, hi = numerics.output_range(context.graph, context.op)
     pixels = out_h * out_w
     literals = {
         "pixels": pixels,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinyml import numerics
 from tinyml.graph import OpKind
-from tinyml.kernels.convolution import output_range, requant_constants, window_access, window_loop
+from tinyml.kernels.convolution import requant_constants, window_access, window_loop
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
@@ -27,7 +28,7 @@ def _lower(context: OpContext) -> Lowered:
     weights = context.input(1)
     assert weights.data is not None
     zp_in = context.input(0).zero_point
-    lo, hi = output_range(context)
+    lo, hi = numerics.output_range(context.graph, context.op)
     literals = {
         "in_w": in_w,
         "in_c": in_c,

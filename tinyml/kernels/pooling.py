@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tinyml import numerics
 from tinyml.graph import OpKind
-from tinyml.kernels.convolution import output_range, window_access, window_loop
+from tinyml.kernels.convolution import window_access, window_loop
 from tinyml.kernels.predicates import int8_activations, one_activation, single_image, window_attrs
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
 
@@ -26,7 +27,7 @@ def _lower(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     _, _, in_w, channels = context.input(0).shape
     out_w = context.output.shape[2]
-    lo, hi = output_range(context)
+    lo, hi = numerics.output_range(context.graph, context.op)
     literals = {
         "in_w": in_w,
         "channels": channels,

@@ -1,0 +1,43 @@
+"""SOFTMAX over the last dimension in portable C, integers only."""
+
+from __future__ import annotations
+
+from tinyml import numerics
+from tinyml.access import AccessMap, RowMap
+from tinyml.graph import OpKind
+from tinyml.kernels.predicates import int8_activations, one_activation
+from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
+
+
+def probability_output(context: OpContext) -> bool:
+    """The output must have scale 1/256 and zero point -128, as TFLite's SOFTMAX demands."""
+    quant = context.output.quant
+    return quant is not None and quant.scale == (1 / 256,) and quant.zero_point == (-128,)
+
+
+def _lower(context: OpContext) -> Lowered:
+    classes = context.input(0).shape[-1]
+    batches = context.input(0).elements // classes
+    params = numerics.softmax_params(context.graph, context.op)
+    literals = {
+        "batches": batches,
+        "classes": classes,
+        "multiplier": params.multiplier,
+        "left_shift": params.left_shift,
+        "diff_min": params.diff_min,
+    }
+    return Lowered(
+        access=AccessMap(rows=batches, row_bytes=classes, inputs=(RowMap(batches, classes),)),
+        literals=tuple((name, str(value)) for name, value in literals.items()),
+    )
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        "tm_softmax_s8_c",
+        OpKind.SOFTMAX,
+        Isa.C,
+        _lower,
+        (one_activation, int8_activations, probability_output),
+    ),
+)
