@@ -1,0 +1,598 @@
+"""Writes small quantised .tflite files without TensorFlow.
+
+    b = ModelBuilder(seed=1)
+    x = b.input((1, 9, 7, 5))
+    y = b.conv2d(x, out_c=8, kernel=(3, 3), stride=2, activation="relu6")
+    b.output(b.add(y, y))
+    b.save(path)
+
+Every operator method returns the index of its output tensor. Weights, biases and, unless given,
+scales and zero points are drawn from the builder's own generator, so a seed fixes the file.
+`b.tensors` and `b.operators` are plain records: tests of malformed files change them before
+`build()`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import tflite
+
+from tinyml.graph import Array
+
+_ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
+_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+_PADDINGS = {"SAME": 0, "VALID": 1}
+
+
+@dataclass
+class TensorRecord:
+    """A tensor to be written."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+    axis: int = 0
+    data: bytes | None = None
+    signature: tuple[int, ...] = ()
+    is_variable: bool = False
+    type_code: int | None = None  # overrides the code of `dtype`
+
+
+@dataclass
+class OperatorRecord:
+    """An operator to be written: its options are fields of the named table."""
+
+    name: str
+    inputs: list[int]
+    outputs: list[int]
+    table: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class ModelBuilder:
+    """Collects tensors and operators and writes them as one subgraph."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.tensors: list[TensorRecord] = []
+        self.operators: list[OperatorRecord] = []
+        self.inputs: list[int] = []
+        self.outputs: list[int] = []
+        self.version = 3
+        self.subgraphs = 1
+
+    # Tensors
+
+    def tensor(
+        self,
+        shape: Sequence[int],
+        dtype: str = "int8",
+        scale: float | Sequence[float] = (),
+        zero_point: int | Sequence[int] = (),
+        axis: int = 0,
+        data: Array | None = None,
+        name: str = "",
+    ) -> int:
+        """Add a tensor and return its index."""
+        scales = (scale,) if isinstance(scale, int | float) else tuple(float(s) for s in scale)
+        points = (zero_point,) if isinstance(zero_point, int) else tuple(int(z) for z in zero_point)
+        points = points or (0,) * len(scales)
+        self.tensors.append(
+            TensorRecord(
+                name or f"t{len(self.tensors)}",
+                tuple(int(d) for d in shape),
+                dtype,
+                scales,
+                points,
+                axis,
+                None if data is None else np.ascontiguousarray(data).tobytes(),
+            )
+        )
+        return len(self.tensors) - 1
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Return a tensor's shape."""
+        return self.tensors[index].shape
+
+    def input(
+        self,
+        shape: Sequence[int],
+        scale: float | None = None,
+        zero_point: int | None = None,
+        dtype: str = "int8",
+        name: str = "",
+    ) -> int:
+        """Add a model input; int8 with the given or a random quantisation, or float32."""
+        if dtype == "float32":
+            index = self.tensor(shape, dtype, name=name)
+        else:
+            index = self._activation(shape, 0.05 if scale is None else scale, zero_point, name)
+        self.inputs.append(index)
+        return index
+
+    def constant(
+        self,
+        values: Array,
+        scale: float | Sequence[float] = (),
+        zero_point: int | Sequence[int] = (),
+        axis: int = 0,
+    ) -> int:
+        """Add a constant of the array's shape and dtype."""
+        return self.tensor(values.shape, str(values.dtype), scale, zero_point, axis, values)
+
+    def output(self, *indices: int) -> None:
+        """Declare model outputs."""
+        self.outputs.extend(indices)
+
+    def random_scale(self, typical: float) -> float:
+        """Draw a float32 scale within a factor of two of the typical one."""
+        return float(np.float32(typical * 2.0 ** self.rng.uniform(-1, 1)))
+
+    def _activation(
+        self, shape: Sequence[int], scale: float | None, zero_point: int | None, name: str = ""
+    ) -> int:
+        """Add an int8 activation; a random zero point (extremes are likely) where none is given."""
+        if zero_point is None:
+            zero_point = int(self.rng.choice([-128, 127, 0, *self.rng.integers(-128, 128, 5)]))
+        return self.tensor(shape, "int8", float(np.float32(scale)), int(zero_point), name=name)
+
+    def _op(
+        self, name: str, inputs: list[int], output: int, table: str = "", **options: Any
+    ) -> int:
+        self.operators.append(OperatorRecord(name, inputs, [output], table, options))
+        return output
+
+    def raw_op(
+        self, name: str, inputs: Sequence[int], outputs: Sequence[int], table: str = "", **options: Any
+    ) -> None:
+        """Add any operator, checked by no one."""
+        self.operators.append(OperatorRecord(name, list(inputs), list(outputs), table, options))
+
+    # Layers with weights
+
+    def _weights(
+        self, shape: tuple[int, ...], axis: int, per_channel: bool, x: int, weights: Array | None
+    ) -> tuple[int, tuple[float, ...]]:
+        channels = shape[axis]
+        count = channels if per_channel else 1
+        scale = tuple(self.random_scale(0.01) for _ in range(count))
+        if weights is None:
+            weights = self.rng.integers(-127, 128, shape).astype(np.int8)
+        assert weights.shape == shape
+        return self.constant(weights, scale, (0,) * count, axis), scale
+
+    def _bias(self, x: int, channels: int, scale: tuple[float, ...], bias: bool, spread: float) -> int:
+        if not bias:
+            return -1
+        values = (self.rng.normal(0, spread, channels)).astype(np.int32)
+        return self.constant(values, [float(np.float32(self.tensors[x].scale[0] * s)) for s in scale])
+
+    def _layer_output(
+        self,
+        shape: tuple[int, ...],
+        x: int,
+        scale: tuple[float, ...],
+        depth: int,
+        out_scale: float | None,
+        zero_point: int | None,
+    ) -> int:
+        if out_scale is None:  # spreads the accumulators over the int8 range
+            spread = math.sqrt(depth) * 74 * 73 / 50
+            out_scale = self.random_scale(self.tensors[x].scale[0] * float(np.mean(scale)) * spread)
+        return self._activation(shape, out_scale, zero_point)
+
+    def conv2d(
+        self,
+        x: int,
+        out_c: int,
+        kernel: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: str = "SAME",
+        dilation: int | tuple[int, int] = 1,
+        activation: str = "none",
+        groups: int = 1,
+        bias: bool = True,
+        per_channel: bool = True,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        weights: Array | None = None,
+    ) -> int:
+        """Add a CONV_2D; weights [out_c, kh, kw, in_c/groups]."""
+        kh, kw = _pair(kernel)
+        in_c = self.shape(x)[3] // groups
+        w, scale = self._weights((out_c, kh, kw, in_c), 0, per_channel, x, weights)
+        depth = kh * kw * in_c
+        b = self._bias(x, out_c, scale, bias, math.sqrt(depth) * 2000)
+        shape = self._window_shape(x, (kh, kw), stride, dilation, padding, out_c)
+        y = self._layer_output(shape, x, scale, depth, out_scale, out_zero_point)
+        inputs = [x, w, b] if bias else [x, w]
+        return self._op(
+            "CONV_2D",
+            inputs,
+            y,
+            "Conv2DOptions",
+            Padding=_PADDINGS[padding],
+            StrideH=_pair(stride)[0],
+            StrideW=_pair(stride)[1],
+            DilationHFactor=_pair(dilation)[0],
+            DilationWFactor=_pair(dilation)[1],
+            FusedActivationFunction=_ACTIVATIONS[activation],
+        )
+
+    def depthwise(
+        self,
+        x: int,
+        multiplier: int = 1,
+        kernel: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 1,
+        padding: str = "SAME",
+        dilation: int | tuple[int, int] = 1,
+        activation: str = "none",
+        bias: bool = True,
+        per_channel: bool = True,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        weights: Array | None = None,
+    ) -> int:
+        """Add a DEPTHWISE_CONV_2D; weights [1, kh, kw, in_c·multiplier]."""
+        kh, kw = _pair(kernel)
+        out_c = self.shape(x)[3] * multiplier
+        w, scale = self._weights((1, kh, kw, out_c), 3, per_channel, x, weights)
+        b = self._bias(x, out_c, scale, bias, math.sqrt(kh * kw) * 2000)
+        shape = self._window_shape(x, (kh, kw), stride, dilation, padding, out_c)
+        y = self._layer_output(shape, x, scale, kh * kw, out_scale, out_zero_point)
+        inputs = [x, w, b] if bias else [x, w]
+        return self._op(
+            "DEPTHWISE_CONV_2D",
+            inputs,
+            y,
+            "DepthwiseConv2DOptions",
+            Padding=_PADDINGS[padding],
+            StrideH=_pair(stride)[0],
+            StrideW=_pair(stride)[1],
+            DepthMultiplier=multiplier,
+            DilationHFactor=_pair(dilation)[0],
+            DilationWFactor=_pair(dilation)[1],
+            FusedActivationFunction=_ACTIVATIONS[activation],
+        )
+
+    def fully_connected(
+        self,
+        x: int,
+        units: int,
+        activation: str = "none",
+        bias: bool = True,
+        per_channel: bool = False,
+        keep_num_dims: bool = False,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        weights: Array | None = None,
+    ) -> int:
+        """Add a FULLY_CONNECTED over the last dimension; weights [units, depth]."""
+        depth = self.shape(x)[-1]
+        w, scale = self._weights((units, depth), 0, per_channel, x, weights)
+        b = self._bias(x, units, scale, bias, math.sqrt(depth) * 2000)
+        rows = math.prod(self.shape(x)[:-1])
+        shape = (*self.shape(x)[:-1], units) if keep_num_dims else (rows, units)
+        y = self._layer_output(shape, x, scale, depth, out_scale, out_zero_point)
+        return self._op(
+            "FULLY_CONNECTED",
+            [x, w, b],
+            y,
+            "FullyConnectedOptions",
+            FusedActivationFunction=_ACTIVATIONS[activation],
+            KeepNumDims=keep_num_dims,
+        )
+
+    # Elementwise
+
+    def add(
+        self,
+        a: int,
+        b: int,
+        activation: str = "none",
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add an ADD; shapes broadcast."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        typical = self.tensors[a].scale[0] + self.tensors[b].scale[0]
+        y = self._activation(shape, out_scale or self.random_scale(typical), out_zero_point)
+        return self._op("ADD", [a, b], y, "AddOptions", FusedActivationFunction=_ACTIVATIONS[activation])
+
+    def mul(
+        self,
+        a: int,
+        b: int,
+        activation: str = "none",
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add a MUL; shapes broadcast."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        typical = self.tensors[a].scale[0] * self.tensors[b].scale[0] * 60
+        y = self._activation(shape, out_scale or self.random_scale(typical), out_zero_point)
+        return self._op("MUL", [a, b], y, "MulOptions", FusedActivationFunction=_ACTIVATIONS[activation])
+
+    def quantize(self, x: int, scale: float | None = None, zero_point: int | None = None) -> int:
+        """Add a QUANTIZE from float32 or int8 to int8."""
+        typical = self.tensors[x].scale[0] if self.tensors[x].scale else 0.05
+        y = self._activation(self.shape(x), scale or self.random_scale(typical), zero_point)
+        return self._op("QUANTIZE", [x], y)
+
+    def dequantize(self, x: int) -> int:
+        """Add a DEQUANTIZE from int8 to float32."""
+        return self._op("DEQUANTIZE", [x], self.tensor(self.shape(x), "float32"))
+
+    def softmax(self, x: int, beta: float = 1.0) -> int:
+        """Add a SOFTMAX over the last dimension."""
+        y = self._activation(self.shape(x), 1 / 256, -128)
+        return self._op("SOFTMAX", [x], y, "SoftmaxOptions", Beta=beta)
+
+    # Pooling, reduction, layout
+
+    def average_pool(self, x: int, kernel: int | tuple[int, int] = 2, **window: Any) -> int:
+        """Add an AVERAGE_POOL_2D; keywords as `max_pool`."""
+        return self._pool("AVERAGE_POOL_2D", x, kernel, **window)
+
+    def max_pool(self, x: int, kernel: int | tuple[int, int] = 2, **window: Any) -> int:
+        """Add a MAX_POOL_2D; keywords `stride`, `padding`, `activation`."""
+        return self._pool("MAX_POOL_2D", x, kernel, **window)
+
+    def _pool(
+        self,
+        name: str,
+        x: int,
+        kernel: int | tuple[int, int],
+        stride: int | tuple[int, int] = 2,
+        padding: str = "VALID",
+        activation: str = "none",
+    ) -> int:
+        kh, kw = _pair(kernel)
+        shape = self._window_shape(x, (kh, kw), stride, 1, padding, self.shape(x)[3])
+        return self._op(
+            name,
+            [x],
+            self._like(x, shape),
+            "Pool2DOptions",
+            Padding=_PADDINGS[padding],
+            StrideH=_pair(stride)[0],
+            StrideW=_pair(stride)[1],
+            FilterHeight=kh,
+            FilterWidth=kw,
+            FusedActivationFunction=_ACTIVATIONS[activation],
+        )
+
+    def mean(
+        self,
+        x: int,
+        axes: Sequence[int],
+        keep_dims: bool = False,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add a MEAN; same quantisation as its input unless given."""
+        rank = len(self.shape(x))
+        gone = {a % rank for a in axes}
+        shape = tuple(
+            1 if d in gone else n for d, n in enumerate(self.shape(x)) if keep_dims or d not in gone
+        )
+        y = self._like(x, shape, out_scale, out_zero_point)
+        axis = self.constant(np.array(axes, np.int32))
+        return self._op("MEAN", [x, axis], y, "ReducerOptions", KeepDims=keep_dims)
+
+    def pad(self, x: int, paddings: Sequence[tuple[int, int]]) -> int:
+        """Add a PAD with (before, after) per dimension."""
+        shape = tuple(n + sum(p) for n, p in zip(self.shape(x), paddings, strict=True))
+        return self._op(
+            "PAD", [x, self.constant(np.array(paddings, np.int32))], self._like(x, shape), "PadOptions"
+        )
+
+    def reshape(self, x: int, shape: Sequence[int]) -> int:
+        """Add a RESHAPE."""
+        return self._op("RESHAPE", [x, self.constant(np.array(shape, np.int32))], self._like(x, shape))
+
+    def transpose(self, x: int, perm: Sequence[int]) -> int:
+        """Add a TRANSPOSE."""
+        shape = tuple(self.shape(x)[p] for p in perm)
+        return self._op("TRANSPOSE", [x, self.constant(np.array(perm, np.int32))], self._like(x, shape))
+
+    def resize_nearest(
+        self, x: int, size: tuple[int, int], align_corners: bool = False, half_pixel_centers: bool = False
+    ) -> int:
+        """Add a RESIZE_NEAREST_NEIGHBOR."""
+        n, _, _, c = self.shape(x)
+        return self._op(
+            "RESIZE_NEAREST_NEIGHBOR",
+            [x, self.constant(np.array(size, np.int32))],
+            self._like(x, (n, *size, c)),
+            "ResizeNearestNeighborOptions",
+            AlignCorners=align_corners,
+            HalfPixelCenters=half_pixel_centers,
+        )
+
+    def _like(
+        self,
+        x: int,
+        shape: Sequence[int],
+        scale: float | None = None,
+        zero_point: int | None = None,
+    ) -> int:
+        source = self.tensors[x]
+        return self._activation(
+            shape, scale or source.scale[0], source.zero_point[0] if zero_point is None else zero_point
+        )
+
+    def _window_shape(
+        self,
+        x: int,
+        kernel: tuple[int, int],
+        stride: int | tuple[int, int],
+        dilation: int | tuple[int, int],
+        padding: str,
+        channels: int,
+    ) -> tuple[int, ...]:
+        size = []
+        for n, k, s, d in zip(self.shape(x)[1:3], kernel, _pair(stride), _pair(dilation), strict=True):
+            size.append(-(-n // s) if padding == "SAME" else (n - (k - 1) * d - 1) // s + 1)
+        return (self.shape(x)[0], size[0], size[1], channels)
+
+    # Writing
+
+    def save(self, path: Path) -> Path:
+        """Write the file and return its path."""
+        path.write_bytes(self.build())
+        return path
+
+    def build(self) -> bytes:
+        """Return the file's bytes."""
+        fb = flatbuffers.Builder(1024)
+        buffers = [self._buffer(fb, None)]
+        tensors = []
+        for record in self.tensors:
+            index = 0
+            if record.data is not None:
+                index = len(buffers)
+                buffers.append(self._buffer(fb, record.data))
+            tensors.append(self._tensor(fb, record, index))
+        names = list(dict.fromkeys(op.name for op in self.operators))
+        operators = [self._operator(fb, op, names.index(op.name)) for op in self.operators]
+        codes = [self._operator_code(fb, name) for name in names]
+
+        subgraphs = []
+        for _ in range(self.subgraphs):
+            parts = [
+                _offsets(fb, tflite.SubGraphStartTensorsVector, tensors),
+                _integers(fb, self.inputs),
+                _integers(fb, self.outputs),
+                _offsets(fb, tflite.SubGraphStartOperatorsVector, operators),
+            ]
+            tflite.SubGraphStart(fb)
+            tflite.SubGraphAddTensors(fb, parts[0])
+            tflite.SubGraphAddInputs(fb, parts[1])
+            tflite.SubGraphAddOutputs(fb, parts[2])
+            tflite.SubGraphAddOperators(fb, parts[3])
+            subgraphs.append(tflite.SubGraphEnd(fb))
+        code_vector = _offsets(fb, tflite.ModelStartOperatorCodesVector, codes)
+        subgraph_vector = _offsets(fb, tflite.ModelStartSubgraphsVector, subgraphs)
+        buffer_vector = _offsets(fb, tflite.ModelStartBuffersVector, buffers)
+        tflite.ModelStart(fb)
+        tflite.ModelAddVersion(fb, self.version)
+        tflite.ModelAddOperatorCodes(fb, code_vector)
+        tflite.ModelAddSubgraphs(fb, subgraph_vector)
+        tflite.ModelAddBuffers(fb, buffer_vector)
+        fb.Finish(tflite.ModelEnd(fb), b"TFL3")
+        return bytes(fb.Output())
+
+    @staticmethod
+    def _buffer(fb: Any, data: bytes | None) -> int:
+        vector = None
+        if data is not None:
+            # TFLite maps constants in place and wants them 16-byte aligned.
+            fb.StartVector(1, len(data), 16)
+            fb.head -= len(data)
+            fb.Bytes[fb.head : fb.head + len(data)] = data
+            vector = fb.EndVector()
+        tflite.BufferStart(fb)
+        if vector is not None:
+            tflite.BufferAddData(fb, vector)
+        return int(tflite.BufferEnd(fb))
+
+    @staticmethod
+    def _tensor(fb: Any, record: TensorRecord, buffer: int) -> int:
+        name = fb.CreateString(record.name)
+        shape = _integers(fb, record.shape)
+        signature = _integers(fb, record.signature) if record.signature else None
+        quantisation = None
+        if record.scale:
+            scale = fb.CreateNumpyVector(np.array(record.scale, np.float32))
+            points = fb.CreateNumpyVector(np.array(record.zero_point, np.int64))
+            tflite.QuantizationParametersStart(fb)
+            tflite.QuantizationParametersAddScale(fb, scale)
+            tflite.QuantizationParametersAddZeroPoint(fb, points)
+            tflite.QuantizationParametersAddQuantizedDimension(fb, record.axis)
+            quantisation = tflite.QuantizationParametersEnd(fb)
+        tflite.TensorStart(fb)
+        tflite.TensorAddShape(fb, shape)
+        code = _TYPES[record.dtype] if record.type_code is None else record.type_code
+        tflite.TensorAddType(fb, code)
+        tflite.TensorAddBuffer(fb, buffer)
+        tflite.TensorAddName(fb, name)
+        if quantisation is not None:
+            tflite.TensorAddQuantization(fb, quantisation)
+        tflite.TensorAddIsVariable(fb, record.is_variable)
+        if signature is not None:
+            tflite.TensorAddShapeSignature(fb, signature)
+        return int(tflite.TensorEnd(fb))
+
+    @staticmethod
+    def _operator(fb: Any, op: OperatorRecord, code: int) -> int:
+        inputs, outputs = _integers(fb, op.inputs), _integers(fb, op.outputs)
+        options = None
+        if op.table:
+            getattr(tflite, f"{op.table}Start")(fb)
+            for name, value in op.options.items():
+                getattr(tflite, f"{op.table}Add{name}")(fb, value)
+            options = getattr(tflite, f"{op.table}End")(fb)
+        tflite.OperatorStart(fb)
+        tflite.OperatorAddOpcodeIndex(fb, code)
+        tflite.OperatorAddInputs(fb, inputs)
+        tflite.OperatorAddOutputs(fb, outputs)
+        if options is not None:
+            tflite.OperatorAddBuiltinOptionsType(fb, getattr(tflite.BuiltinOptions, op.table))
+            tflite.OperatorAddBuiltinOptions(fb, options)
+        return int(tflite.OperatorEnd(fb))
+
+    @staticmethod
+    def _operator_code(fb: Any, name: str) -> int:
+        custom = None if hasattr(tflite.BuiltinOperator, name) else fb.CreateString(name)
+        code = tflite.BuiltinOperator.CUSTOM if custom else getattr(tflite.BuiltinOperator, name)
+        tflite.OperatorCodeStart(fb)
+        tflite.OperatorCodeAddDeprecatedBuiltinCode(fb, min(code, 127))
+        tflite.OperatorCodeAddBuiltinCode(fb, code)
+        tflite.OperatorCodeAddVersion(fb, _VERSIONS.get(name, 1))
+        if custom is not None:
+            tflite.OperatorCodeAddCustomCode(fb, custom)
+        return int(tflite.OperatorCodeEnd(fb))
+
+
+# Versions in which the operators learned int8; LiteRT refuses to run older ones on it.
+_VERSIONS = {
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "FULLY_CONNECTED": 4,
+    "ADD": 2,
+    "MUL": 2,
+    "AVERAGE_POOL_2D": 2,
+    "MAX_POOL_2D": 2,
+    "MEAN": 2,
+    "PAD": 2,
+    "TRANSPOSE": 2,
+    "SOFTMAX": 2,
+    "RESIZE_NEAREST_NEIGHBOR": 2,
+    "DEQUANTIZE": 2,
+}
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _integers(fb: Any, values: Sequence[int]) -> int:
+    return int(fb.CreateNumpyVector(np.array(values, np.int32)))
+
+
+def _offsets(fb: Any, start: Any, offsets: Sequence[int]) -> int:
+    start(fb, len(offsets))
+    for offset in reversed(offsets):
+        fb.PrependUOffsetTRelative(offset)
+    return int(fb.EndVector())

@@ -1,0 +1,139 @@
+"""LiteRT's reference kernels, the bytes that everything here is compared with.
+
+Only this file imports LiteRT, and only when an `Oracle` is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyml import numerics
+from tinyml.errors import ModelError, ToolchainError, UsageError
+from tinyml.graph import Array, DType, Graph, OpKind
+
+
+class Oracle:
+    """A model in the LiteRT interpreter, with `BUILTIN_REF` kernels and every tensor kept.
+
+    Args:
+        path: the .tflite file.
+
+    Raises:
+        ToolchainError: LiteRT is not installed.
+        ModelError: LiteRT refuses the model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        except ImportError as error:
+            raise ToolchainError(
+                "LiteRT, whose reference kernels results are compared with, is not installed",
+                where=f"import ai_edge_litert: {error}",
+                hint="pip install ai-edge-litert",
+            ) from error
+        try:
+            self._interpreter: Any = Interpreter(
+                model_path=str(path),
+                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+                experimental_preserve_all_tensors=True,
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"LiteRT refuses {Path(path).name}", where=str(path), expected=str(error).strip()
+            ) from error
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run once.
+
+        Args:
+            inputs: one array per model input, in the file's order, of its shape and dtype.
+
+        Returns:
+            One array per model output, in the file's order.
+        """
+        if len(inputs) != len(self._inputs):
+            raise UsageError(f"{len(inputs)} inputs given", expected=f"the model has {len(self._inputs)}")
+        for details, value in zip(self._inputs, inputs, strict=True):
+            if value.shape != tuple(details["shape"]) or value.dtype != details["dtype"]:
+                raise UsageError(
+                    f"wrong value for input '{details['name']}'",
+                    expected=f"expected {details['dtype'].__name__} {tuple(details['shape'])}, "
+                    f"received {value.dtype} {value.shape}",
+                )
+            self._interpreter.set_tensor(details["index"], value)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
+
+    def tensor(self, source_index: int) -> Array:
+        """Return a tensor of the last run by its index in the file (`Graph.source_index`)."""
+        value: Array = self._interpreter.get_tensor(source_index)
+        return value
+
+    def run_int8(self, graph: Graph, inputs: Sequence[Array]) -> list[Array]:
+        """Run a model, float-edged or not, on int8 inputs, and return the int8 values at its edges.
+
+        Float inputs get the dequantised samples, which the leading QUANTIZE turns back into the
+        same bytes; float outputs are read before the trailing DEQUANTIZE.
+
+        Args:
+            graph: the graph as read, before passes.
+            inputs: one int8 array per model input, of the input's shape.
+
+        Returns:
+            One int8 array per model output.
+        """
+        self.run(float_inputs(graph, inputs))
+        return [self.tensor(graph.source_index[t]) for t in int8_edges(graph).outputs]
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Edges:
+    """The int8 tensors at a graph's edges: those behind QUANTIZE and before DEQUANTIZE."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def int8_edges(graph: Graph) -> Int8Edges:
+    """Return the int8 tensor at each input and output of a graph as read.
+
+    Raises:
+        UsageError: a float input is quantised in two different ways, so that no int8 sample stands
+            for it.
+    """
+    inputs = []
+    for index in graph.inputs:
+        inner = [graph.ops[i].outputs[0] for i in graph.consumers(index)]
+        if graph.tensors[index].dtype is DType.INT8:
+            inputs.append(index)
+            continue
+        quants = {graph.tensors[t].quant for t in inner}
+        if len(quants) != 1:
+            raise UsageError(
+                f"input '{graph.tensors[index].name}' is quantised in {len(quants)} ways",
+                expected="expected one QUANTIZE, or several with equal scales",
+                hint="use float edges",
+            )
+        inputs.append(inner[0])
+    outputs = []
+    for index in graph.outputs:
+        producer = graph.producer(index)
+        if producer is not None and graph.ops[producer].kind is OpKind.DEQUANTIZE:
+            index = graph.ops[producer].inputs[0]
+        outputs.append(index)
+    return Int8Edges(tuple(inputs), tuple(outputs))
+
+
+def float_inputs(graph: Graph, samples: Sequence[Array]) -> list[Array]:
+    """Return int8 samples as the values that the model's own inputs take (float where they are float)."""
+    return [
+        sample if inner == index else numerics.dequantize_values(sample, graph.tensors[inner])
+        for index, inner, sample in zip(graph.inputs, int8_edges(graph).inputs, samples, strict=True)
+    ]
