@@ -10,7 +10,7 @@ Two requantisations occur. Both compute about acc · multiplier · 2^(shift − 
   acc << max(shift, 0) wrapped to 32 bits, then SRDHM (round half up at bit 31), then a right shift
   by max(−shift, 0) that rounds half away from zero;
 * single rounding, in FULLY_CONNECTED (`multiply_by_quantized_multiplier_single`):
-  (acc · multiplier + 2^(30 − shift)) >> (31 − shift), in 64 bits.
+  (acc · multiplier + 2^(30 − shift)) >> (31 − shift) in 64 bits, the result wrapped to 32.
 
 Sources: gemmlowp `fixedpoint.h`; TensorFlow Lite `kernels/internal/common.h`,
 `quantization_util.cc`, `kernels/kernel_util.cc`, and each operator's `Prepare`.
@@ -95,7 +95,7 @@ def multiply_by_quantized_multiplier_single(
     total = 31 - np.asarray(shift, np.int64)
     product = np.asarray(x, np.int64) * np.asarray(multiplier, np.int64)
     one = np.int64(1)
-    return np.asarray((product + (one << (total - 1))) >> total)
+    return wrap_int32((product + (one << (total - 1))) >> total)
 
 
 def saturating_rounding_doubling_high_mul(x: Array, y: Array | int) -> Int64Array:

@@ -79,7 +79,7 @@ def run_op(graph: Graph, op: Op, values: Mapping[int, Array]) -> Array:
     operands = [_value(graph, i, values) for i in op.inputs]
     result = _RUNNERS[op.kind](graph, op, operands)
     output = graph.tensors[op.outputs[0]]
-    return np.ascontiguousarray(result.reshape(output.shape).astype(output.dtype.value, copy=False))
+    return np.asarray(result, output.dtype.value, order="C").reshape(output.shape)
 
 
 def _value(graph: Graph, index: int, values: Mapping[int, Array]) -> Array:
