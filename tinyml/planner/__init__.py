@@ -9,7 +9,7 @@ from tinyml.graph import Graph
 from tinyml.planner.check import PlanError, check
 from tinyml.planner.lifetimes import Flow, Lifetimes, timeline
 from tinyml.planner.order import search_order
-from tinyml.planner.place import place
+from tinyml.planner.place import find_offsets
 from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
             first=block.first,
             last=block.last,
         )
-        for block, offset in zip(lifetimes.blocks, place(lifetimes), strict=True)
+        for block, offset in zip(lifetimes.blocks, find_offsets(lifetimes), strict=True)
     )
     return Plan(
         model=graph.name,

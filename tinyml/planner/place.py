@@ -17,11 +17,11 @@ from tinyml.planner.lifetimes import Lifetimes, align, shared_bytes
 PROMOTIONS = 200
 """Best-fit passes of the repair after the fixed orders."""
 
-BRANCHES = 6000
+BRANCHES = 20000
 """Buffers placed by branch and bound before it keeps what it has."""
 
 
-def place(lifetimes: Lifetimes) -> tuple[int, ...]:
+def find_offsets(lifetimes: Lifetimes) -> tuple[int, ...]:
     """Return an offset per block. Deterministic; stops at the lower bound.
 
     Every offset is a multiple of its block's alignment and not negative.

@@ -1,0 +1,241 @@
+"""Networks for the planner's tests, and their access maps derived from the operators alone.
+
+The maps here do not come from the kernel registry: the planner is tested for any map a kernel could
+have (buffered or not, any granule, with and without scratch), not for those that exist today.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tinyml.access import AccessMap, RowMap
+from tinyml.graph import (
+    Activation,
+    ActivationAttrs,
+    Attrs,
+    DType,
+    Graph,
+    NoAttrs,
+    Op,
+    OpKind,
+    Pads,
+    Quant,
+    ReduceAttrs,
+    SoftmaxAttrs,
+    Tensor,
+    WindowAttrs,
+)
+from tinyml.kernels.registry import Lowered
+from tinyml.select import Selection
+
+
+@dataclass
+class Network:
+    """Builds a Graph operator by operator; every method returns the output's tensor index."""
+
+    seed: int = 0
+    tensors: list[Tensor] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(self.seed)
+
+    def graph(self, *outputs: int) -> Graph:
+        return Graph("net", tuple(self.tensors), tuple(self.ops), tuple(self.inputs), outputs)
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        return self.tensors[tensor].shape
+
+    def tensor(self, *shape: int) -> int:
+        quant = Quant((float(self.rng.uniform(0.02, 0.1)),), (int(self.rng.integers(-20, 20)),))
+        self.tensors.append(Tensor(f"t{len(self.tensors)}", shape, DType.INT8, quant))
+        return len(self.tensors) - 1
+
+    def input(self, *shape: int) -> int:
+        self.inputs.append(self.tensor(*shape))
+        return self.inputs[-1]
+
+    def constant(self, values: np.ndarray, quant: Quant | None = None) -> int:
+        dtype = DType(values.dtype.name)
+        self.tensors.append(Tensor(f"c{len(self.tensors)}", values.shape, dtype, quant, values))
+        return len(self.tensors) - 1
+
+    def op(self, kind: OpKind, inputs: tuple[int, ...], shape: tuple[int, ...], attrs: Attrs) -> int:
+        out = self.tensor(*shape)
+        if kind in {OpKind.RESHAPE, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D}:  # TFLite keeps the scale
+            self.tensors[out] = replace(self.tensors[out], quant=self.tensors[inputs[0]].quant)
+        if kind is OpKind.SOFTMAX:
+            self.tensors[out] = replace(self.tensors[out], quant=Quant((1 / 256,), (-128,)))
+        self.ops.append(Op(kind, inputs, (out,), attrs, f"{kind.value.lower()}{len(self.ops)}"))
+        return out
+
+    def _weights(self, shape: tuple[int, ...], channels: int, axis: int, x: int) -> tuple[int, int]:
+        scales = tuple(float(s) for s in self.rng.uniform(0.005, 0.02, channels))
+        w = self.constant(
+            self.rng.integers(-127, 128, shape, dtype=np.int8), Quant(scales, (0,) * channels, axis)
+        )
+        bias_scales = tuple(s * self.tensors[x].scale for s in scales)
+        b = self.constant(
+            self.rng.integers(-500, 500, channels, dtype=np.int32), Quant(bias_scales, (0,) * channels)
+        )
+        return w, b
+
+    def _window(self, x: int, attrs: WindowAttrs) -> tuple[int, int]:
+        _, h, w, _ = self.shape(x)
+        p = attrs.pads
+        out_h = (h + p.top + p.bottom - (attrs.kernel_h - 1) * attrs.dilation_h - 1) // attrs.stride_h + 1
+        out_w = (w + p.left + p.right - (attrs.kernel_w - 1) * attrs.dilation_w - 1) // attrs.stride_w + 1
+        assert out_h > 0, "the window is larger than the padded image"
+        assert out_w > 0, "the window is larger than the padded image"
+        return out_h, out_w
+
+    def conv(self, x: int, channels: int, attrs: WindowAttrs) -> int:
+        out_h, out_w = self._window(x, attrs)
+        shape = (channels, attrs.kernel_h, attrs.kernel_w, self.shape(x)[3])
+        w, b = self._weights(shape, channels, 0, x)
+        return self.op(OpKind.CONV_2D, (x, w, b), (1, out_h, out_w, channels), attrs)
+
+    def depthwise(self, x: int, attrs: WindowAttrs) -> int:
+        out_h, out_w = self._window(x, attrs)
+        channels = self.shape(x)[3]
+        w, b = self._weights((1, attrs.kernel_h, attrs.kernel_w, channels), channels, 3, x)
+        return self.op(OpKind.DEPTHWISE_CONV_2D, (x, w, b), (1, out_h, out_w, channels), attrs)
+
+    def pool(self, x: int, attrs: WindowAttrs, kind: OpKind = OpKind.AVERAGE_POOL_2D) -> int:
+        out_h, out_w = self._window(x, attrs)
+        return self.op(kind, (x,), (1, out_h, out_w, self.shape(x)[3]), attrs)
+
+    def dense(self, x: int, units: int) -> int:
+        w, b = self._weights((units, self.tensors[x].elements), 1, 0, x)
+        bias = self.tensors[b]
+        self.tensors[b] = replace(
+            bias, shape=(units,), data=self.rng.integers(-500, 500, units, dtype=np.int32)
+        )
+        return self.op(OpKind.FULLY_CONNECTED, (x, w, b), (1, units), ActivationAttrs())
+
+    def add(self, x: int, y: int, kind: OpKind = OpKind.ADD) -> int:
+        return self.op(kind, (x, y), self.shape(x), ActivationAttrs())
+
+    def reshape(self, x: int, *shape: int) -> int:
+        return self.op(OpKind.RESHAPE, (x,), shape, NoAttrs())
+
+    def mean(self, x: int) -> int:
+        return self.op(OpKind.MEAN, (x,), (1, self.shape(x)[3]), ReduceAttrs((1, 2), keep_dims=False))
+
+    def softmax(self, x: int) -> int:
+        return self.op(OpKind.SOFTMAX, (x,), self.shape(x), SoftmaxAttrs())
+
+
+def window(
+    kernel: int | tuple[int, int],
+    stride: int = 1,
+    pads: Pads | None = None,
+    dilation: int = 1,
+    activation: Activation = Activation.NONE,
+) -> WindowAttrs:
+    """Window attributes; without `pads`, padding that keeps stride-1 images their size."""
+    kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+    if pads is None:
+        v, h = (kh - 1) * dilation, (kw - 1) * dilation
+        pads = Pads(v // 2, h // 2, v - v // 2, h - h // 2)
+    return WindowAttrs(kh, kw, stride, stride, dilation, dilation, pads, activation)
+
+
+def access_of(graph: Graph, op: Op, *, granule: int = 1, buffered: bool = False) -> AccessMap:
+    """The access map of an operator computed row by row."""
+    out = graph.tensors[op.outputs[0]]
+    activations = [graph.tensors[t] for t in op.inputs if t >= 0 and graph.tensors[t].data is None]
+    if isinstance(op.attrs, WindowAttrs):
+        a = op.attrs
+        (x,) = activations
+        row_map = RowMap(
+            rows=x.shape[1],
+            row_bytes=x.size_bytes // x.shape[1],
+            mul=a.stride_h,
+            lo=-a.pads.top,
+            hi=(a.kernel_h - 1) * a.dilation_h - a.pads.top,
+        )
+        return AccessMap(out.shape[1], out.size_bytes // out.shape[1], (row_map,), granule, buffered)
+    if op.kind in {OpKind.ADD, OpKind.MUL}:
+        size = out.elements
+        return AccessMap(size, 1, tuple(RowMap(size, 1) for _ in activations), granule, buffered)
+    return AccessMap(1, out.size_bytes, (None,) * len(activations), 1, buffered)
+
+
+def lower(graph: Graph, seed: int = 0, *, scratch: bool = True) -> list[Selection]:
+    """Selections for a graph, with granules, buffering and scratch drawn from the seed."""
+    rng = random.Random(seed)
+    selections = []
+    for index, op in enumerate(graph.ops):
+        if op.kind is OpKind.RESHAPE:
+            selections.append(Selection(index, None, None, "a view"))
+            continue
+        granule = rng.choice((1, 1, 2, 3, 4, 1000))
+        lowered = Lowered(
+            access=access_of(graph, op, granule=granule, buffered=rng.random() < 0.6),
+            scratch_bytes=rng.choice((0, 4, 13, 64, 300)) if scratch else 0,
+        )
+        selections.append(Selection(index, None, lowered, "test"))
+    return selections
+
+
+def random_graph(rng: random.Random, steps: int) -> Graph:
+    """A random network: chains, residuals, branches, views; several inputs and outputs, unread tensors."""
+    net = Network(rng.randrange(1 << 30))
+    shapes = [(1, rng.randint(1, 9), rng.randint(1, 6), rng.randint(1, 5)) for _ in range(rng.randint(1, 2))]
+    pool = [net.input(*rng.choice(shapes)) for _ in range(rng.randint(1, 3))]
+    for _ in range(steps):
+        # Mostly go on with the newest tensors, so that chains grow; sometimes branch off an old one.
+        x = rng.choice(pool[-2:]) if rng.random() < 0.7 else rng.choice(pool)
+        shape = net.shape(x)
+        image = len(shape) == 4
+        twins = [t for t in pool if net.shape(t) == shape]
+        choice = rng.random()
+        if choice < 0.25:
+            kind = rng.choice((OpKind.ADD, OpKind.MUL))
+            pool.append(net.add(x, rng.choice(twins), kind))
+        elif choice < 0.35:
+            elements = net.tensors[x].elements
+            divisors = [d for d in range(1, elements + 1) if elements % d == 0]
+            d = rng.choice(divisors)
+            pool.append(net.reshape(x, *rng.choice([(1, elements), (1, d, elements // d, 1), (1, 1, 1, elements)])))
+        elif choice < 0.42:
+            pool.append(net.mean(x) if image else net.dense(x, rng.randint(1, 12)))
+        elif choice < 0.46 and not image:
+            pool.append(net.softmax(x))
+        elif image:
+            pool.append(_random_window(net, rng, x))
+        else:
+            pool.append(net.dense(x, rng.randint(1, 12)))
+    read = {t for op in net.ops for t in op.inputs}
+    ends = [t for t in pool if t not in read and t not in net.inputs]
+    outputs = [t for t in ends if rng.random() < 0.8] or [pool[-1]]
+    outputs += [t for t in pool if t not in outputs and rng.random() < 0.1]
+    rng.shuffle(outputs)
+    return net.graph(*outputs)
+
+
+def _random_window(net: Network, rng: random.Random, x: int) -> int:
+    """A convolution, depthwise convolution or pool of any window that fits the image."""
+    _, h, w, _ = net.shape(x)
+    pooling = rng.random() < 0.2
+    dilation = rng.choice((1, 1, 2)) if not pooling else 1
+    kh, kw = rng.randint(1, 7), rng.randint(1, 7)
+    reach_h, reach_w = (kh - 1) * dilation, (kw - 1) * dilation
+    if rng.random() < 0.4 and reach_h < h and reach_w < w:
+        pads = Pads()
+    elif pooling:  # as TFLite pads: a window never lies outside the image
+        pads = Pads(reach_h // 2, reach_w // 2, reach_h - reach_h // 2, reach_w - reach_w // 2)
+    else:
+        top, left = rng.randint(0, reach_h), rng.randint(0, reach_w)
+        pads = Pads(top, left, reach_h - top, reach_w - left)
+    attrs = WindowAttrs(kh, kw, rng.randint(1, 3), rng.randint(1, 3), dilation, dilation, pads)
+    if pooling:
+        return net.pool(x, attrs, rng.choice((OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D)))
+    if rng.random() < 0.5:
+        return net.depthwise(x, attrs)
+    return net.conv(x, rng.randint(1, 6), attrs)
