@@ -15,9 +15,14 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define TM_INLINE   static inline __attribute__((always_inline, unused))
 #define TM_RESTRICT __restrict__
+/* One copy per distinct operator: inlining it into the caller would add up the stacks of all. */
+#define TM_NOINLINE __attribute__((noinline))
+#define TM_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #else
 #define TM_INLINE static inline
 #define TM_RESTRICT
+#define TM_NOINLINE
+#define TM_ALIGNED(bytes)
 #endif
 
 /* A left shift that wraps instead of being undefined. */
