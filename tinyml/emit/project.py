@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 from tinyml import resources
+from tinyml.boards import Board
 from tinyml.emit.context import ModelContext
 from tinyml.emit.render import render
 
@@ -55,3 +57,51 @@ def _runtime_headers(model: ModelContext) -> list[Path]:
         found[name] = path
         wanted.extend(_INCLUDE.findall(path.read_text(encoding="utf-8")))
     return [found[name] for name in sorted(found)]
+
+
+def write_project(model: ModelContext, board: Board, directory: Path) -> list[Path]:
+    """Write the validation firmware around the model: harness, board support, PlatformIO files.
+
+    Args:
+        model: template values.
+        board: a board with flash and RAM of its own (not the host).
+        directory: the project; `write_library` has been there.
+
+    Returns:
+        The files written.
+    """
+    twin = board.emulated()
+    if twin is not None and twin.id == board.id:
+        twin = None
+    values = {"model": model, "board": board, "twin": twin}
+    runtime = resources.runtime_dir()
+    texts = {
+        directory / "platformio.ini": render("project/platformio.ini.j2", values),
+        directory / "README.md": render("project/README.md.j2", values),
+        directory / "src" / "app_model.h": render("project/app_model.h.j2", values),
+    }
+    for one in (board, twin):
+        if one is not None:
+            texts[directory / "boards" / f"{one.id}.json"] = json.dumps(one.manifest, indent=2) + "\n"
+    written = []
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    port = runtime / "port"
+    support = directory / "lib" / "tinyml_board"
+    for source in sorted(port.iterdir()):
+        if source.name == "main.c":
+            target = directory / "src" / source.name
+        else:
+            target = support / source.name if source.suffix == ".json" else support / "src" / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written.append(Path(shutil.copy(source, target)))
+    shutil.copy(runtime / "include" / "tm_model.h", support / "src" / "tm_model.h")
+    written.append(support / "src" / "tm_model.h")
+    platform = directory / "platforms" / "tinyml"
+    shutil.copytree(
+        runtime / "platformio", platform, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    written.extend(sorted(path for path in platform.rglob("*") if path.is_file()))
+    return written

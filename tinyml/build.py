@@ -1,0 +1,131 @@
+"""The whole way: a model file and a board → a plan, a C project, a firmware, a running target.
+
+Every function is one arrow of docs/architecture.md; this file only chains them and checks that the
+result fits the board.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tinyml import passes, planner
+from tinyml.boards import Board
+from tinyml.emit.context import ModelContext, model_context
+from tinyml.emit.project import write_library, write_project
+from tinyml.errors import DoesNotFit
+from tinyml.graph import Graph
+from tinyml.kernels.registry import Isa
+from tinyml.planner.plan import Plan
+from tinyml.readers.tflite import read_model
+from tinyml.select import Selection, select
+
+Edges = Literal["int8", "float"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """A model planned for a board.
+
+    Args:
+        source: the model file.
+        graph: after passes.
+        selections: one kernel per operator of `graph`.
+        plan: where every byte lives.
+        board: the board it is planned for.
+    """
+
+    source: Path
+    graph: Graph
+    selections: tuple[Selection, ...]
+    plan: Plan
+    board: Board
+
+    def context(self) -> ModelContext:
+        """Return the values that the templates see."""
+        return model_context(self.graph, self.selections, self.plan, self.source.name)
+
+
+def compile_model(path: Path, board: Board, *, edges: Edges = "int8", isa: Sequence[Isa] | None = None) -> Compiled:
+    """Read a model and plan it for a board.
+
+    Args:
+        path: a .tflite file.
+        board: decides the instruction sets.
+        edges: element type of inputs and outputs where the model has float ones.
+        isa: instruction sets instead of the board's own, preferred first (for comparisons).
+
+    Raises:
+        ModelError: the file is malformed; UnsupportedOp where operators have no kernel.
+    """
+    graph = passes.run(read_model(path), edges=edges)
+    selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
+    return Compiled(path, graph, tuple(selections), planner.plan(graph, selections), board)
+
+
+def check_fit(compiled: Compiled) -> None:
+    """Refuse a model that the board cannot hold, before anything is compiled.
+
+    Raises:
+        DoesNotFit: the arena or the constants are larger than the board's memory; says by how much and
+            at which operator.
+    """
+    board, plan, graph = compiled.board, compiled.plan, compiled.graph
+    if board.sram_bytes is not None and plan.arena_bytes > board.sram_bytes:
+        op = graph.ops[plan.stages[plan.peak_stage].ops[0]]
+        live = [b for b in plan.buffers if b.first <= plan.peak_stage <= b.last]
+        raise DoesNotFit(
+            f"{graph.name} does not fit {board.id}: {plan.arena_bytes - board.sram_bytes:,} B of SRAM too many",
+            where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[0]}, {op.kind}"
+            f" ({graph.tensors[op.outputs[0]].name}), with {len(live)} buffers live",
+            expected=f"expected at most {board.sram_bytes:,} B (RAM less stack and static data),"
+            f" planned {plan.arena_bytes:,} B",
+            hint=_larger_boards(compiled),
+        )
+    constants = sum(c.values.nbytes for s in compiled.selections if s.lowered for c in s.lowered.constants)
+    if board.flash_bytes is not None and constants > board.flash_bytes:
+        raise DoesNotFit(
+            f"{graph.name} does not fit {board.id}: {constants - board.flash_bytes:,} B of flash too many",
+            where="the model's constants alone",
+            expected=f"expected at most {board.flash_bytes:,} B with code, planned {constants:,} B of constants",
+            hint=_larger_boards(compiled),
+        )
+
+
+def _larger_boards(compiled: Compiled) -> str:
+    """Name the boards whose RAM and flash would hold the same plan."""
+    from tinyml.boards import all_boards
+
+    constants = sum(c.values.nbytes for s in compiled.selections if s.lowered for c in s.lowered.constants)
+    names = [
+        board.id
+        for board in all_boards()
+        if not board.is_host
+        and (board.sram_bytes or 0) >= compiled.plan.arena_bytes
+        and (board.flash_bytes or 0) > constants
+    ]
+    return f"it would fit: {', '.join(names)}" if names else "no board that ships with tinyml is large enough"
+
+
+def generate(compiled: Compiled, out_dir: Path) -> list[Path]:
+    """Write the C project.
+
+    Args:
+        compiled: a planned model.
+        out_dir: an empty or new folder. For the host only lib/<model> is written: it has no firmware.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DoesNotFit: the model is larger than the board; nothing is written.
+    """
+    check_fit(compiled)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    context = compiled.context()
+    files = write_library(context, out_dir)
+    if not compiled.board.is_host:
+        files += write_project(context, compiled.board, out_dir)
+    return files
