@@ -1,0 +1,240 @@
+/* tm_dsp: the Armv7E-M / Armv8-M DSP instructions that the `_dsp` kernels are written in.
+ *
+ * With GCC or Clang for a core that has them, each function is one instruction. Anywhere else it
+ * is C that gives the same bits, so that every kernel also runs, and is tested, on the host.
+ * Words hold two signed halfwords, the lower one first in memory: little-endian cores only.
+ */
+#ifndef TM_DSP_H
+#define TM_DSP_H
+
+#include "tm_runtime.h"
+
+#if defined(__ARM_FEATURE_DSP) && defined(__GNUC__)
+#define TM_DSP_INSTRUCTIONS 1
+#else
+#define TM_DSP_INSTRUCTIONS 0
+#endif
+
+/* Whole inner loops in assembly: GCC spills what fits the registers exactly (docs/architecture.md).
+ * Compile with -DTM_NO_ASM for the same loops in C.
+ */
+#if TM_DSP_INSTRUCTIONS && defined(__thumb2__) && !defined(TM_NO_ASM)
+#define TM_DSP_ASM 1
+#else
+#define TM_DSP_ASM 0
+#endif
+
+/* One copy for all layers of a model: the loops inside are long, so a call costs next to nothing. */
+#if defined(__GNUC__)
+#define TM_SHARED static __attribute__((noinline, unused))
+#else
+#define TM_SHARED static
+#endif
+
+/* A function whose body is one block of assembly after the AAPCS. noipa: GCC must not see that the
+ * parameters are unused in C and drop them from the calls; Clang leaves naked functions alone.
+ */
+#if TM_DSP_ASM && defined(__clang__)
+#define TM_NAKED static __attribute__((naked, noinline, unused))
+#elif TM_DSP_ASM
+#define TM_NAKED static __attribute__((naked, noinline, noclone, noipa, unused))
+#endif
+
+/* Four bytes from any address. */
+TM_INLINE int32_t tm_load4(const void *p)
+{
+    int32_t value;
+    memcpy(&value, p, sizeof value);
+    return value;
+}
+
+/* The first n < 4 bytes of a word, zeros above: never reads past them. */
+TM_INLINE int32_t tm_load_tail(const int8_t *p, int32_t n)
+{
+    uint32_t value = 0;
+    if (n > 0) {
+        value = (uint8_t)p[0];
+    }
+    if (n > 1) {
+        value |= (uint32_t)(uint8_t)p[1] << 8;
+    }
+    if (n > 2) {
+        value |= (uint32_t)(uint8_t)p[2] << 16;
+    }
+    return (int32_t)value;
+}
+
+/* The byte repeated in all four places of a word. */
+TM_INLINE int32_t tm_splat4(int32_t value)
+{
+    return (int32_t)(0x01010101u * (uint8_t)value);
+}
+
+#if TM_DSP_INSTRUCTIONS
+
+#define TM_DSP_UNARY(name, text)          \
+    TM_INLINE int32_t name(int32_t a)     \
+    {                                     \
+        int32_t d;                        \
+        __asm__(text : "=r"(d) : "r"(a)); \
+        return d;                         \
+    }
+#define TM_DSP_BINARY(name, text)                 \
+    TM_INLINE int32_t name(int32_t a, int32_t b)  \
+    {                                             \
+        int32_t d;                                \
+        __asm__(text : "=r"(d) : "r"(a), "r"(b)); \
+        return d;                                 \
+    }
+#define TM_DSP_TERNARY(name, text)                          \
+    TM_INLINE int32_t name(int32_t a, int32_t b, int32_t c) \
+    {                                                       \
+        int32_t d;                                          \
+        __asm__(text : "=r"(d) : "r"(a), "r"(b), "r"(c));   \
+        return d;                                           \
+    }
+
+TM_DSP_UNARY(tm_sxtb16, "sxtb16 %0, %1")
+TM_DSP_UNARY(tm_sxtb16_ror8, "sxtb16 %0, %1, ror #8")
+TM_DSP_UNARY(tm_ssat8, "ssat %0, #8, %1")
+TM_DSP_BINARY(tm_pkhbt, "pkhbt %0, %1, %2, lsl #16")
+TM_DSP_BINARY(tm_pkhtb, "pkhtb %0, %1, %2, asr #16")
+TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlatb, "smlatb %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smmla, "smmla %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smmlar, "smmlar %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smmlsr, "smmlsr %0, %1, %2, %3")
+
+#undef TM_DSP_UNARY
+#undef TM_DSP_BINARY
+#undef TM_DSP_TERNARY
+
+#else
+
+TM_INLINE int32_t tm_low16(int32_t word)
+{
+    return (int16_t)(uint16_t)((uint32_t)word & 0xffffu);
+}
+
+TM_INLINE int32_t tm_high16(int32_t word)
+{
+    return word >> 16;
+}
+
+TM_INLINE int32_t tm_pair16(int32_t low, int32_t high)
+{
+    return (int32_t)(((uint32_t)low & 0xffffu) | (uint32_t)high << 16);
+}
+
+TM_INLINE int32_t tm_add_wrapping(int32_t a, int32_t b)
+{
+    return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
+/* Bytes 0 and 2, sign-extended to halfwords. */
+TM_INLINE int32_t tm_sxtb16(int32_t a)
+{
+    return tm_pair16((int8_t)(uint8_t)((uint32_t)a & 0xffu), (int8_t)(uint8_t)((uint32_t)a >> 16 & 0xffu));
+}
+
+/* Bytes 1 and 3, sign-extended to halfwords. */
+TM_INLINE int32_t tm_sxtb16_ror8(int32_t a)
+{
+    return tm_sxtb16((int32_t)((uint32_t)a >> 8));
+}
+
+/* Saturate to int8. */
+TM_INLINE int32_t tm_ssat8(int32_t a)
+{
+    return tm_clamp(a, -128, 127);
+}
+
+/* Halfwords (low of a, low of b). */
+TM_INLINE int32_t tm_pkhbt(int32_t a, int32_t b)
+{
+    return tm_pair16(a, b);
+}
+
+/* Halfwords (high of b, high of a). */
+TM_INLINE int32_t tm_pkhtb(int32_t a, int32_t b)
+{
+    return tm_pair16(tm_high16(b), tm_high16(a));
+}
+
+/* c + a.low * b.low + a.high * b.high. */
+TM_INLINE int32_t tm_smlad(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(tm_add_wrapping(c, tm_low16(a) * tm_low16(b)), tm_high16(a) * tm_high16(b));
+}
+
+/* c + a.low * b.high. */
+TM_INLINE int32_t tm_smlabt(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, tm_low16(a) * tm_high16(b));
+}
+
+/* c + a.high * b.low. */
+TM_INLINE int32_t tm_smlatb(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, tm_high16(a) * tm_low16(b));
+}
+
+/* The high word of (c << 32) + a * b, modulo 2^64. */
+TM_INLINE int32_t tm_smmla(int32_t a, int32_t b, int32_t c)
+{
+    return (int32_t)((((uint64_t)(uint32_t)c << 32) + (uint64_t)((int64_t)a * b)) >> 32);
+}
+
+/* The same, rounded: halves up. */
+TM_INLINE int32_t tm_smmlar(int32_t a, int32_t b, int32_t c)
+{
+    return (int32_t)((((uint64_t)(uint32_t)c << 32) + (uint64_t)((int64_t)a * b) + 0x80000000u) >> 32);
+}
+
+/* The high word of (c << 32) - a * b, modulo 2^64, rounded: halves up. */
+TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
+{
+    return (int32_t)((((uint64_t)(uint32_t)c << 32) - (uint64_t)((int64_t)a * b) + 0x80000000u) >> 32);
+}
+
+#endif
+
+/* How a layer rescales its accumulators; chosen per layer by tinyml/kernels/dsp.py from its shifts.
+ * All give TFLite's double rounding exactly, for every int32 accumulator. With M the multiplier and
+ * s the right shift, the stream holds two words (a, b) per channel:
+ *
+ *   TM_REQUANT_3    2 <= s <= 12   a = 2M - 2^32, b = 2^(32-s) + 1
+ *   TM_REQUANT_4    1 <= s <= 31   a = 2M - 2^32, b = -2^(32-s)
+ *   TM_REQUANT_ANY  any shift      a = M,         b = TFLite's shift (positive: left)
+ *
+ * acc * a + (acc << 32) = 2 M acc, so SMMLAR is SRDHM without overflow. The second rounding is away
+ * from zero at halves: the +1 of form 3 does it by t / 2^32, less than one unit of t >> s as long as
+ * the result lies within int8; form 4 subtracts one from a negative t instead.
+ */
+enum { TM_REQUANT_ANY = 0, TM_REQUANT_3 = 3, TM_REQUANT_4 = 4 };
+
+/* requant(acc) + zero_point, saturated to int8. `form` must be a constant where it is inlined. */
+TM_INLINE int8_t tm_requant_dsp(int32_t form, int32_t acc, int32_t a, int32_t b, int32_t zero_point)
+{
+    if (form == TM_REQUANT_3) {
+        return (int8_t)tm_ssat8(tm_smmlar(tm_smmlar(acc, a, acc), b, zero_point));
+    }
+    if (form == TM_REQUANT_4) {
+        const int32_t t = tm_smmlar(acc, a, acc);
+        return (int8_t)tm_ssat8(tm_smmlsr(t + (t >> 31), b, zero_point));
+    }
+    return tm_clamp_s8(tm_requant(acc, a, b), zero_point, -128, 127);
+}
+
+/* Clamp n bytes to [lo, hi]: for the rare fused activation whose range is narrower than int8. */
+TM_INLINE void tm_clamp_row(int8_t *y, int32_t n, int32_t lo, int32_t hi)
+{
+    if (lo > -128 || hi < 127) {
+        for (int32_t i = 0; i < n; ++i) {
+            y[i] = (int8_t)tm_clamp(y[i], lo, hi);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,282 @@
+"""Convolution, depthwise and fully connected layers with DSP instructions (Armv7E-M, Armv8-M).
+
+Each kernel is bit-equal to its portable twin; where a predicate refuses, that one is used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyml import numerics
+from tinyml.access import AccessMap, RowMap
+from tinyml.graph import OpKind
+from tinyml.kernels.convolution import pointwise, window_access, window_loop
+from tinyml.kernels.dense import one_weight_scale, whole_rows
+from tinyml.kernels.dsp_streams import (
+    Int8Array,
+    Int32Array,
+    RequantForm,
+    conv_stream,
+    depthwise_3x3_stream,
+    depthwise_stream,
+    fully_connected_stream,
+    requant_form,
+    requant_words,
+)
+from tinyml.kernels.predicates import (
+    constant_int32_bias,
+    constant_symmetric_weights,
+    int8_activations,
+    one_activation,
+    single_image,
+    window_attrs,
+)
+from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
+
+
+def one_group(context: OpContext) -> bool:
+    """The convolution must have one group."""
+    return context.input(1).shape[3] == context.input(0).shape[3]
+
+
+def depth_multiplier_one(context: OpContext) -> bool:
+    """The depth multiplier must be 1."""
+    return context.output.shape[3] == context.input(0).shape[3]
+
+
+def lines_of_pairs(context: OpContext) -> bool:
+    """The horizontal stride must be 1 or 2, the horizontal dilation 1."""
+    attrs = window_attrs(context)
+    return attrs.dilation_w == 1 and attrs.stride_w in (1, 2)
+
+
+def kernel_3x3(context: OpContext) -> bool:
+    """The kernel must be 3x3."""
+    attrs = window_attrs(context)
+    return (attrs.kernel_h, attrs.kernel_w) == (3, 3)
+
+
+def _weights(context: OpContext) -> Int8Array:
+    data = context.input(1).data
+    assert data is not None
+    return np.asarray(data, np.int8)
+
+
+def _requant(context: OpContext) -> tuple[Int32Array, RequantForm, Int32Array]:
+    """Return the folded bias, and the form and words of the requantisation."""
+    multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    form = requant_form(multiplier, shift)
+    return numerics.folded_bias(context.graph, context.op), form, requant_words(form, multiplier, shift)
+
+
+def _stream(values: Int32Array) -> tuple[Constant, ...]:
+    return (Constant("stream", "int32_t", values, "weights, biases and requantisation, interleaved"),)
+
+
+def _literals(context: OpContext, form: RequantForm, **shape: int) -> tuple[tuple[str, str], ...]:
+    lo, hi = numerics.output_range(context.graph, context.op)
+    values = {**shape, "form": int(form), "zp_out": context.output.zero_point, "lo": lo, "hi": hi}
+    return tuple((name, str(value)) for name, value in values.items())
+
+
+def _filled(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _lower_pointwise(context: OpContext) -> Lowered:
+    _, out_h, out_w, out_c = context.output.shape
+    in_c = context.input(0).shape[3]
+    pixels = out_h * out_w
+    bias, form, requant = _requant(context)
+    return Lowered(
+        access=AccessMap(
+            rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
+        ),
+        constants=_stream(conv_stream(_weights(context).reshape(out_c, in_c), bias, requant)),
+        literals=_literals(context, form, pixels=pixels, in_c=in_c, out_c=out_c),
+        scratch_bytes=8 * _filled(in_c, 4),
+        macs=pixels * in_c * out_c,
+    )
+
+
+def _lower_conv(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    _, _, in_w, in_c = context.input(0).shape
+    _, _, out_w, out_c = context.output.shape
+    taps = attrs.kernel_h * attrs.kernel_w * in_c
+    bias, form, requant = _requant(context)
+    return Lowered(
+        access=window_access(context),
+        constants=_stream(conv_stream(_weights(context).reshape(out_c, taps), bias, requant)),
+        literals=_literals(
+            context,
+            form,
+            in_w=in_w,
+            in_c=in_c,
+            out_w=out_w,
+            out_c=out_c,
+            kernel_h=attrs.kernel_h,
+            kernel_w=attrs.kernel_w,
+            stride_w=attrs.stride_w,
+            dilation_w=attrs.dilation_w,
+            pad_left=attrs.pads.left,
+            zp_in=context.input(0).zero_point,
+        ),
+        # the widened column; gathered windows as well where taps are not whole words
+        scratch_bytes=(8 if in_c % 4 == 0 else 12) * _filled(taps, 4),
+        loop=window_loop(context, context.input(0).zero_point),
+        macs=context.output.elements * taps,
+    )
+
+
+def _depthwise_weights(context: OpContext) -> Int8Array:
+    """Return the weights as [kernel_h, kernel_w, channels]."""
+    return np.asarray(_weights(context)[0])
+
+
+def _depthwise_words(context: OpContext, taps: int) -> int:
+    """Words per prepared line: enough for the outputs, rounded up to pairs of them."""
+    out_w = context.output.shape[2]
+    outputs = _filled(out_w, 2)
+    return (outputs // 2 if window_attrs(context).stride_w == 1 else outputs) + taps - 1
+
+
+def _depthwise(
+    context: OpContext, stream: Int32Array, form: RequantForm, scratch_bytes: int, **shape: int
+) -> Lowered:
+    attrs = window_attrs(context)
+    _, _, in_w, channels = context.input(0).shape
+    zero_point = context.input(0).zero_point
+    return Lowered(
+        access=window_access(context),
+        constants=_stream(stream),
+        literals=_literals(
+            context,
+            form,
+            in_w=in_w,
+            channels=channels,
+            out_w=context.output.shape[2],
+            **shape,
+            pad_left=attrs.pads.left,
+            zp_in=zero_point,
+        ),
+        scratch_bytes=scratch_bytes,
+        loop=window_loop(context, zero_point),
+        macs=context.output.elements * attrs.kernel_h * attrs.kernel_w,
+    )
+
+
+def _lower_depthwise_3x3(context: OpContext) -> Lowered:
+    bias, form, requant = _requant(context)
+    stream = depthwise_3x3_stream(_depthwise_weights(context), bias, requant)
+    words = _depthwise_words(context, 2)
+    return _depthwise(context, stream, form, 48 * words, stride_w=window_attrs(context).stride_w)
+
+
+def _lower_depthwise(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    taps = attrs.kernel_w // 2 + 1 if attrs.stride_w == 1 else -(-attrs.kernel_w // 2)
+    bias, form, requant = _requant(context)
+    stream = depthwise_stream(_depthwise_weights(context), bias, requant, taps)
+    lines = 16 * _depthwise_words(context, taps) * attrs.kernel_h
+    # with stride 1 every weight pair is there twice, the second shifted by one tap
+    weights = (8 if attrs.stride_w == 1 else 4) * _filled(taps * attrs.kernel_h, 2)
+    return _depthwise(
+        context,
+        stream,
+        form,
+        lines + weights,
+        kernel_h=attrs.kernel_h,
+        kernel_w=attrs.kernel_w,
+        stride_w=attrs.stride_w,
+    )
+
+
+def _lower_depthwise_taps(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    taps = -(-attrs.kernel_w // 2)
+    bias, form, requant = _requant(context)
+    stream = depthwise_stream(_depthwise_weights(context), bias, requant, taps)
+    return _depthwise(
+        context,
+        stream,
+        form,
+        32 * _filled(taps * attrs.kernel_h, 2),
+        kernel_h=attrs.kernel_h,
+        kernel_w=attrs.kernel_w,
+        stride_w=attrs.stride_w,
+        dilation_w=attrs.dilation_w,
+    )
+
+
+def _lower_fully_connected(context: OpContext) -> Lowered:
+    weights = _weights(context)
+    out_c, in_c = weights.shape
+    batches = context.input(0).elements // in_c
+    multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    bias = numerics.folded_bias(context.graph, context.op)
+    lo, hi = numerics.output_range(context.graph, context.op)
+    one_scale = one_weight_scale(context)
+    requant = None if one_scale else np.stack([multiplier, shift], axis=1)
+    literals = {
+        "batches": batches,
+        "in_c": in_c,
+        "out_c": out_c,
+        "per_output": int(not one_scale),
+        "multiplier": int(multiplier[0]) if one_scale else 0,
+        "shift": int(shift[0]) if one_scale else 0,
+        "zp_out": context.output.zero_point,
+        "lo": lo,
+        "hi": hi,
+    }
+    return Lowered(
+        access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
+        constants=_stream(fully_connected_stream(weights, bias, requant)),
+        literals=tuple((name, str(value)) for name, value in literals.items()),
+        macs=batches * in_c * out_c,
+    )
+
+
+_ACCEPTS = (one_activation, int8_activations, constant_symmetric_weights, constant_int32_bias)
+_CONV = (*_ACCEPTS, single_image, one_group)
+_DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
+_BLOCK = ("tm_conv_block_s8_dsp.h",)
+_LINES = ("tm_dw_lines_s8_dsp.h",)
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        "tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise), depends=_BLOCK
+    ),
+    Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV, depends=_BLOCK),
+    Kernel(
+        "tm_dwconv2d_3x3_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_3x3,
+        (*_DEPTHWISE, kernel_3x3, lines_of_pairs),
+        depends=_LINES,
+    ),
+    Kernel(
+        "tm_dwconv2d_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise,
+        (*_DEPTHWISE, lines_of_pairs),
+        depends=_LINES,
+    ),
+    Kernel(
+        "tm_dwconv2d_taps_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_taps,
+        _DEPTHWISE,
+        depends=_LINES,
+    ),
+    Kernel(
+        "tm_fully_connected_s8_dsp",
+        OpKind.FULLY_CONNECTED,
+        Isa.DSP,
+        _lower_fully_connected,
+        (*_ACCEPTS, whole_rows),
+    ),
+)
