@@ -273,13 +273,14 @@ def _validator() -> jsonschema.Draft202012Validator:
 def _expected(error: jsonschema.ValidationError) -> str:
     """Say in words what a failed schema keyword asked for."""
     rule: Any = error.validator_value
+    instance: Any = error.instance
     match error.validator:
         case "type":
             return f"a value of type {rule if isinstance(rule, str) else ' or '.join(rule)}"
         case "enum":
             return "one of " + ", ".join(map(str, rule))
         case "required":
-            missing = [k for k in rule if k not in error.instance]
+            missing = [k for k in rule if k not in instance]
             return f"the key {', '.join(map(repr, missing))}"
         case "additionalProperties":
             return f"only known keys ({error.message})"
