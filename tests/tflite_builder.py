@@ -145,9 +145,7 @@ class ModelBuilder:
             zero_point = int(self.rng.choice([-128, 127, 0, *self.rng.integers(-128, 128, 5)]))
         return self.tensor(shape, "int8", float(np.float32(scale)), int(zero_point), name=name)
 
-    def _op(
-        self, name: str, inputs: list[int], output: int, table: str = "", **options: Any
-    ) -> int:
+    def _op(self, name: str, inputs: list[int], output: int, table: str = "", **options: Any) -> int:
         self.operators.append(OperatorRecord(name, inputs, [output], table, options))
         return output
 

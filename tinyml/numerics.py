@@ -67,9 +67,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return multiplier, shift
 
 
-def multiply_by_quantized_multiplier(
-    x: Array, multiplier: Array | int, shift: Array | int
-) -> Int64Array:
+def multiply_by_quantized_multiplier(x: Array, multiplier: Array | int, shift: Array | int) -> Int64Array:
     """Requantise with double rounding; elementwise, broadcasting, in 64-bit integers.
 
     Args:
@@ -104,7 +102,7 @@ def saturating_rounding_doubling_high_mul(x: Array, y: Array | int) -> Int64Arra
     gemmlowp divides towards zero after a signed nudge, which is the same as rounding half up.
     """
     product = np.asarray(x, np.int64) * np.asarray(y, np.int64)
-    return np.minimum((product + (1 << 30)) >> 31, 2**31 - 1)
+    return np.asarray(np.minimum((product + (1 << 30)) >> 31, 2**31 - 1))
 
 
 def rounding_divide_by_pot(x: Array, exponent: Array | int) -> Int64Array:
@@ -215,7 +213,8 @@ def raw_bias(graph: Graph, op: Op) -> Int32Array:
         return np.zeros(output_channels(graph, op), np.int32)
     data = graph.tensors[op.inputs[2]].data
     assert data is not None
-    return data.reshape(-1).astype(np.int32)
+    bias: Int32Array = data.reshape(-1).astype(np.int32)
+    return bias
 
 
 # Elementwise
@@ -356,7 +355,8 @@ class SoftmaxParams:
     sum = Σ rdbp(e[c], 12), int32 with 12 integer bits;
     (scale, over) = `softmax_reciprocal`(sum): scale Q0.31;
     y[c] = −128 + clamp(rdbp(srdhm(scale, e[c]), over + 23), 0, 255), and −128 where e[c] was left out
-    (which the table's 0 gives).
+    (which the table's 0 gives). Where over + 23 exceeds 31 (512 or more nearly equal inputs: LiteRT
+    aborts there) every y is −128. Rows have at most 4,095 elements, so that sum cannot overflow.
     rdbp is `rounding_divide_by_pot`, srdhm `saturating_rounding_doubling_high_mul`.
     """
 
@@ -375,9 +375,7 @@ def softmax_params(graph: Graph, op: Op) -> SoftmaxParams:
     assert isinstance(op.attrs, SoftmaxAttrs)
     integer_bits = 5
     scale = graph.tensors[op.inputs[0]].scale
-    real = min(
-        float(np.float32(op.attrs.beta)) * scale * (1 << (31 - integer_bits)), float(2**31 - 1)
-    )
+    real = min(float(np.float32(op.attrs.beta)) * scale * (1 << (31 - integer_bits)), float(2**31 - 1))
     multiplier, left_shift = quantize_multiplier(real)
     radius = (((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits)) / 2.0**left_shift
     diff_min = -math.floor(radius)
@@ -453,7 +451,7 @@ def resize_indices(in_size: int, out_size: int, attrs: ResizeAttrs) -> Int32Arra
     offset = np.float32(0.5) if attrs.half_pixel_centers else np.float32(0.0)
     position = (np.arange(out_size, dtype=np.float32) + offset) * scale
     index = np.floor(position + np.float32(0.5)) if attrs.align_corners else np.floor(position)
-    return np.clip(index, 0, in_size - 1).astype(np.int32)
+    return np.asarray(np.clip(index, 0, in_size - 1), np.int32)
 
 
 # Float edges

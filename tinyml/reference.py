@@ -142,7 +142,7 @@ def _im2col(
     taps = attrs.kernel_h * attrs.kernel_w
     if taps == 1 and attrs.stride_w == attrs.stride_h == 1 and attrs.pads == Pads():
         return image[top : top + rows].astype(dtype)
-    columns = np.full((rows, out_w, taps, channels), zero_point, dtype)
+    columns: Array = np.full((rows, out_w, taps, channels), zero_point, dtype)
     for tap, (r_out, c_out, r_in, c_in) in _taps(attrs, top, rows, out_w, height, width):
         columns[r_out, c_out, tap] = image[r_in, c_in]
     return columns
@@ -214,7 +214,7 @@ def _requantize(graph: Graph, op: Op, acc: Array, multiplier: Array, shift: Arra
 def _fully_connected(graph: Graph, op: Op, operands: list[Array]) -> Array:
     weights = np.asarray(operands[1])
     dtype = _exact_dtype(weights.T)
-    x = operands[0].reshape(-1, weights.shape[1]).astype(dtype)
+    x: Array = operands[0].reshape(-1, weights.shape[1]).astype(dtype)
     acc = (x @ weights.T.astype(dtype)).astype(np.int64) + numerics.folded_bias(graph, op)
     multiplier, shift = numerics.conv_requant(graph, op)
     low, high = numerics.output_range(graph, op)
@@ -471,7 +471,9 @@ def _run_flat(
 ) -> Array | None:
     """Run on a flat range of elements or pixels, or return None where the operator is not of that form."""
     output = graph.tensors[op.outputs[0]]
-    low, high = (min(r * access.row_bytes, output.size_bytes) // output.dtype.size_bytes for r in (first, end))
+    low, high = (
+        min(r * access.row_bytes, output.size_bytes) // output.dtype.size_bytes for r in (first, end)
+    )
     if op.kind is OpKind.CONV_2D:
         return _run_pixels(graph, op, access, values, low, high, first, end)
     slices: list[Array] = []
@@ -534,9 +536,7 @@ def _run_pixels(
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None
     pixels = values[op.inputs[0]].reshape(-1)[start:stop].reshape(1, -1, 1, in_c)
-    narrow = dataclasses.replace(
-        graph.tensors[op.outputs[0]], shape=(1, pixels.shape[1], 1, out_c)
-    )
+    narrow = dataclasses.replace(graph.tensors[op.outputs[0]], shape=(1, pixels.shape[1], 1, out_c))
     tensors = list(graph.tensors)
     tensors[op.outputs[0]] = narrow
     return _convolve(graph.replace(tensors=tuple(tensors)), op, attrs, pixels, pixels.shape[1]).reshape(-1)
@@ -550,7 +550,9 @@ def _run_masked(
     It runs twice, with two patterns; rows that differ read a byte that the map does not allow.
     """
     output = graph.tensors[op.outputs[0]]
-    low, high = (min(r * access.row_bytes, output.size_bytes) // output.dtype.size_bytes for r in (first, end))
+    low, high = (
+        min(r * access.row_bytes, output.size_bytes) // output.dtype.size_bytes for r in (first, end)
+    )
     results = []
     for pattern in (0x80, 0x7F):
         masked: dict[int, Array] = {}

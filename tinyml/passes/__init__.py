@@ -1,0 +1,71 @@
+"""Rewrites between reader and planner: one per file, in this order, none changing an output byte.
+
+1. `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
+2. `fold_constants`     operators on constants become constants
+3. `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
+4. `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
+5. `fold_padding`       PAD joins the pads of the convolutions that read it
+6. `remove_unused`      what no output needs, and gaps in the tensor table
+
+Fused activations and input offsets need no pass: the reader leaves activations in the operators
+and `numerics.folded_bias` folds offsets when an operator is lowered. Two MEANs in a row stay two,
+because each one rounds. Dead channels (weights that are all zero) are not folded yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from tinyml.errors import ModelError
+from tinyml.graph import Graph
+from tinyml.passes.cancel_transposes import cancel_transposes
+from tinyml.passes.fold_constants import fold_constants
+from tinyml.passes.fold_padding import fold_padding
+from tinyml.passes.remove_noops import remove_noops
+from tinyml.passes.remove_unused import remove_unused
+from tinyml.passes.strip_edges import strip_edges
+
+__all__ = ["PASSES", "Edges", "run"]
+
+Edges = Literal["int8", "float"]
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    fold_constants,
+    cancel_transposes,
+    remove_noops,
+    fold_padding,
+    remove_unused,
+)
+
+
+def run(graph: Graph, *, edges: Edges = "int8") -> Graph:
+    """Run all passes until none changes anything.
+
+    Args:
+        graph: as read.
+        edges: "int8" removes QUANTIZE and DEQUANTIZE at the model's edges, "float" keeps them.
+
+    Returns:
+        A graph with the same outputs. Surviving tensors keep their source index.
+
+    Raises:
+        ModelError: int8 cannot stand for a float input, or nothing is left to compute.
+    """
+    if edges == "int8":
+        graph = strip_edges(graph)
+    while True:
+        before = graph
+        for rewrite in PASSES:
+            graph = rewrite(graph)
+        if graph is before:
+            break
+    written = {t for op in graph.ops for t in op.outputs}
+    for index in graph.outputs:
+        if index not in written:
+            raise ModelError(
+                f"output '{graph.tensors[index].name}' of {graph.name} does not depend on any operator",
+                expected="expected outputs that the model computes",
+                hint="remove it from the model's outputs",
+            )
+    return graph

@@ -285,9 +285,7 @@ class _Decoder:
         self._charge(count)
         return read()
 
-    def _integers(
-        self, count: int, read: Any, what: str, element_bytes: int, limit: int
-    ) -> tuple[int, ...]:
+    def _integers(self, count: int, read: Any, what: str, element_bytes: int, limit: int) -> tuple[int, ...]:
         return tuple(int(v) for v in self._vector(count, read, what, element_bytes, limit))
 
     def _text(self, raw: bytes) -> str:

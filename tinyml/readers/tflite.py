@@ -44,6 +44,7 @@ from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor, decode
 _MAX_ELEMENTS = 2**31 - 1
 _MAX_RANK = 6
 _MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
+_MAX_SOFTMAX = 4095  # TFLite sums exponentials with 12 integer bits
 _MAX_FILE_BYTES = 2**31 - 1
 _POOL_SCALE_TOLERANCE = 1e-6  # lite/kernels/pooling.cc
 
@@ -75,20 +76,24 @@ _ADVICE = {
     "SHAPE": "convert with fixed input shapes, so that shapes are constants",
 }
 
-_C_RESERVED = frozenset(
-    # C11 and C++ keywords and names that firmware needs for itself
-    """alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
-    char32_t class compl concept const consteval constexpr constinit const_cast continue co_await
-    co_return co_yield decltype default delete do double dynamic_cast else enum explicit export
-    extern false final float for friend goto if inline int long mutable namespace new noexcept not
-    not_eq nullptr operator or or_eq override private protected public register reinterpret_cast
-    requires restrict return short signed sizeof static static_assert static_cast struct switch
-    template this thread_local throw true try typedef typeid typename typeof union unsigned using
-    virtual void volatile wchar_t while xor xor_eq main app_model model port
-    assert complex ctype errno fenv inttypes iso646 limits locale math setjmp signal stdalign stdarg
-    stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar
-    wctype arduino""".split()
-)
+# C11 and C++ keywords: a model of that name would not compile.
+_KEYWORDS = """
+alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t
+char32_t class compl concept const consteval constexpr constinit const_cast continue co_await
+co_return co_yield decltype default delete do double dynamic_cast else enum explicit export
+extern false final float for friend goto if inline int long mutable namespace new noexcept not
+not_eq nullptr operator or or_eq override private protected public register reinterpret_cast
+requires restrict return short signed sizeof static static_assert static_cast struct switch
+template this thread_local throw true try typedef typeid typename typeof union unsigned using
+virtual void volatile wchar_t while xor xor_eq
+"""
+# The generated header is <name>.h: it must not hide a standard header or one of the harness.
+_HEADERS = """
+assert complex ctype errno fenv inttypes iso646 limits locale math setjmp signal stdalign
+stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time
+uchar wchar wctype main app_model model port arduino
+"""
+_RESERVED = frozenset((_KEYWORDS + _HEADERS).split())
 
 
 def read_model(path: Path) -> Graph:
@@ -132,7 +137,7 @@ def identifier(stem: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")[:48].rstrip("_")
     if not name:
         return "model_0"
-    if name[0].isdigit() or name in _C_RESERVED or name.startswith(("tm_", "tinyml")):
+    if name[0].isdigit() or name in _RESERVED or name.startswith(("tm_", "tinyml")):
         return f"model_{name}"
     return name
 
@@ -167,7 +172,9 @@ class _GraphReader:
         self._file = file
         self._tensors: dict[int, Tensor] = {}
         self._where = ""  # the operator at hand, for messages
-        self._readers: dict[OpKind, Callable[[RawOperator], tuple[tuple[int, ...], Attrs, tuple[int, ...]]]] = {
+        self._readers: dict[
+            OpKind, Callable[[RawOperator], tuple[tuple[int, ...], Attrs, tuple[int, ...]]]
+        ] = {
             OpKind.CONV_2D: self._convolution,
             OpKind.DEPTHWISE_CONV_2D: self._depthwise,
             OpKind.FULLY_CONNECTED: self._fully_connected,
@@ -249,7 +256,9 @@ class _GraphReader:
         if not self._raw.operators:
             raise ModelError(f"{self._file} has no operators", expected="expected at least one")
         if not self._raw.inputs or not self._raw.outputs:
-            raise ModelError(f"{self._file} has no inputs or no outputs", expected="expected at least one each")
+            raise ModelError(
+                f"{self._file} has no inputs or no outputs", expected="expected at least one each"
+            )
         for what, indices in (("inputs", self._raw.inputs), ("outputs", self._raw.outputs)):
             if len(set(indices)) != len(indices):
                 raise ModelError(
@@ -262,7 +271,9 @@ class _GraphReader:
                     raise self._bad_index(f"the model's {what}", index)
         for i, op in enumerate(self._raw.operators):
             if not op.outputs:
-                raise ModelError(f"{self._file}: op {i} {op.name} has no output", expected="expected one or more")
+                raise ModelError(
+                    f"{self._file}: op {i} {op.name} has no output", expected="expected one or more"
+                )
             for index in op.inputs:
                 if not -1 <= index < count:
                     raise self._bad_index(f"the inputs of op {i} {op.name}", index)
@@ -295,9 +306,7 @@ class _GraphReader:
                     advice = f"{wrong} must be int8: quantise the model"
                     float_ops += wrong.endswith("float32")
             if advice:
-                lines.append(
-                    f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}"
-                )
+                lines.append(f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}")
         if not lines:
             return
         compute = sum(op.name not in ("QUANTIZE", "DEQUANTIZE", *_SHAPE_ONLY) for op in self._raw.operators)
@@ -325,7 +334,9 @@ class _GraphReader:
             if index < 0:
                 continue
             allowed = ["int8"]
-            if (kind is OpKind.QUANTIZE and role == "input") or (kind is OpKind.DEQUANTIZE and role == "output"):
+            if (kind is OpKind.QUANTIZE and role == "input") or (
+                kind is OpKind.DEQUANTIZE and role == "output"
+            ):
                 allowed.append("float32")
             tensor = self._raw.tensors[index]
             if tensor.type not in allowed:
@@ -435,12 +446,15 @@ class _GraphReader:
             )
         for scale in raw.scale:
             if not (math.isfinite(scale) and scale > 0):
-                raise self._error(f"tensor '{name}' has a scale of {scale}", "expected finite positive scales")
+                raise self._error(
+                    f"tensor '{name}' has a scale of {scale}", "expected finite positive scales"
+                )
         low, high = (0, 1) if dtype is DType.BOOL else (np.iinfo(dtype.value).min, np.iinfo(dtype.value).max)
         for value in zero_point:
             if not low <= value <= high:
                 raise self._error(
-                    f"tensor '{name}' has a zero point of {value}", f"expected {low} to {high} for {dtype.value}"
+                    f"tensor '{name}' has a zero point of {value}",
+                    f"expected {low} to {high} for {dtype.value}",
                 )
         return Quant(raw.scale, zero_point, raw.axis if count > 1 else 0)
 
@@ -473,7 +487,9 @@ class _GraphReader:
     def _image(self, index: int) -> Tensor:
         tensor = self._activation(index)
         if len(tensor.shape) != 4:
-            raise self._error(f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC")
+            raise self._error(
+                f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC"
+            )
         if tensor.shape[0] != 1:
             raise self._error(
                 f"tensor '{tensor.name}' is {dims(tensor.shape)}, a batch of {tensor.shape[0]}",
@@ -532,7 +548,8 @@ class _GraphReader:
             raise self._error("its weights have no scale", "expected one scale, or one per output channel")
         if weights.quant.per_channel and weights.quant.axis != axis:
             raise self._error(
-                f"its weights are quantised along dimension {weights.quant.axis}", f"expected dimension {axis}"
+                f"its weights are quantised along dimension {weights.quant.axis}",
+                f"expected dimension {axis}",
             )
         if any(weights.quant.zero_point):
             raise self._error(
@@ -646,7 +663,8 @@ class _GraphReader:
             shape = tuple(int(d) for d in np.broadcast_shapes(a.shape, b.shape))
         except ValueError:
             raise self._error(
-                f"its inputs are {dims(a.shape)} and {dims(b.shape)}", "expected equal or broadcastable shapes"
+                f"its inputs are {dims(a.shape)} and {dims(b.shape)}",
+                "expected equal or broadcastable shapes",
             ) from None
         return inputs, ActivationAttrs(self._activation_function(op)), shape
 
@@ -654,10 +672,7 @@ class _GraphReader:
         inputs = self._inputs(op, 1, 1)
         image = self._image(inputs[0])
         output = self._activation(op.outputs[0])
-        if (
-            abs(image.scale - output.scale) > _POOL_SCALE_TOLERANCE
-            or image.zero_point != output.zero_point
-        ):
+        if abs(image.scale - output.scale) > _POOL_SCALE_TOLERANCE or image.zero_point != output.zero_point:
             raise self._error(
                 f"its input has scale {image.scale:g} and zero point {image.zero_point}, "
                 f"its output {output.scale:g} and {output.zero_point}",
@@ -677,9 +692,7 @@ class _GraphReader:
             raise self._error(f"its axes are {axes}", f"expected dimensions of {dims(x.shape)}")
         unique = tuple(sorted({a % rank for a in axes}))
         keep = bool(op.options["KeepDims"])
-        shape = tuple(
-            1 if d in unique else size for d, size in enumerate(x.shape) if keep or d not in unique
-        )
+        shape = tuple(1 if d in unique else size for d, size in enumerate(x.shape) if keep or d not in unique)
         return inputs[:1], ReduceAttrs(unique, keep), shape
 
     def _pad(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
@@ -689,9 +702,7 @@ class _GraphReader:
         dtype = DType.INT64 if self._tensor(inputs[1]).dtype is DType.INT64 else DType.INT32
         data = self._constant(inputs[1], dtype, "paddings")
         if data.shape != (len(x.shape), 2):
-            raise self._error(
-                f"its paddings have shape {dims(data.shape)}", f"expected {len(x.shape)}x2"
-            )
+            raise self._error(f"its paddings have shape {dims(data.shape)}", f"expected {len(x.shape)}x2")
         paddings = tuple((int(before), int(after)) for before, after in data)
         if any(before < 0 or after < 0 for before, after in paddings):
             raise self._error(f"its paddings are {paddings}", "expected no negative numbers")
@@ -715,7 +726,8 @@ class _GraphReader:
             )
         if op.name != "RESHAPE" and _without_ones(x.shape) != _without_ones(output.shape):
             raise self._error(
-                f"it turns {dims(x.shape)} into {dims(output.shape)}", "expected only dimensions of 1 to change"
+                f"it turns {dims(x.shape)} into {dims(output.shape)}",
+                "expected only dimensions of 1 to change",
             )
         return inputs[:1], NoAttrs(), output.shape
 
@@ -739,6 +751,12 @@ class _GraphReader:
             raise self._error(f"its beta is {beta}", "expected a finite positive number")
         if not 1 <= len(x.shape) <= 4:
             raise self._error(f"its input is {dims(x.shape)}", "expected 1 to 4 dimensions")
+        if x.shape[-1] > _MAX_SOFTMAX:
+            raise self._error(
+                f"it spans {x.shape[-1]} elements",
+                f"at most {_MAX_SOFTMAX} fit its 32-bit sum",
+                "leave the softmax out of the model and take the largest score",
+            )
         if output.zero_point != -128 or abs(output.scale - 1 / 256) > 0.001 / 256:
             raise self._error(
                 f"its output has scale {output.scale:g} and zero point {output.zero_point}",

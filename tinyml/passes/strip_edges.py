@@ -1,0 +1,43 @@
+"""Give a float-edged model int8 inputs and outputs."""
+
+from __future__ import annotations
+
+from tinyml.errors import ModelError
+from tinyml.graph import DType, Graph, OpKind
+from tinyml.passes import edit
+
+
+def strip_edges(graph: Graph) -> Graph:
+    """Remove QUANTIZE behind the model's inputs and DEQUANTIZE before its outputs.
+
+    Raises:
+        ModelError: a float input is quantised in several ways, so that int8 cannot stand for it.
+    """
+    for i, index in enumerate(graph.inputs):
+        if graph.tensors[index].dtype is DType.FLOAT32:
+            graph = _strip_input(graph, i)
+    for i, index in enumerate(graph.outputs):
+        producer = graph.producer(index)
+        if producer is not None and graph.ops[producer].kind is OpKind.DEQUANTIZE:
+            inner = graph.ops[producer].inputs[0]
+            graph = graph.replace(outputs=(*graph.outputs[:i], inner, *graph.outputs[i + 1 :]))
+    return graph
+
+
+def _strip_input(graph: Graph, position: int) -> Graph:
+    index = graph.inputs[position]
+    consumers = graph.consumers(index)
+    targets = [graph.ops[i].outputs[0] for i in consumers]
+    if len({graph.tensors[t].quant for t in targets}) != 1:
+        raise ModelError(
+            f"input '{graph.tensors[index].name}' is quantised in {len(targets)} different ways",
+            where=f"{len(targets)} QUANTIZE operators read it",
+            expected="expected one, so that an int8 input can take its place",
+            hint="build with float edges",
+        )
+    ops = tuple(op for i, op in enumerate(graph.ops) if i not in consumers)
+    inputs = (*graph.inputs[:position], targets[0], *graph.inputs[position + 1 :])
+    graph = graph.replace(ops=ops, inputs=inputs)
+    for other in targets[1:]:
+        graph = edit.merge(graph, keep=targets[0], drop=other)
+    return graph
