@@ -1,0 +1,111 @@
+"""The report on a terminal: what fits, the layers, the fullest moment."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinyml.report.model import BuildReport, Fit
+from tinyml.report.units import short_name, size
+
+_BAR_CELLS = 32
+_SYMBOLS_SHOWN = 10
+
+
+def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
+    """Return the report as one renderable."""
+    parts: list[RenderableType] = [_title(report), Text(), _memories(report), Text()]
+    parts += [_layers(report), Text(), *_peak(report)]
+    if verbose and report.flash.symbols:
+        parts += [Text(), _symbols(report)]
+    return Group(*parts)
+
+
+def _title(report: BuildReport) -> Text:
+    text = Text.assemble((report.model, "bold"), " on ", (report.board, "bold"))
+    text.append(f"   {report.macs:,} MACs")
+    if report.extra_macs:
+        text.append(f" (+{report.extra_macs:.1%} recomputed)")
+    estimate = report.latency_estimate
+    if estimate:
+        text.append(
+            f"   about {estimate.ms:,.2f} ms at {estimate.clock_hz / 1e6:g} MHz (estimate, not measured)"
+        )
+    return text
+
+
+def _memories(report: BuildReport) -> Table:
+    table = Table.grid(padding=(0, 2))
+    ram = f"arena {size(report.arena_bytes)} (bound {size(report.lower_bound_bytes)})"
+    if report.ram.static_bytes is not None:
+        ram += f", stack {size(report.ram.stack_bytes)}, static {size(report.ram.static_bytes)}"
+    flash = f"constants {size(report.flash.weights_bytes)}"
+    if report.flash.code_bytes is not None:
+        flash += f", code {size(report.flash.code_bytes)}"
+    table.add_row("SRAM", *_bar(report.sram_fit), ram)
+    table.add_row("flash", *_bar(report.flash_fit), flash)
+    return table
+
+
+def _bar(fit: Fit) -> tuple[Text, Text]:
+    if fit.available_bytes is None:
+        return Text("░" * _BAR_CELLS, style="dim"), Text(f"{size(fit.used_bytes)}, no limit")
+    share = fit.used_bytes / max(fit.available_bytes, 1)
+    filled = min(_BAR_CELLS, max(round(share * _BAR_CELLS), 1 if fit.used_bytes else 0))
+    style = "green" if share <= 0.8 else "yellow" if share <= 1 else "red"
+    bar = Text("█" * filled, style=style) + Text("░" * (_BAR_CELLS - filled), style="dim")
+    return bar, Text(f"{size(fit.used_bytes)} of {size(fit.available_bytes)} ({share:.0%})", style=style)
+
+
+def _layers(report: BuildReport) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("#", "operator", "kernel", "output"):
+        table.add_column(heading, justify="right" if heading == "#" else "left", no_wrap=True)
+    for heading in ("MACs", "constants", "scratch"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for layer in report.layers:
+        table.add_row(
+            str(layer.index),
+            layer.op,
+            layer.kernel or "(view)",
+            "x".join(map(str, layer.output_shape)),
+            f"{layer.macs:,}" if layer.macs else "",
+            size(layer.weights_bytes) if layer.weights_bytes else "",
+            size(layer.scratch_bytes) if layer.scratch_bytes else "",
+        )
+    return table
+
+
+def _peak(report: BuildReport) -> list[RenderableType]:
+    peak = report.peak
+    if peak is None:
+        return []
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("live at the peak")
+    table.add_column("bytes", justify="right")
+    table.add_column("arena", justify="right")
+    for buffer in sorted(peak.live, key=lambda b: b.offset):
+        table.add_row(
+            Text(short_name(buffer.name)),
+            f"{buffer.bytes:,}",
+            f"{buffer.offset}..{buffer.offset + buffer.bytes}",
+        )
+    operators = ", ".join(str(op) for op in report.stages[peak.stage])
+    heading = Text.assemble(
+        ("peak ", "bold"), f"at operator {operators}, {peak.op}: {size(report.arena_bytes)}"
+    )
+    return [heading, table]
+
+
+def _symbols(report: BuildReport) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("flash symbol")
+    table.add_column("kind")
+    table.add_column("bytes", justify="right")
+    for symbol in report.flash.symbols[:_SYMBOLS_SHOWN]:
+        table.add_row(Text(symbol.name), symbol.kind, f"{symbol.bytes:,}")
+    rest = report.flash.symbols[_SYMBOLS_SHOWN:]
+    if rest:
+        table.add_row(f"and {len(rest)} more", "", f"{sum(symbol.bytes for symbol in rest):,}")
+    return table
