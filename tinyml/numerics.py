@@ -204,7 +204,8 @@ def folded_bias(graph: Graph, op: Op) -> Int32Array:
     axes = (0, 1, 2) if op.kind is OpKind.DEPTHWISE_CONV_2D else tuple(range(1, weights.data.ndim))
     total = weights.data.sum(axis=axes, dtype=np.int64)
     zero_point = graph.tensors[op.inputs[0]].zero_point
-    return (raw_bias(graph, op).astype(np.int64) - zero_point * total).astype(np.int32)
+    folded: Int64Array = raw_bias(graph, op).astype(np.int64) - zero_point * total
+    return folded.astype(np.int32)
 
 
 def raw_bias(graph: Graph, op: Op) -> Int32Array:

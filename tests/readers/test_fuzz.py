@@ -1,0 +1,101 @@
+"""Damaged files: whatever the damage, one ModelError or a checked graph, quickly."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared_models import shared_models
+from tflite_builder import ModelBuilder
+
+from tinyml import passes
+from tinyml.errors import ModelError
+from tinyml.readers import read_model
+
+CASES = 1500
+SLOWEST_S = 5.0  # on a busy machine; typical is a few milliseconds
+
+
+def _small_models() -> list[bytes]:
+    """Return files that together use every operator."""
+    a = ModelBuilder(1)
+    x = a.quantize(a.input((1, 7, 6, 4), dtype="float32"), 0.05, 3)
+    y = a.depthwise(a.conv2d(x, 8, stride=2, activation="relu6"), 2, padding="VALID")
+    y = a.add(a.pad(y, [(0, 0), (1, 1), (1, 1), (0, 0)]), a.constant(np.array([5], np.int8), 0.1, 0))
+    y = a.fully_connected(a.mean(y, [1, 2]), 10, per_channel=True)
+    a.output(a.dequantize(a.softmax(y)))
+
+    b = ModelBuilder(2)
+    x = b.input((1, 6, 8, 3))
+    y = b.max_pool(b.resize_nearest(b.mul(x, x), (9, 9)), 3, padding="SAME")
+    b.output(b.reshape(b.transpose(b.average_pool(y), (0, 3, 1, 2)), (1, -1 + 13)), b.quantize(y))
+    return [a.build(), b.build()]
+
+
+def _damage(data: bytes, rng: np.random.Generator) -> bytes:
+    kind = rng.integers(0, 6)
+    damaged = bytearray(data)
+    if kind == 0:
+        return bytes(damaged[: rng.integers(0, len(data))])
+    if kind == 1:  # bits
+        for _ in range(int(rng.integers(1, 20))):
+            damaged[rng.integers(0, len(data))] ^= 1 << int(rng.integers(0, 8))
+    elif kind == 2:  # a word that is an offset, a count or a size
+        at = int(rng.integers(0, len(data) // 4)) * 4
+        value = int(rng.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1, len(data), int(rng.integers(0, 2**32))]))
+        damaged[at : at + 4] = value.to_bytes(4, "little")
+    elif kind == 3:  # one part over another
+        size = int(rng.integers(1, 200))
+        source, target = rng.integers(0, len(data) - size, 2)
+        damaged[target : target + size] = damaged[source : source + size]
+    elif kind == 4:  # zeros or ones
+        size = int(rng.integers(1, 64))
+        at = int(rng.integers(0, len(data) - size))
+        damaged[at : at + size] = bytes([int(rng.choice([0, 255]))]) * size
+    else:  # something missing
+        at = int(rng.integers(0, len(data) - 8))
+        del damaged[at : at + int(rng.integers(1, 8))]
+    return bytes(damaged)
+
+
+def _survives(data: bytes, path: Path) -> bool:
+    """Read and rewrite a file; True where it was refused."""
+    path.write_bytes(data)
+    start = time.monotonic()
+    try:
+        passes.run(read_model(path))
+    except ModelError as error:
+        assert error.what
+        assert len(str(error)) < 200_000
+        return True
+    finally:
+        assert time.monotonic() - start < SLOWEST_S
+    return False
+
+
+@pytest.mark.parametrize("model", [0, 1])
+def test_damaged_small_models(model: int, tmp_path: Path) -> None:
+    data = _small_models()[model]
+    assert not _survives(data, tmp_path / "m.tflite")
+    rng = np.random.default_rng(model)
+    refused = sum(_survives(_damage(data, rng), tmp_path / "m.tflite") for _ in range(CASES))
+    assert refused > CASES // 4  # the damage reaches what is checked
+
+
+def test_every_truncation(tmp_path: Path) -> None:
+    data = _small_models()[1]
+    for size in range(0, len(data), 7):
+        assert _survives(data[:size], tmp_path / "m.tflite"), size
+
+
+@pytest.mark.parametrize("path", shared_models("kws", "mcunet_vww", "ad01"), ids=lambda p: p.stem)
+def test_damaged_real_models(path: Path, tmp_path: Path) -> None:
+    data = path.read_bytes()
+    # Damage what is structure rather than weights: both ends of the file hold the tables.
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        _survives(_damage(data, rng), tmp_path / "m.tflite")
+        tail = _damage(data[-20000:], rng)
+        _survives(data[:-20000] + tail, tmp_path / "m.tflite")
