@@ -2,7 +2,7 @@
  *
  *   x          int8   [d0]..[d5]
  *   y          int8   [out_elements]
- *   geometry   int32  [2][6]   input dims d0..d5, then the output's stride per dimension, the last 1
+ *   geometry   int32  [2][6]   input dims d0..d5, then the output's stride per dimension
  *
  * Quantisation  none: input and output share scale and zero point.
  * Scratch       none.
@@ -19,12 +19,19 @@ TM_INLINE void tm_pad_nd_s8_c(const int8_t *TM_RESTRICT x, int8_t *TM_RESTRICT y
                               int32_t out_elements, int32_t start, int32_t value)
 {
     const int32_t run = geometry[TM_RANK - 1];
+    const int32_t stride = geometry[2 * TM_RANK - 1];
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {start};
     const int32_t runs = tm_walk_runs(geometry);
     memset(y, value, (size_t)out_elements);
     for (int32_t i = 0; i < runs; ++i) {
-        memcpy(y + offset[0], x, (size_t)run);
+        if (stride == 1) {
+            memcpy(y + offset[0], x, (size_t)run);
+        } else {
+            for (int32_t j = 0; j < run; ++j) {
+                y[offset[0] + j * stride] = x[j];
+            }
+        }
         x += run;
         tm_walk_next(geometry, 1, index, offset);
     }

@@ -26,7 +26,7 @@ def whole_rows(context: OpContext) -> bool:
     return context.input(0).elements % context.input(1).shape[1] == 0
 
 
-def _lower(context: OpContext) -> Lowered:
+def _lower(context: OpContext, per_channel: bool) -> Lowered:
     weights = context.input(1)
     out_c, in_c = weights.shape
     batches = context.input(0).elements // in_c
@@ -35,10 +35,10 @@ def _lower(context: OpContext) -> Lowered:
     lo, hi = numerics.output_range(context.graph, context.op)
     literals = {"batches": batches, "in_c": in_c, "out_c": out_c}
     constants = [Constant("weights", "int8_t", weights.data), bias]
-    if one_weight_scale(context):
-        literals |= {"multiplier": int(multiplier.values[0]), "shift": int(shift.values[0])}
-    else:
+    if per_channel:
         constants += [multiplier, shift]
+    else:
+        literals |= {"multiplier": int(multiplier.values[0]), "shift": int(shift.values[0])}
     literals |= {"zp_out": context.output.zero_point, "lo": lo, "hi": hi}
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
@@ -48,9 +48,23 @@ def _lower(context: OpContext) -> Lowered:
     )
 
 
+def _lower_one_scale(context: OpContext) -> Lowered:
+    return _lower(context, per_channel=False)
+
+
+def _lower_per_channel(context: OpContext) -> Lowered:
+    return _lower(context, per_channel=True)
+
+
 _ACCEPTS = (one_activation, int8_activations, constant_symmetric_weights, constant_int32_bias, whole_rows)
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("tm_fully_connected_s8_c", OpKind.FULLY_CONNECTED, Isa.C, _lower, (*_ACCEPTS, one_weight_scale)),
-    Kernel("tm_fully_connected_perchannel_s8_c", OpKind.FULLY_CONNECTED, Isa.C, _lower, _ACCEPTS),
+    Kernel(
+        "tm_fully_connected_s8_c",
+        OpKind.FULLY_CONNECTED,
+        Isa.C,
+        _lower_one_scale,
+        (*_ACCEPTS, one_weight_scale),
+    ),
+    Kernel("tm_fully_connected_perchannel_s8_c", OpKind.FULLY_CONNECTED, Isa.C, _lower_per_channel, _ACCEPTS),
 )

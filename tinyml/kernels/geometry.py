@@ -38,7 +38,7 @@ def walk(name: str, dims: Sequence[int], *tensors: Sequence[int], comment: str =
     if len(merged) > RANK:
         raise ValueError(f"{len(merged)} dimensions, but at most {RANK} can be walked")
     ones = [(1,) + (0,) * len(tensors)] * (RANK - len(merged))
-    return Constant(name, "int32_t", np.array(ones + merged, np.int32).T, comment)
+    return Constant(name, "int32_t", np.ascontiguousarray(np.array(ones + merged, np.int32).T), comment)
 
 
 def elementwise_rows(shape: Sequence[int]) -> tuple[int, int]:
@@ -63,10 +63,16 @@ def elementwise_access(output: Sequence[int], inputs: Sequence[Sequence[int]]) -
         inputs: shapes of the activation inputs; one with fewer elements than the output repeats,
             and is read as a whole.
     """
-    rows, row = elementwise_rows(output)
+    elements = math.prod(output)
+    aligned = [math.prod(shape) == elements for shape in inputs]
+    if not any(aligned):
+        return AccessMap(rows=1, row_bytes=elements, inputs=(None,) * len(aligned))
+    # Next to an input that repeats only single elements are honest: a buffered row of several would
+    # claim that all of that input has been read when the last row is written.
+    rows, row = elementwise_rows(output) if all(aligned) else (elements, 1)
     return AccessMap(
         rows=rows,
         row_bytes=row,
-        inputs=tuple(RowMap(rows, row) if math.prod(shape) == rows * row else None for shape in inputs),
+        inputs=tuple(RowMap(rows, row) if same else None for same in aligned),
         buffered=True,
     )

@@ -15,6 +15,11 @@ def probability_output(context: OpContext) -> bool:
     return quant is not None and quant.scale == (1 / 256,) and quant.zero_point == (-128,)
 
 
+def at_most_4095_classes(context: OpContext) -> bool:
+    """A row may have at most 4,095 classes: beyond, the sum of the TFLite reference overflows."""
+    return context.input(0).shape[-1] < 1 << 12
+
+
 def _lower(context: OpContext) -> Lowered:
     classes = context.input(0).shape[-1]
     batches = context.input(0).elements // classes
@@ -38,6 +43,6 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.SOFTMAX,
         Isa.C,
         _lower,
-        (one_activation, int8_activations, probability_output),
+        (one_activation, int8_activations, probability_output, at_most_4095_classes),
     ),
 )
