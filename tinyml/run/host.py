@@ -21,6 +21,7 @@ from tinyml.run.link import Expected, Link, Progress, Timing
 from tinyml.run.linked import LinkedTarget
 from tinyml.run.ports import SocketPort
 from tinyml.run.target import Inference, LayerInfo, LayerTrace, TargetInfo, input_bytes
+from tinyml.toolchain.gcc import build_shared
 
 _WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 _GUARD = 64  # bytes on either side of the arena that must stay as they are
@@ -29,7 +30,8 @@ _GUARD = 64  # bytes on either side of the arena that must stay as they are
 _CDEF = """
 typedef struct { const char *name; uint32_t offset; uint32_t bytes; float scale; int32_t zero_point;
                  uint8_t dtype; uint8_t rank; uint16_t dims[6]; } tm_tensor_info;
-typedef struct { const char *name; const char *op; uint32_t macs; uint32_t offset; uint32_t bytes; } tm_layer_info;
+typedef struct { const char *name; const char *op; uint32_t macs; uint32_t offset; uint32_t bytes;
+                 } tm_layer_info;
 typedef struct { const char *name; uint8_t sha256[32]; uint32_t arena_bytes;
                  uint16_t input_count; uint16_t output_count; uint16_t layer_count;
                  const tm_tensor_info *inputs; const tm_tensor_info *outputs; const tm_layer_info *layers;
@@ -80,9 +82,7 @@ def _compile(sources: Sequence[Path], out: Path, flags: Sequence[str], compiler:
     return out
 
 
-def build_host_library(
-    project_dir: Path, model_name: str, out: Path, *, sanitize: bool = False, compiler: str = "gcc"
-) -> Path:
+def build_host_library(project_dir: Path, model_name: str, out: Path, *, sanitize: bool = False) -> Path:
     """Compile a generated model for this computer, with trace hooks.
 
     Args:
@@ -91,7 +91,6 @@ def build_host_library(
         out: the shared library to write.
         sanitize: add UBSan; undefined behaviour then ends the process with a message. (AddressSanitizer
             cannot be loaded into Python: build_host_program has it.)
-        compiler: "gcc" or "clang".
 
     Returns:
         `out`.
@@ -101,10 +100,16 @@ def build_host_library(
     """
     sources, include = _model_sources(project_dir, model_name)
     runtime = resources.runtime_dir()
-    flags = ["-O2", "-fPIC", "-shared", "-DTM_TRACE=1", f"-I{include}", f"-I{runtime / 'include'}"]
+    flags = ["-O2"]
     if sanitize:
         flags += ["-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-    return _compile([*sources, runtime / "host" / "tm_host_trace.c"], out, flags, compiler)
+    return build_shared(
+        [*sources, runtime / "host" / "tm_host_trace.c"],
+        [include, runtime / "include"],
+        out,
+        defines=["TM_TRACE=1"],
+        flags=flags,
+    )
 
 
 def build_host_program(
@@ -140,7 +145,6 @@ def build_host_program(
     if sanitize:
         flags += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     port = runtime / "host" / "tm_host_port.c"
-    # The one main() that must keep its name is the host's; the firmware's is renamed.
     link = [runtime / "port" / "main.c", runtime / "port" / "tm_link.c"]
     return _compile([*sources, *link, port], out, flags, compiler)
 
@@ -277,7 +281,9 @@ class HostTarget:
             self._lib.tm_host_set_hooks(ffi.NULL, ffi.NULL)
         if result != 0:
             raise TargetError(
-                f"{info.model}_invoke() failed", expected=f"expected 0, received {result}", hint="see tm_model.h"
+                f"{info.model}_invoke() failed",
+                expected=f"expected 0, received {result}",
+                hint="see the result codes in tm_model.h",
             )
         inside = slice(self._start, self._start + info.arena_bytes)
         outside = np.delete(self._memory, inside)

@@ -289,7 +289,7 @@ class Link:
             )
         if reader.good_frames:
             return TargetError(
-                f"no answer from {self._name}: the board is heard, but its answer to HELLO never arrives intact",
+                f"no answer from {self._name}: the board is heard, but no answer to HELLO arrives intact",
                 expected=f"{reader.good_frames} good and {reader.bad_frames} damaged frames in {seconds}",
                 hint="check the wires and the ground between the board and its serial adapter",
             )
@@ -309,7 +309,8 @@ class Link:
             )
         return TargetError(
             f"wrong baud rate on {self._name}",
-            expected=f"{reader.noise_bytes} bytes in {seconds} and no frame among them, the last ones {tail[-16:].hex(' ')}",
+            expected=f"received {reader.noise_bytes} bytes in {seconds} and no frame among them;"
+            f" the last ones: {tail[-16:].hex(' ')}",
             hint="give the baud rate of the board's file: --baud",
         )
 
@@ -318,7 +319,8 @@ class Link:
         if expected.model_sha256 is not None and info.model_sha256 != expected.model_sha256:
             raise TargetError(
                 f"wrong model on {self._name}: {info.model} for {info.board}",
-                expected=f"expected SHA-256 {expected.model_sha256[:16]}…, received {info.model_sha256[:16]}…",
+                expected=f"expected SHA-256 {expected.model_sha256[:16]}…,"
+                f" received {info.model_sha256[:16]}…",
                 hint="flash this model's firmware: `tinyml flash`",
             )
         if expected.firmware is not None and info.firmware and info.firmware != expected.firmware:
@@ -514,12 +516,12 @@ class Link:
         self._open = False
         where = "outside any layer"
         if fault.layer is not None:
-            where = f"layer {fault.layer}"
+            where = f"in layer {fault.layer}"
             if fault.layer < len(self._layers):
                 layer = self._layers[fault.layer]
                 where += f", {layer.op}, output {layer.name}"
         return BoardFault(
-            f"{self._name} faulted in {where}" if fault.layer is not None else f"{self._name} faulted {where}",
+            f"{self._name} faulted {where}",
             fault,
             hint="find the line with: arm-none-eabi-addr2line -e firmware.elf "
             f"0x{fault.pc:08x}" + ("; the stack is too small" if fault.stack_free == 0 else ""),

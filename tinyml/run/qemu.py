@@ -163,7 +163,9 @@ class QemuTarget(LinkedTarget):
             status = None
         state = "QEMU still runs"
         if status is not None:
-            state = f"QEMU was ended by signal {-status}" if status < 0 else f"QEMU ended with status {status}"
+            state = f"QEMU ended with status {status}"
+            if status < 0:
+                state = f"QEMU was ended by signal {-status}"
         text = self._log_path.read_text("utf-8", "replace").strip().splitlines()[-8:]
         return "\n  ".join([state, *text])
 
@@ -204,7 +206,8 @@ class _Monitor:
             if "return" in reply:
                 return reply["return"]
             if "error" in reply:
-                raise TargetError(f"QEMU refuses '{command}'", expected=str(reply["error"].get("desc", reply)))
+                text = str(reply["error"].get("desc", reply))
+                raise TargetError(f"QEMU refuses '{command}'", expected=text)
 
     def _receive(self) -> dict[str, Any]:
         line = self._lines.readline()

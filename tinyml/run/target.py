@@ -130,7 +130,8 @@ def input_bytes(inputs: Sequence[Array], info: TargetInfo) -> list[bytes]:
         if len(data) != expected:
             raise UsageError(
                 f"input {i} of {info.model} has a wrong size",
-                expected=f"expected {expected} bytes, received {len(data)} ({inputs[i].dtype}{list(inputs[i].shape)})",
+                expected=f"expected {expected} bytes, received {len(data)}"
+                f" ({inputs[i].dtype}{list(inputs[i].shape)})",
                 hint="check shape and element type with `tinyml inspect`",
             )
     return raw

@@ -244,13 +244,14 @@ class Fault:
 
     def describe(self) -> str:
         """One line: what kind of fault, where, and the stack's low-water mark."""
-        name = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault"}.get(
-            self.exception, f"exception {self.exception}"
-        )
+        name = _EXCEPTIONS.get(self.exception, f"exception {self.exception}")
         reasons = ", ".join(text for bit, text in _CFSR_BITS.items() if self.cfsr >> bit & 1)
         status = f"CFSR 0x{self.cfsr:08x}" + (f" ({reasons})" if reasons else "")
-        return f"{name} at PC 0x{self.pc:08x}, LR 0x{self.lr:08x}, {status}, {self.stack_free} B of stack never used"
+        stack = f"{self.stack_free} B of stack never used"
+        return f"{name} at PC 0x{self.pc:08x}, LR 0x{self.lr:08x}, {status}, {stack}"
 
+
+_EXCEPTIONS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault"}
 
 # Armv7-M Architecture Reference Manual (DDI 0403), B3.2.15, Configurable Fault Status Register.
 _CFSR_BITS = {
