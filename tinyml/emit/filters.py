@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 import numpy as np
 
 from tinyml.graph import Array
@@ -46,3 +49,20 @@ def row_index(rows: RowLoop) -> str:
     if rows.pad_top:
         text += f" - {rows.pad_top}" if rows.pad_top > 0 else f" + {-rows.pad_top}"
     return text
+
+
+def wrap(code: str, indent: int) -> str:
+    """Break a long C call over lines, continuation lines one level deeper; `/* name */ value` stays whole.
+
+    >>> print(wrap("f(x, /* a */ 1);", 4))
+    f(x, /* a */ 1);
+    """
+    glued = re.sub(r"/\* (\w+) \*/ ", "/*\u00a0\\1\u00a0*/\u00a0", code)
+    lines = textwrap.wrap(
+        glued,
+        width=104 - indent,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return ("\n" + " " * indent).join(lines).replace("\u00a0", " ")
