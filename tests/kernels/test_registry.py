@@ -16,8 +16,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "runtime_c" / "kernels"
 
 
 def test_every_kernel_file_is_registered_and_every_row_has_its_file() -> None:
-    named = {kernel.symbol for kernel in KERNELS} | {name for kernel in KERNELS for name in kernel.depends}
-    assert {path.stem for path in FOLDER.glob("*.h")} == named
+    named = {f"{kernel.symbol}.h" for kernel in KERNELS}.union(*(kernel.depends for kernel in KERNELS))
+    assert {path.name for path in FOLDER.glob("*.h")} == named
 
 
 def test_symbols_are_unique() -> None:
@@ -45,11 +45,11 @@ def test_depends_lists_exactly_the_kernel_files_included(kernel: Kernel) -> None
     """Only these are copied into a project, so a missing one would not compile there."""
 
     def included(name: str) -> set[str]:
-        found = set(re.findall(r'^#include "(tm_\w+)\.h"', (FOLDER / f"{name}.h").read_text(), re.MULTILINE))
-        direct = {other for other in found if (FOLDER / f"{other}.h").exists()}
+        found = set(re.findall(r'^#include "(tm_\w+\.h)"', (FOLDER / name).read_text(), re.MULTILINE))
+        direct = {other for other in found if (FOLDER / other).exists()}
         return direct.union(*(included(other) for other in direct))
 
-    assert set(kernel.depends) == included(kernel.symbol)
+    assert set(kernel.depends) == included(f"{kernel.symbol}.h")
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.symbol)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tinyml import numerics
 from tinyml.graph import OpKind
-from tinyml.kernels import geometry
+from tinyml.kernels.geometry import RANK, elementwise_access, strides, walk
 from tinyml.kernels.predicates import int8_activations
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 
@@ -14,6 +14,11 @@ from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 def two_activations(context: OpContext) -> bool:
     """Neither input may be constant."""
     return len(context.activation_inputs) == 2
+
+
+def one_constant(context: OpContext) -> bool:
+    """Exactly one input must be constant."""
+    return len(context.activation_inputs) == 1
 
 
 def same_shape(context: OpContext) -> bool:
@@ -29,16 +34,13 @@ def int8_constants(context: OpContext) -> bool:
 
 def at_most_six_dimensions(context: OpContext) -> bool:
     """Tensors may have at most six dimensions."""
-    return all(
-        len(context.graph.tensors[i].shape) <= geometry.RANK
-        for i in (*context.op.inputs, *context.op.outputs)
-    )
+    return all(len(context.graph.tensors[i].shape) <= RANK for i in (*context.op.inputs, *context.op.outputs))
 
 
 def _broadcast_strides(shape: Sequence[int], output: Sequence[int]) -> tuple[int, ...]:
     """Return an input's stride along each output dimension, 0 where it repeats."""
     steps = (0,) * (len(output) - len(shape)) + tuple(
-        0 if dim == 1 else step for dim, step in zip(shape, geometry.strides(shape), strict=True)
+        0 if dim == 1 else step for dim, step in zip(shape, strides(shape), strict=True)
     )
     return steps
 
@@ -83,7 +85,7 @@ def _lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
         output = context.output
         values = {"elements": output.elements} | literals(context, (0, 1))
         return Lowered(
-            access=geometry.elementwise_access(output.shape, [output.shape, output.shape]),
+            access=elementwise_access(output.shape, [output.shape, output.shape]),
             literals=tuple((name, str(value)) for name, value in values.items()),
         )
 
@@ -96,7 +98,7 @@ def _lower_broadcast(literals: _Literals) -> Callable[[OpContext], Lowered]:
         # The constant, where there is one, is the kernel's second operand.
         order = (0, 1) if context.input(0).data is None else (1, 0)
         operands = [context.input(i) for i in order]
-        table = geometry.walk(
+        table = walk(
             "geometry",
             shape,
             *(_broadcast_strides(operand.shape, shape) for operand in operands),
@@ -105,7 +107,7 @@ def _lower_broadcast(literals: _Literals) -> Callable[[OpContext], Lowered]:
         constants = [Constant("operand", "int8_t", t.data) for t in operands if t.data is not None]
         activations = [t.shape for t in operands if t.data is None]
         return Lowered(
-            access=geometry.elementwise_access(shape, activations),
+            access=elementwise_access(shape, activations),
             constants=(*constants, table),
             literals=tuple((name, str(value)) for name, value in literals(context, order).items()),
         )
@@ -118,14 +120,16 @@ def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
     same, broadcast, const = f"tm_{name}_s8_c", f"tm_{name}_broadcast_s8_c", f"tm_{name}_const_s8_c"
     return (
         Kernel(same, op, Isa.C, _lower_same_shape(literals), (*accepts, two_activations, same_shape)),
-        Kernel(broadcast, op, Isa.C, _lower_broadcast(literals), (*accepts, two_activations), (same,)),
-        Kernel(const, op, Isa.C, _lower_broadcast(literals), (*accepts, _one_constant), (broadcast, same)),
+        Kernel(broadcast, op, Isa.C, _lower_broadcast(literals), (*accepts, two_activations), (f"{same}.h",)),
+        Kernel(
+            const,
+            op,
+            Isa.C,
+            _lower_broadcast(literals),
+            (*accepts, one_constant),
+            (f"{broadcast}.h", f"{same}.h"),
+        ),
     )
-
-
-def _one_constant(context: OpContext) -> bool:
-    """Exactly one input must be constant."""
-    return len(context.activation_inputs) == 1
 
 
 KERNELS: tuple[Kernel, ...] = (

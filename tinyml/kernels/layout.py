@@ -5,14 +5,14 @@ from __future__ import annotations
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind, PadAttrs, ResizeAttrs, TransposeAttrs
-from tinyml.kernels import geometry
+from tinyml.kernels.geometry import RANK, strides, walk
 from tinyml.kernels.predicates import int8_activations, one_activation, single_image
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext, RowLoop
 
 
 def at_most_six_dimensions(context: OpContext) -> bool:
     """Tensors may have at most six dimensions."""
-    return len(context.input(0).shape) <= geometry.RANK
+    return len(context.input(0).shape) <= RANK
 
 
 def _pad_attrs(context: OpContext) -> PadAttrs:
@@ -56,11 +56,11 @@ def _lower_pad_rows(context: OpContext) -> Lowered:
 
 def _lower_pad_nd(context: OpContext) -> Lowered:
     shape, output = context.input(0).shape, context.output
-    steps = geometry.strides(output.shape)
+    steps = strides(output.shape)
     start = sum(before * step for (before, _), step in zip(_pad_attrs(context).paddings, steps, strict=True))
     return Lowered(
         access=AccessMap(rows=1, row_bytes=output.elements, inputs=(None,)),
-        constants=(geometry.walk("geometry", shape, steps, comment="input dimensions, output strides"),),
+        constants=(walk("geometry", shape, steps, comment="input dimensions, output strides"),),
         literals=(
             ("out_elements", str(output.elements)),
             ("start", str(start)),
@@ -72,12 +72,12 @@ def _lower_pad_nd(context: OpContext) -> Lowered:
 def _lower_transpose(context: OpContext) -> Lowered:
     attrs = context.op.attrs
     assert isinstance(attrs, TransposeAttrs)
-    steps = geometry.strides(context.input(0).shape)
+    steps = strides(context.input(0).shape)
     output = context.output
     return Lowered(
         access=AccessMap(rows=1, row_bytes=output.elements, inputs=(None,)),
         constants=(
-            geometry.walk(
+            walk(
                 "geometry",
                 output.shape,
                 [steps[axis] for axis in attrs.perm],

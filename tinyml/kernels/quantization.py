@@ -7,7 +7,7 @@ import numpy as np
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import DType, OpKind, Tensor
-from tinyml.kernels import geometry
+from tinyml.kernels.geometry import elementwise_access, elementwise_rows
 from tinyml.kernels.predicates import int8_activations, one_activation
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 
@@ -41,7 +41,7 @@ def _lower_requantize(context: OpContext) -> Lowered:
         "zp_out": params.offset_out,
     }
     return Lowered(
-        access=geometry.elementwise_access(output.shape, [output.shape]),
+        access=elementwise_access(output.shape, [output.shape]),
         literals=tuple((name, str(value)) for name, value in literals.items()),
     )
 
@@ -60,7 +60,7 @@ def _lower_quantize(context: OpContext) -> Lowered:
 
 def _lower_dequantize(context: OpContext) -> Lowered:
     x = context.input(0)
-    rows, row = geometry.elementwise_rows(x.shape)
+    rows, row = elementwise_rows(x.shape)
     return Lowered(
         access=AccessMap(rows=rows, row_bytes=4 * row, inputs=(RowMap(rows, row),)),
         constants=(_scale(x),),

@@ -5,21 +5,21 @@ from __future__ import annotations
 from tinyml import numerics
 from tinyml.access import AccessMap
 from tinyml.graph import OpKind, ReduceAttrs
-from tinyml.kernels import geometry
+from tinyml.kernels.geometry import RANK, strides, walk
 from tinyml.kernels.predicates import int8_activations, one_activation
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
 
 
 def at_most_six_dimensions(context: OpContext) -> bool:
     """The input may have at most six dimensions."""
-    return len(context.input(0).shape) <= geometry.RANK
+    return len(context.input(0).shape) <= RANK
 
 
 def _lower(context: OpContext) -> Lowered:
     attrs = context.op.attrs
     assert isinstance(attrs, ReduceAttrs)
     shape = context.input(0).shape
-    steps = geometry.strides(shape)
+    steps = strides(shape)
     kept = [axis for axis in range(len(shape)) if axis not in attrs.axes]
     params = numerics.mean_params(context.graph, context.op)
     literals = {
@@ -33,7 +33,7 @@ def _lower(context: OpContext) -> Lowered:
     return Lowered(
         access=AccessMap(rows=1, row_bytes=context.output.elements, inputs=(None,)),
         constants=tuple(
-            geometry.walk(
+            walk(
                 name,
                 [shape[axis] for axis in axes],
                 [steps[axis] for axis in axes],
