@@ -23,6 +23,7 @@ from tinyml.errors import DoesNotFit, ToolchainError
 from tinyml.toolchain.result import BuildResult, Progress, publish
 
 ARM_GCC_INSTALL = "sudo apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
+HOST_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 HOST_GCC_INSTALL = "sudo apt-get install gcc libc6-dev"
 
 
@@ -145,13 +146,10 @@ def build(
         report("link firmware.elf")
         elf = out / "firmware.elf"
         script_dir = resources.runtime_dir() / "platformio" / "ldscripts"
-        log = "".join(text for _, text in compiled) + _run(
-            [gcc, *files.arch_flags(board.manifest), *files.LINKFLAGS, *(str(o) for o, _ in compiled)]
-            + ["-L", str(script_dir), "-T", str(out / "memory.ld"), "-Wl,-Map," + str(out / "firmware.map")]
-            + ["-o", str(elf)],
-            project,
-            f"linking for {board.id}",
-        )
+        command = [gcc, *files.arch_flags(board.manifest), *files.LINKFLAGS, *(str(o) for o, _ in compiled)]
+        command += ["-L", str(script_dir), "-T", str(out / "memory.ld")]
+        command += [f"-Wl,-Map,{elf.with_suffix('.map')}", "-o", str(elf)]
+        log = "".join(text for _, text in compiled) + _run(command, project, f"linking for {board.id}")
         if files.needs_boot2(board.manifest):
             _platform_module("rp2040_checksum").patch(elf)
         for kind, suffix in (("binary", "bin"), ("ihex", "hex")):
@@ -160,8 +158,8 @@ def build(
                 project,
                 f"writing the .{suffix}",
             )
-        results = [elf, elf.with_suffix(".bin"), elf.with_suffix(".hex"), elf.with_suffix(".map")]
-        return publish([*results, *out.glob("*.su")], project / "build" / (name or board.id), log)
+        results = [elf, *(elf.with_suffix(s) for s in (".bin", ".hex", ".map")), *out.glob("*.su")]
+        return publish({f.name: f for f in results}, project / "build" / (name or board.id), log)
 
 
 def build_shared(
@@ -181,23 +179,8 @@ def build_shared(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tinyml-host-", dir=output.parent) as scratch:
         fresh = Path(scratch) / output.name
-        _run(
-            [
-                cc,
-                "-std=c11",
-                *flags,
-                "-fPIC",
-                "-shared",
-                "-Wall",
-                "-Wextra",
-                "-Wpedantic",
-                "-Wconversion",
-                "-Wshadow",
-            ]
-            + ["-Werror", *(f"-D{d}" for d in defines), *(f"-I{i}" for i in include_dirs)]
-            + [*(str(s) for s in sources), "-o", str(fresh)],
-            Path.cwd(),
-            f"compiling {output.name} for this computer",
-        )
+        command = [cc, "-std=c11", *flags, "-fPIC", "-shared", *HOST_WARNINGS, *(f"-D{d}" for d in defines)]
+        command += [f"-I{i}" for i in include_dirs] + [str(s) for s in sources] + ["-o", str(fresh)]
+        _run(command, Path.cwd(), f"compiling {output.name} for this computer")
         fresh.replace(output)
     return output

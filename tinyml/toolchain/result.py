@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,19 +25,19 @@ class BuildResult:
     log: str
 
 
-def publish(files: Iterable[Path], target: Path, log: str) -> BuildResult:
+def publish(files: Mapping[str, Path], target: Path, log: str) -> BuildResult:
     """Move a build's files to `target` in one step, replacing an earlier build.
 
     Args:
-        files: firmware.elf, .bin, .hex and the .su files; elsewhere, complete.
+        files: by name: firmware.elf, .bin, .hex and the .su files; elsewhere, complete.
         target: the folder that will hold exactly these files.
         log: the build's output.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        for file in files:
-            shutil.copy2(file, fresh / file.name)
+        for name, file in files.items():
+            shutil.copy2(file, fresh / name)
         fresh.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
