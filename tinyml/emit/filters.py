@@ -52,12 +52,12 @@ def row_index(rows: RowLoop) -> str:
 
 
 def wrap(code: str, indent: int) -> str:
-    """Break a long C call over lines, continuation lines one level deeper; `/* name */ value` stays whole.
+    """Break a long C call over lines after its commas, continuation lines one level deeper.
 
     >>> print(wrap("f(x, /* a */ 1);", 4))
     f(x, /* a */ 1);
     """
-    glued = re.sub(r"/\* (\w+) \*/ ", "/*\u00a0\\1\u00a0*/\u00a0", code)
+    glued = re.sub(r"(?<!,) ", "\u00a0", code)
     lines = textwrap.wrap(
         glued,
         width=104 - indent,
