@@ -1,4 +1,4 @@
-"""Real networks for tests, where the checkout has them beside it: ../shared/models, or $TINYML_SHARED/models."""
+"""Real networks for tests, found beside the checkout: ../shared/models, or $TINYML_SHARED/models."""
 
 from __future__ import annotations
 

@@ -64,15 +64,14 @@ def _survives(data: bytes, path: Path) -> bool:
     """Read and rewrite a file; True where it was refused."""
     path.write_bytes(data)
     start = time.monotonic()
+    message = ""
     try:
         passes.run(read_model(path))
     except ModelError as error:
-        assert error.what
-        assert len(str(error)) < 200_000
-        return True
-    finally:
-        assert time.monotonic() - start < SLOWEST_S
-    return False
+        message = str(error)
+    assert time.monotonic() - start < SLOWEST_S
+    assert len(message) < 200_000
+    return bool(message)
 
 
 @pytest.mark.parametrize("model", [0, 1])
@@ -90,7 +89,7 @@ def test_every_truncation(tmp_path: Path) -> None:
         assert _survives(data[:size], tmp_path / "m.tflite"), size
 
 
-@pytest.mark.parametrize("path", shared_models("kws", "mcunet_vww", "ad01"), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", shared_models("kws", "mcunet_vww", "ad01"))
 def test_damaged_real_models(path: Path, tmp_path: Path) -> None:
     data = path.read_bytes()
     # Damage what is structure rather than weights: both ends of the file hold the tables.

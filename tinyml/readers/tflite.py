@@ -44,6 +44,8 @@ from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor, decode
 _MAX_ELEMENTS = 2**31 - 1
 _MAX_RANK = 6
 _MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
+_MIN_SCALE = 2.0**-100  # real scales are above 1e-8; these keep every float32 product finite
+_MAX_RESCALE = 2.0**30  # accumulators are shifted left by at most 30 bits
 _MAX_SOFTMAX = 4095  # TFLite sums exponentials with 12 integer bits
 _MAX_FILE_BYTES = 2**31 - 1
 _POOL_SCALE_TOLERANCE = 1e-6  # lite/kernels/pooling.cc
@@ -445,9 +447,10 @@ class _GraphReader:
                 "expected one scale, or one per index of that dimension",
             )
         for scale in raw.scale:
-            if not (math.isfinite(scale) and scale > 0):
+            if not _MIN_SCALE <= scale <= 1 / _MIN_SCALE:  # NaN fails too
                 raise self._error(
-                    f"tensor '{name}' has a scale of {scale}", "expected finite positive scales"
+                    f"tensor '{name}' has a scale of {scale:g}",
+                    "expected finite positive scales, between 2^-100 and 2^100",
                 )
         low, high = (0, 1) if dtype is DType.BOOL else (np.iinfo(dtype.value).min, np.iinfo(dtype.value).max)
         for value in zero_point:
@@ -483,6 +486,15 @@ class _GraphReader:
                     "expected one scale: only weights are quantised per channel",
                 )
         return tensor
+
+    def _check_rescale(self, factor: float) -> None:
+        """Refuse a factor between accumulators and outputs that no requantisation can express."""
+        if not factor < _MAX_RESCALE:
+            raise self._error(
+                f"its inputs' scales are {factor:g} times its output's",
+                "expected scales in proportion to each other",
+                _QUANTISE,
+            )
 
     def _image(self, index: int) -> Tensor:
         tensor = self._activation(index)
@@ -557,6 +569,10 @@ class _GraphReader:
             )
         return weights
 
+    def _check_weighted(self, op: RawOperator, x: Tensor, weights: Tensor) -> None:
+        assert weights.quant is not None
+        self._check_rescale(x.scale * max(weights.quant.scale) / self._activation(op.outputs[0]).scale)
+
     def _window(
         self, op: RawOperator, image: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]
     ) -> tuple[WindowAttrs, int, int]:
@@ -607,8 +623,8 @@ class _GraphReader:
     def _convolution(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
         inputs = self._inputs(op, 2, 3)
         image = self._image(inputs[0])
-        self._activation(op.outputs[0])
         weights = self._weights(inputs[1], 4, axis=0)
+        self._check_weighted(op, image, weights)
         out_c, kernel_h, kernel_w, group_c = weights.shape
         if image.shape[3] % group_c or out_c % (image.shape[3] // group_c):
             raise self._error(
@@ -623,8 +639,8 @@ class _GraphReader:
     def _depthwise(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
         inputs = self._inputs(op, 2, 3)
         image = self._image(inputs[0])
-        self._activation(op.outputs[0])
         weights = self._weights(inputs[1], 4, axis=3)
+        self._check_weighted(op, image, weights)
         one, kernel_h, kernel_w, out_c = weights.shape
         if one != 1 or out_c % image.shape[3]:
             raise self._error(
@@ -639,8 +655,8 @@ class _GraphReader:
     def _fully_connected(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
         inputs = self._inputs(op, 2, 3)
         x = self._activation(inputs[0])
-        self._activation(op.outputs[0])
         weights = self._weights(inputs[1], 2, axis=0)
+        self._check_weighted(op, x, weights)
         if op.options["WeightsFormat"] != 0:
             raise self._error("its weights are shuffled", "expected the default format")
         units, depth = weights.shape
@@ -658,7 +674,10 @@ class _GraphReader:
     def _elementwise(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
         inputs = self._inputs(op, 2, 2)
         a, b = (self._activation(i) for i in inputs)
-        self._activation(op.outputs[0])
+        scale = self._activation(op.outputs[0]).scale
+        self._check_rescale(
+            a.scale * b.scale / scale if op.name == "MUL" else 2 * max(a.scale, b.scale) / scale
+        )
         try:
             shape = tuple(int(d) for d in np.broadcast_shapes(a.shape, b.shape))
         except ValueError:
@@ -685,7 +704,7 @@ class _GraphReader:
     def _mean(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
         inputs = self._inputs(op, 2, 2)
         x = self._activation(inputs[0])
-        self._activation(op.outputs[0])
+        self._check_rescale(x.scale / self._activation(op.outputs[0]).scale)
         rank = len(x.shape)
         axes = self._integers(inputs[1], "axes")
         if any(not -rank <= a < rank for a in axes):
@@ -779,7 +798,9 @@ class _GraphReader:
     def _quantize(self, op: RawOperator) -> tuple[tuple[int, ...], Attrs, tuple[int, ...]]:
         inputs = self._inputs(op, 1, 1)
         x = self._activation(inputs[0], (DType.FLOAT32, DType.INT8))
-        self._activation(op.outputs[0])
+        output = self._activation(op.outputs[0])
+        if x.dtype is DType.INT8:
+            self._check_rescale(x.scale / output.scale)
         if x.dtype is DType.FLOAT32 and inputs[0] not in self._raw.inputs and x.data is None:
             raise self._error(
                 f"it reads the float tensor '{x.name}' inside the model",
