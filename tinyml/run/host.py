@@ -173,7 +173,7 @@ class HostTarget:
         import cffi
 
         self._ffi = cffi.FFI()
-        self._ffi.cdef(_CDEF + f"extern const tm_model {self._name}_model;")
+        self._ffi.cdef(_CDEF + f"extern tm_model {self._name}_model;")
         try:
             self._lib = self._ffi.dlopen(str(self._library))
             self._model = getattr(self._lib, f"{self._name}_model")

@@ -1,0 +1,415 @@
+"""Does a target compute the bytes of the reference? Every output byte, sample by sample.
+
+The reference is LiteRT with its reference kernels (`oracle.py`). On the first sample that differs the
+target runs layer by layer, so that the report names the operator where the difference begins.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyml import numerics, passes
+from tinyml.emit.context import printable
+from tinyml.errors import TargetError, UsageError
+from tinyml.graph import Array, DType, Graph, Tensor
+from tinyml.oracle import Oracle
+from tinyml.passes import Edges
+from tinyml.readers.tflite import read_model
+from tinyml.run.target import LayerInfo, Target
+
+Progress = Callable[[int, int], None]
+"""Called with (samples compared, samples in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first element of a tensor that differs."""
+
+    element: tuple[int, ...]
+    expected: float
+    received: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"element": list(self.element), "expected": self.expected, "received": self.received}
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The first sample whose outputs differ.
+
+    `layer` is the first operator whose output differs in a run that stops behind every layer, None
+    where the target cannot do that, or all layers that the reference also has are equal there; `note`
+    then says which.
+    """
+
+    sample: int
+    output: int
+    difference: Difference
+    layer: LayerInfo | None = None
+    layer_difference: Difference | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        layer = None
+        if self.layer is not None:
+            layer = {"index": self.layer.index, "op": self.layer.op, "tensor": self.layer.name}
+            if self.layer_difference is not None:
+                layer |= self.layer_difference.to_json()
+        return {
+            "sample": self.sample,
+            "output": self.output,
+            **self.difference.to_json(),
+            "layer": layer,
+            "note": self.note,
+        }
+
+    def describe(self) -> str:
+        """One or two lines for people."""
+        d = self.difference
+        text = (
+            f"sample {self.sample}, output {self.output} at {list(d.element)}:"
+            f" expected {d.expected:g}, received {d.received:g}"
+        )
+        if self.layer is not None and self.layer_difference is not None:
+            d = self.layer_difference
+            text += (
+                f"\nfirst differing layer {self.layer.index}, {self.layer.op}, output '{self.layer.name}'"
+                f" at {list(d.element)}: expected {d.expected:g}, received {d.received:g}"
+            )
+        return f"{text}\n{self.note}" if self.note else text
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What verify() found.
+
+    Args:
+        samples: compared.
+        mismatched_samples: of them with any differing output byte.
+        first_mismatch: where the first of these differs.
+        accuracy: fraction of samples whose largest first output is the label; None without labels.
+        reference_accuracy: the same for the reference.
+        cycles: of the last inference; None where the target counts none.
+        stack_free: bytes of stack never used after the last inference; None where unknown.
+    """
+
+    samples: int
+    mismatched_samples: int
+    first_mismatch: Mismatch | None
+    accuracy: float | None
+    reference_accuracy: float | None = None
+    cycles: int | None = None
+    stack_free: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return {
+            "samples": self.samples,
+            "mismatched_samples": self.mismatched_samples,
+            "first_mismatch": self.first_mismatch.to_json() if self.first_mismatch else None,
+            "accuracy": self.accuracy,
+            "reference_accuracy": self.reference_accuracy,
+            "cycles": self.cycles,
+            "stack_free": self.stack_free,
+        }
+
+
+def verify(
+    model_path: Path,
+    target: Target,
+    *,
+    samples: int | None = None,
+    data: Path | None = None,
+    seed: int = 0,
+    edges: Edges = "int8",
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare a target with the reference.
+
+    Args:
+        model_path: the .tflite file.
+        target: a connected target that runs this model, built with the same `edges`.
+        samples: how many; by default all of `data`, or 8 random ones.
+        data: a .npz (`x` [N, …], or `x0`, `x1`, … for several inputs; `y` [N] labels, optional) or a
+            .npy file (`x`). Float values are quantised with the input's scale where inputs are int8.
+        seed: of the random inputs; sample i depends on `seed` and i only.
+        edges: as the model was built.
+        progress: told after every sample.
+
+    Raises:
+        UsageError: data that does not fit the model.
+        TargetError: the target does not answer, or runs another model.
+    """
+    source = read_model(model_path)
+    graph = passes.run(source, edges=edges)
+    oracle = Oracle(model_path)
+    if graph.sha256 and target.info.model_sha256 != graph.sha256:
+        raise TargetError(
+            f"the target runs another model: {target.info.model}",
+            expected=f"expected SHA-256 {graph.sha256[:16]}…, received {target.info.model_sha256[:16]}…",
+            hint=f"build {model_path.name} again",
+        )
+    dataset = Dataset.load(data, graph) if data is not None else None
+    count = samples if samples is not None else (len(dataset) if dataset else 8)
+    if dataset is not None:
+        count = min(count, len(dataset))
+    if count < 1:
+        raise UsageError(f"{count} samples asked for", expected="expected at least 1")
+    ranges = _value_ranges(source, graph)
+
+    def reference(inputs: Sequence[Array]) -> list[Array]:
+        return oracle.run_int8(source, inputs) if edges == "int8" else oracle.run(inputs)
+
+    mismatched = right = reference_right = 0
+    first: Mismatch | None = None
+    cycles = stack_free = None
+    for i in range(count):
+        inputs = dataset.sample(i) if dataset else random_inputs(ranges, seed, i)
+        wanted = reference(inputs)
+        inference = target.infer(inputs)
+        cycles, stack_free = inference.cycles, inference.stack_free
+        got = [
+            raw.view(value.dtype).reshape(value.shape)
+            for raw, value in zip(inference.outputs, wanted, strict=True)
+        ]
+        unequal = [k for k, value in enumerate(wanted) if value.tobytes() != got[k].tobytes()]
+        if unequal:
+            mismatched += 1
+            if first is None:
+                k = unequal[0]
+                first = _locate(target, graph, oracle, inputs, Mismatch(i, k, _difference(wanted[k], got[k])))
+        if dataset is not None and dataset.labels is not None:
+            right += int(np.argmax(got[0])) == int(dataset.labels[i])
+            reference_right += int(np.argmax(wanted[0])) == int(dataset.labels[i])
+        if progress is not None:
+            progress(i + 1, count)
+    labelled = dataset is not None and dataset.labels is not None
+    return VerifyReport(
+        samples=count,
+        mismatched_samples=mismatched,
+        first_mismatch=first,
+        accuracy=right / count if labelled else None,
+        reference_accuracy=reference_right / count if labelled else None,
+        cycles=cycles,
+        stack_free=stack_free,
+    )
+
+
+# ---- inputs -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Samples from a file: per model input an array [N, …] of the input's dtype, and labels [N]."""
+
+    inputs: tuple[Array, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    labels: Array | None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def sample(self, i: int) -> list[Array]:
+        """Return sample i: one array per model input, of the input's shape."""
+        return [x[i].reshape(shape) for x, shape in zip(self.inputs, self.shapes, strict=True)]
+
+    @classmethod
+    def load(cls, path: Path, graph: Graph) -> Dataset:
+        """Read a .npz or .npy file and fit it to the graph's inputs.
+
+        Raises:
+            UsageError: unreadable, or of a wrong shape or type.
+        """
+        arrays = _read_arrays(path)
+        tensors = [graph.tensors[t] for t in graph.inputs]
+        names = ["x"] if len(tensors) == 1 else [f"x{i}" for i in range(len(tensors))]
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise UsageError(
+                f"{path.name} has no array {', '.join(missing)}",
+                where=str(path),
+                expected=f"expected {', '.join(names)}; it has {', '.join(sorted(arrays)) or 'none'}",
+                hint="numpy.savez(path, x=samples, y=labels)",
+            )
+        inputs = tuple(_fit(arrays[n], t, f"{path.name}: {n}") for n, t in zip(names, tensors, strict=True))
+        counts = {len(x) for x in inputs}
+        if len(counts) != 1 or 0 in counts:
+            raise UsageError(
+                f"{path.name} has {', '.join(map(str, sorted(counts)))} samples",
+                where=str(path),
+                expected="expected at least one, and as many for every input",
+            )
+        labels = arrays.get("y")
+        if labels is not None and (
+            labels.dtype.kind not in "iu" or labels.size != len(inputs[0]) or labels.shape[0] != labels.size
+        ):
+            raise UsageError(
+                f"the labels `y` of {path.name} do not fit",
+                where=str(path),
+                expected=f"expected {len(inputs[0])} class numbers,"
+                f" received {labels.dtype}{list(labels.shape)}",
+            )
+        return cls(inputs, tuple(t.shape for t in tensors), None if labels is None else labels.reshape(-1))
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    try:
+        with path.open("rb"):
+            pass
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"x": content}
+        with content:
+            # Only these: a file may hold more, of any type (class names, say).
+            return {n: content[n] for n in content.files if n == "y" or n.strip("0123456789") == "x"}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UsageError(
+            f"{path.name} cannot be read as .npz or .npy",
+            where=str(path),
+            expected=str(error),
+            hint="numpy.savez(path, x=samples, y=labels)",
+        ) from error
+
+
+def _fit(x: Array, tensor: Tensor, where: str) -> Array:
+    """Return x as [N, …] of the tensor's dtype."""
+    shapes = {tensor.shape}
+    if tensor.shape[:1] == (1,):
+        shapes.add(tensor.shape[1:])
+    if x.ndim < 1 or x.shape[1:] not in shapes:
+        wanted = " or ".join(str(["N", *shape]).replace("'", "") for shape in sorted(shapes, key=len))
+        raise UsageError(
+            f"the samples do not fit input '{tensor.name}'",
+            where=where,
+            expected=f"expected shape {wanted}, received {list(x.shape)}",
+        )
+    if x.dtype == np.dtype(tensor.dtype.value):
+        return x
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise UsageError("the samples hold values that are not finite", where=where)
+    if x.dtype.kind == "f" and tensor.dtype is DType.INT8:
+        return numerics.quantize_floats(x.astype(np.float32), tensor)
+    if x.dtype.kind == "f" and tensor.dtype is DType.FLOAT32:
+        return x.astype(np.float32)
+    raise UsageError(
+        f"the samples do not fit input '{tensor.name}'",
+        where=where,
+        expected=f"expected {tensor.dtype.value} or float values, received {x.dtype}",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _ValueRange:
+    """What random values of an input look like: its shape and type, and the int8 quantisation behind it."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+    scale: float
+    zero_point: int
+
+
+def _value_ranges(source: Graph, graph: Graph) -> list[_ValueRange]:
+    ranges = []
+    for index, original in zip(graph.inputs, source.inputs, strict=True):
+        tensor = graph.tensors[index]
+        consumers = source.consumers(original)
+        # A float input means what the QUANTIZE behind it makes of it.
+        candidates = [original, *(source.ops[i].outputs[0] for i in consumers)]
+        inner = next((source.tensors[t] for t in candidates if source.tensors[t].dtype is DType.INT8), None)
+        if inner is None or inner.quant is None:
+            ranges.append(_ValueRange(tensor.shape, tensor.dtype, 1 / 32, 0))
+        else:
+            ranges.append(_ValueRange(tensor.shape, tensor.dtype, inner.scale, inner.zero_point))
+    return ranges
+
+
+def random_inputs(ranges: Sequence[_ValueRange], seed: int, index: int) -> list[Array]:
+    """Return random sample `index`: in turn noise, extremes, ramps, and small values around zero.
+
+    Noise alone rarely saturates an activation; extremes do, ramps show swapped axes, and values near
+    zero exercise the roundings. Float inputs get values between the int8 steps, and some outside.
+    """
+    random = np.random.default_rng([seed, index])
+    inputs: list[Array] = []
+    for r in ranges:
+        size = int(np.prod(r.shape, dtype=np.int64))
+        kind = index % 4
+        if kind == 0:
+            q = random.integers(-128, 128, size)
+        elif kind == 1:
+            q = random.choice(np.array([-128, -127, 0, 126, 127]), size)
+        elif kind == 2:
+            q = (np.arange(size) * int(random.integers(1, 8)) + int(random.integers(256))) % 256 - 128
+        else:
+            q = np.clip(r.zero_point + random.integers(-6, 7, size), -128, 127)
+        if r.dtype is DType.FLOAT32:
+            real = r.scale * (q - r.zero_point + random.uniform(-0.7, 0.7, size))
+            inputs.append(real.astype(np.float32).reshape(r.shape))
+        else:
+            inputs.append(q.astype(np.int8).reshape(r.shape))
+    return inputs
+
+
+# ---- finding the first differing layer --------------------------------------------------------------
+
+
+def _difference(expected: Array, received: Array) -> Difference:
+    """Return the first element whose bytes differ; there is one."""
+    size = expected.dtype.itemsize
+    a = np.ascontiguousarray(expected).view(np.uint8).reshape(-1, size)
+    b = np.ascontiguousarray(received).view(np.uint8).reshape(-1, size)
+    at = int(np.argmax((a != b).any(axis=1)))
+    element = tuple(int(i) for i in np.unravel_index(at, expected.shape))
+    return Difference(element, float(expected.reshape(-1)[at]), float(received.reshape(-1)[at]))
+
+
+def _locate(
+    target: Target, graph: Graph, oracle: Oracle, inputs: Sequence[Array], mismatch: Mismatch
+) -> Mismatch:
+    """Add the first differing layer. The oracle still holds the tensors of this sample."""
+    sample, output, difference = mismatch.sample, mismatch.output, mismatch.difference
+    if not target.info.trace:
+        return Mismatch(sample, output, difference, note="the firmware has no trace hooks: no layer is named")
+    tensors = _layer_tensors(graph, target.layers())
+    for layer, trace in zip(target.layers(), target.trace(inputs), strict=True):
+        tensor = tensors[layer.index]
+        if tensor is None or graph.source_index[tensor] < 0:
+            continue
+        expected = oracle.tensor(graph.source_index[tensor])
+        if expected.nbytes != layer.size_bytes or zlib.crc32(expected.tobytes()) == trace.crc32:
+            continue
+        raw = target.layer_output(inputs, layer.index)
+        received = np.frombuffer(raw, expected.dtype).reshape(expected.shape)
+        if received.tobytes() != expected.tobytes():
+            return Mismatch(sample, output, difference, layer, _difference(expected, received))
+        return Mismatch(
+            sample, output, difference, layer, note="the layer differed in one run and not in the next"
+        )
+    return Mismatch(
+        sample, output, difference, note="no layer differed when the sample was repeated layer by layer"
+    )
+
+
+def _layer_tensors(graph: Graph, layers: Sequence[LayerInfo]) -> list[int | None]:
+    """Return the graph's output tensor of every layer on the target; None where none fits.
+
+    Layers and operators are both in order of execution, but views have no layer, and a plan may order
+    the operators anew: so each layer takes the first operator left with its kind and tensor name.
+    """
+    left = [(op.kind.value, printable(graph.tensors[op.outputs[0]].name), op.outputs[0]) for op in graph.ops]
+    found: list[int | None] = []
+    for layer in layers:
+        at = next(
+            (i for i, (kind, name, _) in enumerate(left) if (kind, name) == (layer.op, layer.name)), None
+        )
+        found.append(left.pop(at)[2] if at is not None else None)
+    return found
