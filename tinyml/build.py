@@ -6,7 +6,10 @@ result fits the board.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,14 +18,25 @@ from tinyml import passes, planner
 from tinyml.boards import Board
 from tinyml.emit.context import ModelContext, model_context
 from tinyml.emit.project import write_library, write_project
-from tinyml.errors import DoesNotFit
+from tinyml.errors import DoesNotFit, TargetError
 from tinyml.graph import Graph
 from tinyml.kernels.registry import Isa
 from tinyml.planner.plan import Plan
 from tinyml.readers.tflite import read_model
+from tinyml.report.html import render_html
+from tinyml.report.model import BuildReport, from_plan
+from tinyml.run.firmware import firmware_id
+from tinyml.run.host import HostTarget, build_host_library
+from tinyml.run.link import Expected
+from tinyml.run.qemu import QemuTarget
+from tinyml.run.serial import SerialTarget
+from tinyml.run.target import Target
 from tinyml.select import Selection, select
+from tinyml.toolchain import gcc, platformio
+from tinyml.toolchain.result import BuildResult
 
 Edges = Literal["int8", "float"]
+Toolchain = Literal["platformio", "gcc"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,3 +143,94 @@ def generate(compiled: Compiled, out_dir: Path) -> list[Path]:
     if not compiled.board.is_host:
         files += write_project(context, compiled.board, out_dir)
     return files
+
+
+def build(
+    compiled: Compiled,
+    out_dir: Path,
+    *,
+    toolchain: Toolchain = "platformio",
+    progress: Callable[[str], None] | None = None,
+) -> BuildReport:
+    """Generate the C project, compile it, and report what it costs.
+
+    Args:
+        compiled: a planned model.
+        out_dir: an empty or new folder. Gets the project, firmware.elf/.bin/.hex (a shared library for
+            the host), plan.json, report.json and report.html.
+        toolchain: "platformio", or "gcc" for the same flags without PlatformIO.
+        progress: told one line per step.
+
+    Raises:
+        DoesNotFit: before compiling, or from the linker.
+        ToolchainError: a compiler is missing or refuses the code.
+    """
+    files = generate(compiled, out_dir)
+    report = from_plan(compiled.graph, compiled.selections, compiled.plan, compiled.board)
+    if compiled.board.is_host:
+        library = out_dir / f"lib{compiled.graph.name}.so"
+        files.append(build_host_library(out_dir, compiled.graph.name, library))
+        report = dataclasses.replace(report, toolchain="gcc")
+    else:
+        result = _compile(out_dir, compiled.board, toolchain, progress)
+        for product in (result.elf, result.bin, result.hex):
+            files.append(Path(shutil.copy(product, out_dir / product.name)))
+        shutil.rmtree(out_dir / "build", ignore_errors=True)
+    files += [out_dir / name for name in ("plan.json", "report.json", "report.html")]
+    report = dataclasses.replace(report, files=tuple(str(f.relative_to(out_dir)) for f in files))
+    (out_dir / "plan.json").write_text(json.dumps(compiled.plan.to_json(), indent=2) + "\n")
+    (out_dir / "report.json").write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    (out_dir / "report.html").write_text(render_html(report))
+    return report
+
+
+def _compile(
+    project: Path, board: Board, toolchain: Toolchain, progress: Callable[[str], None] | None
+) -> BuildResult:
+    if toolchain == "gcc":
+        return gcc.build(project, board, progress, defines=("TM_TRACE=1",))
+    return platformio.build(project, board.id, progress)
+
+
+def open_target(
+    compiled: Compiled,
+    folder: Path,
+    *,
+    port: str | None = None,
+    toolchain: Toolchain = "platformio",
+    progress: Callable[[str], None] | None = None,
+    transfer: Callable[[int, int], None] | None = None,
+) -> Target:
+    """Build what runs the model and return it, not yet connected: this computer, an emulator or a board.
+
+    Args:
+        compiled: a planned model.
+        folder: where to build; kept until the target is closed.
+        port: the serial port of a real board that was flashed with this model; without it the board's
+            emulator, or its emulated twin, runs the firmware.
+        toolchain: as for `build`.
+        progress: told one line per build step.
+        transfer: told (bytes done, bytes in all) while inputs and outputs move.
+
+    Raises:
+        TargetError: the board has neither an emulator nor a twin, and no port was given.
+    """
+    board = compiled.board
+    if port is None and not board.is_host and board.emulated() is None:
+        raise TargetError(
+            f"{board.id} has no emulator and no emulated twin",
+            expected="expected --port with the board's serial port",
+            hint="flash it first: tinyml flash --board " + board.id,
+        )
+    generate(compiled, folder)
+    if board.is_host:
+        library = folder / f"lib{compiled.graph.name}.so"
+        return HostTarget(build_host_library(folder, compiled.graph.name, library), compiled.graph.name)
+    runner = board if port else board.emulated()
+    assert runner is not None
+    elf = _compile(folder, runner, toolchain, progress).elf
+    expected = Expected(compiled.graph.sha256, firmware_id(elf))
+    if port:
+        assert board.uart is not None
+        return SerialTarget(port, board.uart.baud, expected=expected, progress=transfer)
+    return QemuTarget(elf, runner, expected=expected, progress=transfer)
