@@ -21,15 +21,27 @@ from tinyml.graph import (
     NoAttrs,
     Op,
     OpKind,
+    PadAttrs,
     Pads,
     Quant,
     ReduceAttrs,
+    ResizeAttrs,
     SoftmaxAttrs,
     Tensor,
+    TransposeAttrs,
     WindowAttrs,
 )
 from tinyml.kernels.registry import Lowered
 from tinyml.select import Selection
+
+_SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
+    OpKind.RESHAPE,
+    OpKind.AVERAGE_POOL_2D,
+    OpKind.MAX_POOL_2D,
+    OpKind.PAD,
+    OpKind.TRANSPOSE,
+    OpKind.RESIZE_NEAREST_NEIGHBOR,
+}
 
 
 @dataclass
@@ -66,7 +78,7 @@ class Network:
 
     def op(self, kind: OpKind, inputs: tuple[int, ...], shape: tuple[int, ...], attrs: Attrs) -> int:
         out = self.tensor(*shape)
-        if kind in {OpKind.RESHAPE, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D}:  # TFLite keeps the scale
+        if kind in _SAME_SCALE:
             self.tensors[out] = replace(self.tensors[out], quant=self.tensors[inputs[0]].quant)
         if kind is OpKind.SOFTMAX:
             self.tensors[out] = replace(self.tensors[out], quant=Quant((1 / 256,), (-128,)))
@@ -122,6 +134,20 @@ class Network:
 
     def reshape(self, x: int, *shape: int) -> int:
         return self.op(OpKind.RESHAPE, (x,), shape, NoAttrs())
+
+    def pad(self, x: int, paddings: tuple[tuple[int, int], ...]) -> int:
+        shape = tuple(n + sum(pads) for n, pads in zip(self.shape(x), paddings, strict=True))
+        return self.op(OpKind.PAD, (x,), shape, PadAttrs(paddings))
+
+    def transpose(self, x: int, perm: tuple[int, ...]) -> int:
+        return self.op(OpKind.TRANSPOSE, (x,), tuple(self.shape(x)[d] for d in perm), TransposeAttrs(perm))
+
+    def resize(self, x: int, height: int, width: int) -> int:
+        n, _, _, c = self.shape(x)
+        return self.op(OpKind.RESIZE_NEAREST_NEIGHBOR, (x,), (n, height, width, c), ResizeAttrs())
+
+    def requantize(self, x: int) -> int:
+        return self.op(OpKind.QUANTIZE, (x,), self.shape(x), NoAttrs())
 
     def mean(self, x: int) -> int:
         return self.op(OpKind.MEAN, (x,), (1, self.shape(x)[3]), ReduceAttrs((1, 2), keep_dims=False))
@@ -202,11 +228,15 @@ def random_graph(rng: random.Random, steps: int) -> Graph:
             elements = net.tensors[x].elements
             divisors = [d for d in range(1, elements + 1) if elements % d == 0]
             d = rng.choice(divisors)
-            pool.append(net.reshape(x, *rng.choice([(1, elements), (1, d, elements // d, 1), (1, 1, 1, elements)])))
+            pool.append(
+                net.reshape(x, *rng.choice([(1, elements), (1, d, elements // d, 1), (1, 1, 1, elements)]))
+            )
         elif choice < 0.42:
             pool.append(net.mean(x) if image else net.dense(x, rng.randint(1, 12)))
         elif choice < 0.46 and not image:
             pool.append(net.softmax(x))
+        elif choice < 0.56 and image:
+            pool.append(_random_layout(net, rng, x))
         elif image:
             pool.append(_random_window(net, rng, x))
         else:
@@ -217,6 +247,19 @@ def random_graph(rng: random.Random, steps: int) -> Graph:
     outputs += [t for t in pool if t not in outputs and rng.random() < 0.1]
     rng.shuffle(outputs)
     return net.graph(*outputs)
+
+
+def _random_layout(net: Network, rng: random.Random, x: int) -> int:
+    """An operator that moves, repeats or rescales what it reads."""
+    choice = rng.randrange(4)
+    if choice == 0:
+        a, b, c, d = (rng.randint(0, 2) for _ in range(4))
+        return net.pad(x, ((0, 0), (a, b), (c, d), (0, 0)))
+    if choice == 1:
+        return net.transpose(x, (0, *rng.sample((1, 2, 3), 3)))
+    if choice == 2:
+        return net.resize(x, rng.randint(1, 12), rng.randint(1, 12))
+    return net.requantize(x)
 
 
 def _random_window(net: Network, rng: random.Random, x: int) -> int:

@@ -10,7 +10,7 @@ from tinyml.access import AccessMap, RowMap
 
 
 def _safe(access: AccessMap, i: int, distance: int) -> bool:
-    """Walk the steps with the output `distance` bytes below the input: is every byte read before it is lost?"""
+    """Walk the steps, the output `distance` below the input: is every byte read before it is lost?"""
     row_map = access.inputs[i]
     assert row_map is not None
     input_at = distance

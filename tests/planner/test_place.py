@@ -117,9 +117,7 @@ def test_the_order_is_the_optimum(seed: int, steps: int) -> None:
     def orders(done: tuple[int, ...]) -> list[tuple[int, ...]]:
         if len(done) == len(flow.nodes):
             return [done]
-        ready = [
-            n for n, needs in enumerate(flow.predecessors) if n not in done and needs <= set(done)
-        ]
+        ready = [n for n, needs in enumerate(flow.predecessors) if n not in done and needs <= set(done)]
         return [order for n in ready for order in orders((*done, n))]
 
     best = min(Lifetimes.of(graph, flow, order).lower_bound_bytes for order in orders(()))

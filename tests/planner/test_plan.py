@@ -15,10 +15,10 @@ from networks import Network, access_of, lower, random_graph, window
 from tinyml import reference
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph, OpKind, Pads
-from tinyml.kernels.registry import Lowered
+from tinyml.kernels.registry import Isa, Lowered
 from tinyml.planner import BufferKind, Plan, PlanError, check, plan, timeline
 from tinyml.planner.simulate import simulate
-from tinyml.select import Selection
+from tinyml.select import Selection, select
 
 bounded = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -45,6 +45,17 @@ def test_random_networks_are_planned_proved_and_executed(seed: int, steps: int) 
     planned = plan(graph, selections)
     check(graph, selections, planned)
     assert planned.arena_bytes >= planned.lower_bound_bytes
+    assert _same(graph, selections, planned, seed)
+
+
+@pytest.mark.parametrize("isas", [(Isa.C,), (Isa.DSP, Isa.C)])
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 12))
+@bounded
+def test_the_access_maps_of_the_registry_are_executed(isas: tuple[Isa, ...], seed: int, steps: int) -> None:
+    """What the kernels claim about rows, granules and buffering is what their operators need."""
+    graph = random_graph(random.Random(seed), steps)
+    selections = select(graph, isas)
+    planned = plan(graph, selections)
     assert _same(graph, selections, planned, seed)
 
 
@@ -202,7 +213,11 @@ def test_graphs_without_code() -> None:
     for graph in (net.graph(view), Network().graph()):
         planned = plan(graph, lower(graph))
         assert planned.stages == ()
-        assert planned.arena_bytes == planned.lower_bound_bytes == sum(graph.tensors[t].elements + 2 for t in graph.inputs)
+        assert (
+            planned.arena_bytes
+            == planned.lower_bound_bytes
+            == sum(graph.tensors[t].elements + 2 for t in graph.inputs)
+        )
     assert _same(net.graph(view), lower(net.graph(view)), plan(net.graph(view), lower(net.graph(view))))
 
 

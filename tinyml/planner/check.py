@@ -126,7 +126,8 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
             needed = graph.tensors[tensor].size_bytes
             _require(
                 buffer.size_bytes >= needed,
-                f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small for tensor {tensor} of {needed} B",
+                f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small "
+                f"for tensor {tensor} of {needed} B",
             )
     used = {t for op in range(len(graph.ops)) for t in (*_activations(graph, op), *graph.ops[op].outputs)}
     used |= {t for t in (*graph.inputs, *graph.outputs) if graph.tensors[t].data is None}
@@ -156,7 +157,8 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
         )
         _require(
             access.granule > 0 and len(access.inputs) == len(sources),
-            f"op {selection.op} {op.kind}: the access map has {len(access.inputs)} inputs for {len(sources)} tensors",
+            f"op {selection.op} {op.kind}: the access map has {len(access.inputs)} inputs "
+            f"for {len(sources)} tensors",
         )
         for row_map, tensor in zip(access.inputs, sources, strict=True):
             _require(
@@ -192,7 +194,8 @@ def _check_scratch(selections: Sequence[Selection], plan: Plan) -> dict[int, int
         offered = plan.buffers[scratch_of[index]].size_bytes if index in scratch_of else 0
         _require(
             offered >= lowered.scratch_bytes,
-            f"stage {index} (op {stage.ops[0]}) has {offered} B of scratch, its kernel wants {lowered.scratch_bytes} B",
+            f"stage {index} (op {stage.ops[0]}) has {offered} B of scratch, "
+            f"its kernel wants {lowered.scratch_bytes} B",
         )
     return scratch_of
 

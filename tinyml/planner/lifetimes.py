@@ -148,7 +148,8 @@ class Flow:
             writes = storage_of[graph.ops[op_index].outputs[0]]
             if len(access.inputs) != len(reads):
                 raise PlanError(
-                    f"op {op_index}: the access map has {len(access.inputs)} inputs, the operator {len(reads)}"
+                    f"op {op_index}: the access map has {len(access.inputs)} inputs, "
+                    f"the operator {len(reads)}"
                 )
             distances: dict[int, int] = {}
             for i, storage in enumerate(reads):  # a tensor read twice must satisfy both maps

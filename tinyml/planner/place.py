@@ -17,8 +17,8 @@ from tinyml.planner.lifetimes import Lifetimes, align, shared_bytes
 PROMOTIONS = 200
 """Best-fit passes of the repair after the fixed orders."""
 
-BRANCHES = 20000
-"""Buffers placed by branch and bound before it keeps what it has."""
+EFFORT = 100_000
+"""Blocks that branch and bound looks at before it keeps what it has (some tenths of a second)."""
 
 
 def find_offsets(lifetimes: Lifetimes) -> tuple[int, ...]:
@@ -140,7 +140,7 @@ class _Placer:
         # One frame per placed block: (block, changed lows to restore, candidates not tried yet).
         stack: list[tuple[int, list[tuple[int, int]], list[int]]] = []
         candidates = self._candidates(lows, placed, 0, height)
-        budget = BRANCHES
+        effort = EFFORT
         while True:
             if not candidates:
                 if not stack:
@@ -151,8 +151,8 @@ class _Placer:
                     lows[u] = low
                 continue
             v = candidates.pop()
-            budget -= 1
-            if budget < 0:
+            effort -= len(blocks) - len(stack)
+            if effort < 0:
                 return best
             x = align(lows[v], blocks[v].alignment)
             if x + blocks[v].size_bytes >= height:

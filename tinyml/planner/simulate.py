@@ -102,10 +102,11 @@ class _Machine:
             if not access.buffered:
                 self.poison(start, stop)
             values = {t: self.view(t) for t in activations}
-            rows = run_rows(self.graph, op, access, values, first, end)
+            # A copy: the rows of a kernel that only moves bytes may be a view of the arena.
+            rows = run_rows(self.graph, op, access, values, first, end).flatten()
             if access.buffered:
                 self.poison(start, stop)
-            self.arena[start:stop] = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+            self.arena[start:stop] = rows.view(np.uint8)
             for tensor in freed:
                 same = [i for i, t in enumerate(activations) if self.buffers[t] is self.buffers[tensor]]
                 unread = min(_unread_from(access, i, end, self.buffers[tensor]) for i in same)
