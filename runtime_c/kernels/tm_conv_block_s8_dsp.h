@@ -214,75 +214,129 @@ TM_INLINE const int32_t *tm_conv_pairs_4pixels(int32_t form, const int32_t *colu
  * column, [20] where to enter the unrolled loop, [24] out_c. Groups after the first run four to a
  * round; the first round is entered so that the rest are whole (Duff).
  */
-#define TM_BLOCK_BODY(REQUANT)                                                                                                                          \
-    "push   {r4-r11, lr}\n"                                                                                                                             \
-    "sub    sp, #28\n"                                                                                                                                  \
-    "ldrd   r4, r5, [sp, #64]\n" /* out_c, zero_point */                                                                                                \
-    "strd   r2, r5, [sp]\n"                                                                                                                             \
-    "bic    r6, r4, #1\n"                                                                                                                               \
-    "add    r6, r2\n"                                                                                                                                   \
-    "strd   r0, r6, [sp, #8]\n"                                                                                                                         \
-    "add    r6, r0, r3, lsl #5\n"                                                                                                                       \
-    "str    r6, [sp, #16]\n"                                                                                                                            \
-    "str    r4, [sp, #24]\n"                                                                                                                            \
-    "adr    r7, 5f\n"                                                                                                                                   \
-    "subs   r6, r3, #1\n"                                                                                                                               \
-    "beq    9f\n"                                                                                                                                       \
-    "adr    r7, 2f\n"                                                                                                                                   \
-    "ands   r6, #3\n"                                                                                                                                   \
-    "beq    9f\n"                                                                                                                                       \
-    "rsb    r6, r6, #4\n"                                                                                                                               \
-    "adr    r8, 3f\n"                                                                                                                                   \
-    "sub    r8, r7\n" /* code bytes of one group */                                                                                                     \
-    "mla    r7, r6, r8, r7\n"                                                                                                                           \
-    "9:\n"                                                                                                                                              \
-    "orr    r7, #1\n" /* Thumb */                                                                                                                       \
-    "str    r7, [sp, #20]\n"                                                                                                                            \
-    "cmp    r4, #1\n"                                                                                                                                   \
-    "ble    6f\n"                                                                                                                                       \
-    "1:\n"                                                                                                                                              \
-    "ldrd   r10, r11, [r1], #8\n" TM_BLOCK_FIRST TM_BLOCK_STEP "ldr    pc, [sp, #20]\n"                                                                 \
-    ".balign 4\n"                                                                                                                                       \
-    "2:\n" TM_BLOCK_STEP TM_BLOCK_STEP                                                                                                                  \
-    "3:\n" TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP                                                          \
-    "ldr    r2, [sp, #16]\n"                                                                                                                            \
-    "cmp    r0, r2\n"                                                                                                                                   \
-    "bne    2b\n"                                                                                                                                       \
-    ".balign 4\n"                                                                                                                                       \
-    "5:\n"                                                                                                                                              \
-    "ldrd   r2, r3, [r1], #8\n"                                                                                                                         \
-    "ldrd   r12, lr, [sp]\n" REQUANT(                                                                                                                   \
-        "r4") "strb   r4, [r12]\n"                                                                                                                      \
-              "ldr    r4, [sp, #24]\n" REQUANT("r6") "strb   r6, [r12, r4]\n" REQUANT(                                                                  \
-                  "r8") "strb   r8, [r12, r4, lsl #1]\n" REQUANT("r10") "add    r6, r4, r4, lsl #1\n"                                                   \
-                                                                        "strb   r10, [r12, r6]\n"                                                       \
-                                                                        "add    r12, #1\n"                                                              \
-                                                                        "ldrd   r2, r3, [r1], #8\n" REQUANT("r5") "strb   r5, [r12]\n" REQUANT(         \
-                                                                            "r7") "strb   r7, [r12, "                                                   \
-                                                                                  "r4]\n" REQUANT("r9") "st"                                            \
-                                                                                                        "rb"                                            \
-                                                                                                        "  "                                            \
-                                                                                                        " r"                                            \
-                                                                                                        "9,"                                            \
-                                                                                                        " ["                                            \
-                                                                                                        "r1"                                            \
-                                                                                                        "2,"                                            \
-                                                                                                        " r"                                            \
-                                                                                                        "4,"                                            \
-                                                                                                        " l"                                            \
-                                                                                                        "sl"                                            \
-                                                                                                        " #"                                            \
-                                                                                                        "1]"                                            \
-                                                                                                        "\n" REQUANT("r11") "strb   r11, [r12, r6]\n"   \
-                                                                                                                            "add    r12, #1\n"          \
-                                                                                                                            "str    r12, [sp]\n"        \
-                                                                                                                            "ldrd   r0, r2, [sp, #8]\n" \
-                                                                                                                            "cmp    r12, r2\n"          \
-                                                                                                                            "bne    1b\n"               \
-                                                                                                                            "6:\n"                      \
-                                                                                                                            "mov    r0, r1\n"           \
-                                                                                                                            "add    sp, #28\n"          \
-                                                                                                                            "pop    {r4-r11, pc}\n"
+#define TM_BLOCK_BODY(REQUANT)                                                                                                                  \
+    "push   {r4-r11, lr}\n"                                                                                                                     \
+    "sub    sp, #28\n"                                                                                                                          \
+    "ldrd   r4, r5, [sp, #64]\n" /* out_c, zero_point */                                                                                        \
+    "strd   r2, r5, [sp]\n"                                                                                                                     \
+    "bic    r6, r4, #1\n"                                                                                                                       \
+    "add    r6, r2\n"                                                                                                                           \
+    "strd   r0, r6, [sp, #8]\n"                                                                                                                 \
+    "add    r6, r0, r3, lsl #5\n"                                                                                                               \
+    "str    r6, [sp, #16]\n"                                                                                                                    \
+    "str    r4, [sp, #24]\n"                                                                                                                    \
+    "adr    r7, 5f\n"                                                                                                                           \
+    "subs   r6, r3, #1\n"                                                                                                                       \
+    "beq    9f\n"                                                                                                                               \
+    "adr    r7, 2f\n"                                                                                                                           \
+    "ands   r6, #3\n"                                                                                                                           \
+    "beq    9f\n"                                                                                                                               \
+    "rsb    r6, r6, #4\n"                                                                                                                       \
+    "adr    r8, 3f\n"                                                                                                                           \
+    "sub    r8, r7\n" /* code bytes of one group */                                                                                             \
+    "mla    r7, r6, r8, r7\n"                                                                                                                   \
+    "9:\n"                                                                                                                                      \
+    "orr    r7, #1\n" /* Thumb */                                                                                                               \
+    "str    r7, [sp, #20]\n"                                                                                                                    \
+    "cmp    r4, #1\n"                                                                                                                           \
+    "ble    6f\n"                                                                                                                               \
+    "1:\n"                                                                                                                                      \
+    "ldrd   r10, r11, [r1], #8\n" TM_BLOCK_FIRST TM_BLOCK_STEP "ldr    pc, [sp, #20]\n"                                                         \
+    ".balign 4\n"                                                                                                                               \
+    "2:\n" TM_BLOCK_STEP TM_BLOCK_STEP                                                                                                          \
+    "3:\n" TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP                                                  \
+    "ldr    r2, [sp, #16]\n"                                                                                                                    \
+    "cmp    r0, r2\n"                                                                                                                           \
+    "bne    2b\n"                                                                                                                               \
+    ".balign 4\n"                                                                                                                               \
+    "5:\n"                                                                                                                                      \
+    "ldrd   r2, r3, [r1], #8\n"                                                                                                                 \
+    "ldrd   r12, lr, [sp]\n" REQUANT(                                                                                                           \
+        "r4") "strb   r4, [r12]\n"                                                                                                              \
+              "ldr    r4, [sp, #24]\n" REQUANT("r6") "strb   r6, [r12, r4]\n" REQUANT(                                                          \
+                  "r8") "strb   r8, [r12, r4, lsl #1]\n" REQUANT("r10") "add    r6, r4, r4, lsl #1\n"                                           \
+                                                                        "strb   r10, [r12, r6]\n"                                               \
+                                                                        "add    r12, #1\n"                                                      \
+                                                                        "ldrd   r2, r3, [r1], #8\n" REQUANT("r5") "strb   r5, [r12]\n" REQUANT( \
+                                                                            "r7") "strb   r7, [r12, "                                           \
+                                                                                  "r4]\n" REQUANT(                                              \
+                                                                                      "r9") "st"                                                \
+                                                                                            "rb"                                                \
+                                                                                            "  "                                                \
+                                                                                            " r"                                                \
+                                                                                            "9,"                                                \
+                                                                                            " ["                                                \
+                                                                                            "r1"                                                \
+                                                                                            "2,"                                                \
+                                                                                            " r"                                                \
+                                                                                            "4,"                                                \
+                                                                                            " l"                                                \
+                                                                                            "sl"                                                \
+                                                                                            " #"                                                \
+                                                                                            "1]"                                                \
+                                                                                            "\n" REQUANT(                                       \
+                                                                                                "r11") "str"                                    \
+                                                                                                       "b  "                                    \
+                                                                                                       " r1"                                    \
+                                                                                                       "1, "                                    \
+                                                                                                       "[r1"                                    \
+                                                                                                       "2, "                                    \
+                                                                                                       "r6]"                                    \
+                                                                                                       "\n"                                     \
+                                                                                                       "add"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " r1"                                    \
+                                                                                                       "2, "                                    \
+                                                                                                       "#1"                                     \
+                                                                                                       "\n"                                     \
+                                                                                                       "str"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " r1"                                    \
+                                                                                                       "2, "                                    \
+                                                                                                       "[sp"                                    \
+                                                                                                       "]\n"                                    \
+                                                                                                       "ldr"                                    \
+                                                                                                       "d  "                                    \
+                                                                                                       " r0"                                    \
+                                                                                                       ", "                                     \
+                                                                                                       "r2,"                                    \
+                                                                                                       " ["                                     \
+                                                                                                       "sp,"                                    \
+                                                                                                       " #"                                     \
+                                                                                                       "8]"                                     \
+                                                                                                       "\n"                                     \
+                                                                                                       "cmp"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " r1"                                    \
+                                                                                                       "2, "                                    \
+                                                                                                       "r2"                                     \
+                                                                                                       "\n"                                     \
+                                                                                                       "bne"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " 1b"                                    \
+                                                                                                       "\n"                                     \
+                                                                                                       "6:"                                     \
+                                                                                                       "\n"                                     \
+                                                                                                       "mov"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " r0"                                    \
+                                                                                                       ", "                                     \
+                                                                                                       "r1"                                     \
+                                                                                                       "\n"                                     \
+                                                                                                       "add"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " sp"                                    \
+                                                                                                       ", "                                     \
+                                                                                                       "#28"                                    \
+                                                                                                       "\n"                                     \
+                                                                                                       "pop"                                    \
+                                                                                                       "   "                                    \
+                                                                                                       " {"                                     \
+                                                                                                       "r4-"                                    \
+                                                                                                       "r11"                                    \
+                                                                                                       ", "                                     \
+                                                                                                       "pc}"                                    \
+                                                                                                       "\n"
 
 /* All pairs of output channels of four pixels; returns the stream behind them. */
 TM_NAKED const int32_t *tm_conv_pairs_3_dsp(const int32_t *column __attribute__((unused)),

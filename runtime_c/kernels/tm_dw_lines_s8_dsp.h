@@ -12,29 +12,41 @@
 
 #include "tm_dsp.h"
 
+/* How a padded row falls into words, from the left: wholly outside, half outside, pairs of pixels, a last
+ * pixel alone, wholly outside.
+ */
 typedef struct {
-    int32_t in_w;
     int32_t in_c;
-    int32_t pad_left;
     int32_t kernel_h;
     int32_t words; /* per line */
     int32_t zp4;   /* the zero point in all four bytes */
+    int32_t left;
+    int32_t left_half; /* 0 or 1 */
+    int32_t pairs;
+    int32_t right_half; /* 0 or 1 */
+    int32_t right;
 } tm_dw_shape;
+
+TM_INLINE tm_dw_shape tm_dw_make_shape(int32_t in_w, int32_t in_c, int32_t pad_left, int32_t kernel_h,
+                                       int32_t words, int32_t zp_in)
+{
+    const int32_t left = pad_left / 2 < words ? pad_left / 2 : words;
+    int32_t rest = words - left;
+    const int32_t left_half = rest > 0 ? pad_left % 2 : 0;
+    rest -= left_half;
+    const int32_t columns = in_w - left_half;
+    const int32_t pairs = columns / 2 < rest ? columns / 2 : rest;
+    rest -= pairs;
+    const int32_t right_half = rest > 0 ? columns % 2 : 0;
+    const tm_dw_shape shape = {in_c,      kernel_h, words,      tm_splat4(zp_in), left,
+                               left_half, pairs,    right_half, rest - right_half};
+    return shape;
+}
 
 /* One pixel of `channels` (1 to 4) channels; never reads past them. */
 TM_INLINE int32_t tm_dw_load(const int8_t *pixel, int32_t channels)
 {
     return channels == 4 ? tm_load4(pixel) : tm_load_tail(pixel, channels);
-}
-
-/* The same, or the zero point where `column` lies outside the row. */
-TM_INLINE int32_t tm_dw_load_padded(const tm_dw_shape *shape, const int8_t *row, int32_t column,
-                                    int32_t channels)
-{
-    if (column < 0 || column >= shape->in_w) {
-        return shape->zp4;
-    }
-    return tm_dw_load(row + column * shape->in_c, channels);
 }
 
 /* Two neighbouring pixels of four channels: one word in each of four planes. */
@@ -48,42 +60,54 @@ TM_INLINE void tm_dw_put(int32_t *word, int32_t plane, int32_t left, int32_t rig
     word[3 * plane] = tm_sxtb16_ror8(c23);
 }
 
-/* The lines of `channels` channels from `channel` on. With fewer than four, the planes of the others
- * hold zeros and padding.
+/* The lines of `channels` channels (1 to 4) from `channel` on. With fewer than four, the planes of the
+ * others hold whatever.
  */
-TM_SHARED void tm_dw_lines_dsp(const tm_dw_shape *shape, const int8_t *const *rows, int32_t *lines,
-                               int32_t channel, int32_t channels)
+TM_INLINE void tm_dw_lines(const tm_dw_shape *shape, const int8_t *const *rows, int32_t *lines,
+                           int32_t channel, int32_t channels)
 {
     const int32_t pitch = shape->kernel_h;
     const int32_t plane = shape->words * pitch;
     const int32_t in_c = shape->in_c;
-    /* Words [begin, end) lie inside the image with both halves. */
-    const int32_t begin = (shape->pad_left + 1) / 2;
-    int32_t end = channels == 4 ? (shape->pad_left + shape->in_w) / 2 : 0;
-    if (end > shape->words) {
-        end = shape->words;
-    }
+    const int32_t zp4 = shape->zp4;
     for (int32_t line = 0; line < pitch; ++line) {
-        const int8_t *row = rows[line] + channel;
+        const int8_t *pixel = rows[line] + channel;
         int32_t *word = lines + line;
-        int32_t column = -shape->pad_left;
-        int32_t j = 0;
-        while (j < shape->words) {
-            if (j == begin && j < end) {
-                const int8_t *pixel = row + column * in_c;
-                column += 2 * (end - j);
-                for (; j < end; ++j, word += pitch, pixel += 2 * in_c) {
-                    tm_dw_put(word, plane, tm_load4(pixel), tm_load4(pixel + in_c));
-                }
-            } else {
-                tm_dw_put(word, plane, tm_dw_load_padded(shape, row, column, channels),
-                          tm_dw_load_padded(shape, row, column + 1, channels));
-                column += 2;
-                word += pitch;
-                ++j;
-            }
+        for (int32_t n = shape->left; n > 0; --n, word += pitch) {
+            tm_dw_put(word, plane, zp4, zp4);
+        }
+        if (shape->left_half) {
+            tm_dw_put(word, plane, zp4, tm_dw_load(pixel, channels));
+            word += pitch;
+            pixel += in_c;
+        }
+        for (int32_t n = shape->pairs; n > 0; --n, word += pitch) {
+            const int32_t first = tm_dw_load(pixel, channels);
+            pixel += in_c;
+            tm_dw_put(word, plane, first, tm_dw_load(pixel, channels));
+            pixel += in_c;
+        }
+        if (shape->right_half) {
+            tm_dw_put(word, plane, tm_dw_load(pixel, channels), zp4);
+            word += pitch;
+        }
+        for (int32_t n = shape->right; n > 0; --n, word += pitch) {
+            tm_dw_put(word, plane, zp4, zp4);
         }
     }
+}
+
+TM_SHARED void tm_dw_lines4_dsp(const tm_dw_shape *shape, const int8_t *const *rows, int32_t *lines,
+                                int32_t channel)
+{
+    tm_dw_lines(shape, rows, lines, channel, 4);
+}
+
+/* The last one to three channels of a number that is not a multiple of four. */
+TM_SHARED void tm_dw_lines_rest_dsp(const tm_dw_shape *shape, const int8_t *const *rows, int32_t *lines,
+                                    int32_t channel)
+{
+    tm_dw_lines(shape, rows, lines, channel, shape->in_c - channel);
 }
 
 /* Weight pairs of one channel to int16. With `shifted`, each pair is followed by the one that starts a tap

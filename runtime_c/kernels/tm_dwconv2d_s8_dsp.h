@@ -36,10 +36,14 @@ TM_INLINE void tm_dwconv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const in
     const int32_t words = (stride_w == 1 ? (out_w + 1) / 2 : (out_w + 1) / 2 * 2) + taps - 1;
     int32_t *lines = (int32_t *)scratch;
     int32_t *weights = lines + 4 * words * kernel_h;
-    const tm_dw_shape shape = {in_w, channels, pad_left, kernel_h, words, tm_splat4(zp_in)};
+    const tm_dw_shape shape = tm_dw_make_shape(in_w, channels, pad_left, kernel_h, words, zp_in);
     for (int32_t c = 0; c < channels; c += 4) {
         const int32_t count = channels - c < 4 ? channels - c : 4;
-        tm_dw_lines_dsp(&shape, rows, lines, c, count);
+        if (count == 4) {
+            tm_dw_lines4_dsp(&shape, rows, lines, c);
+        } else {
+            tm_dw_lines_rest_dsp(&shape, rows, lines, c);
+        }
         for (int32_t i = 0; i < count; ++i) {
             const int32_t a = stream[0];
             const int32_t b = stream[1];

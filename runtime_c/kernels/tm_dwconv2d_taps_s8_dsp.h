@@ -19,6 +19,13 @@
 
 #include "tm_dw_lines_s8_dsp.h"
 
+/* A pixel, or the zero point where `column` lies outside the row. */
+TM_INLINE int32_t tm_dw_load_padded(const int8_t *row, int32_t column, int32_t in_w, int32_t in_c,
+                                    int32_t zp4, int32_t channels)
+{
+    return column < 0 || column >= in_w ? zp4 : tm_dw_load(row + column * in_c, channels);
+}
+
 TM_INLINE void tm_dwconv2d_taps_s8_dsp(const int8_t *const *rows, int8_t *y, const int32_t *stream,
                                        void *scratch, int32_t in_w, int32_t channels, int32_t out_w,
                                        int32_t kernel_h, int32_t kernel_w, int32_t stride_w,
@@ -31,7 +38,7 @@ TM_INLINE void tm_dwconv2d_taps_s8_dsp(const int8_t *const *rows, int8_t *y, con
     const int32_t channel_words = 3 + plane / 2;
     int32_t *window = (int32_t *)scratch;
     int32_t *weights = window + 4 * plane;
-    const tm_dw_shape shape = {in_w, channels, pad_left, kernel_h, 0, tm_splat4(zp_in)};
+    const int32_t zp4 = tm_splat4(zp_in);
     for (int32_t c = 0; c < channels; c += 4, stream += 4 * channel_words) {
         const int32_t count = channels - c < 4 ? channels - c : 4;
         for (int32_t i = 0; i < count; ++i) {
@@ -43,8 +50,9 @@ TM_INLINE void tm_dwconv2d_taps_s8_dsp(const int8_t *const *rows, int8_t *y, con
             for (int32_t t = 0; t < taps; ++t, column += 2 * dilation_w) {
                 for (int32_t line = 0; line < kernel_h; ++line, ++word) {
                     /* The second half of an odd kernel's last pair meets a zero weight. */
-                    tm_dw_put(word, plane, tm_dw_load_padded(&shape, rows[line] + c, column, count),
-                              tm_dw_load_padded(&shape, rows[line] + c, column + dilation_w, count));
+                    const int8_t *row = rows[line] + c;
+                    tm_dw_put(word, plane, tm_dw_load_padded(row, column, in_w, channels, zp4, count),
+                              tm_dw_load_padded(row, column + dilation_w, in_w, channels, zp4, count));
                 }
             }
             for (int32_t i = 0; i < count; ++i) {

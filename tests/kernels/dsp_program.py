@@ -8,6 +8,7 @@ sees the first byte read or written too far; on a board guard bytes around outpu
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,17 +35,12 @@ from tinyml.kernels.registry import Lowered, OpContext
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDES = (f"-I{ROOT / 'runtime_c/include'}", f"-I{ROOT / 'runtime_c/kernels'}")
-WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
-TARGET_FLAGS = [
-    "-mthumb",
-    "-mfloat-abi=soft",
-    "-O2",
-    "-fomit-frame-pointer",
-    "-mslow-flash-data",
-    "-fno-tree-loop-distribute-patterns",
-    "-ffunction-sections",
-    "-fdata-sections",
-]
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+TARGET_FLAGS = (
+    *("-mthumb", "-mfloat-abi=soft", "-O2", "-fomit-frame-pointer", "-mslow-flash-data"),
+    *("-fno-tree-loop-distribute-patterns", "-ffunction-sections", "-fdata-sections"),
+)
+_IN_SCALE = 0.02
 BOARDS = {"mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7"}
 
 
@@ -83,28 +79,26 @@ def conv_case(
     dilation: tuple[int, int] = (1, 1),
     pads: Pads | None = None,
     activation: Activation = Activation.NONE,
-    shifts: tuple[int, int] = (5, 9),
+    shifts: tuple[int, int] | None = None,
     zero_points: tuple[int, int] = (-3, 5),
     out_scale: float = 0.05,
     seed: int = 0,
     depthwise: bool = False,
 ) -> Case:
-    """Return a CONV_2D or DEPTHWISE_CONV_2D with random weights and right shifts within `shifts`."""
+    """Return a CONV_2D or DEPTHWISE_CONV_2D with random weights and right shifts within `shifts`.
+
+    By default the shifts spread the outputs over int8.
+    """
     rng = np.random.default_rng(seed)
     pads = pads or Pads()
     in_h, in_w, in_c = in_shape
     out_h = (in_h + pads.top + pads.bottom - dilation[0] * (kernel[0] - 1) - 1) // stride[0] + 1
     out_w = (in_w + pads.left + pads.right - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-    assert out_h > 0 and out_w > 0
+    assert min(out_h, out_w) > 0
     shape = (1, *kernel, out_c) if depthwise else (out_c, *kernel, in_c)
     weights = rng.integers(-127, 128, shape).astype(np.int8)
     weights.flat[:: max(1, weights.size // 7)] = -128  # not symmetric, but legal int8
-    # real multiplier in [2^(-s-1), 2^-s), so that TFLite's shift is -s
-    scales = (
-        2.0 ** -rng.integers(shifts[0], shifts[1] + 1, out_c) * rng.uniform(0.5, 1, out_c) * out_scale / 0.02
-    )
-    taps = kernel[0] * kernel[1] * (1 if depthwise else in_c)
-    bias = rng.integers(-3000 * taps, 3000 * taps + 1, out_c).astype(np.int32)
+    scales, bias = _scales_and_bias(rng, weights.size // out_c, out_c, out_c, shifts, out_scale)
     return _case(
         symbol,
         Op(
@@ -130,20 +124,17 @@ def dense_case(
     in_c: int,
     out_c: int,
     activation: Activation = Activation.NONE,
-    shifts: tuple[int, int] = (5, 9),
+    shifts: tuple[int, int] | None = None,
     per_output: bool = False,
     zero_points: tuple[int, int] = (-3, 5),
     out_scale: float = 0.05,
     seed: int = 0,
 ) -> Case:
-    """Return a FULLY_CONNECTED with random weights."""
+    """Return a FULLY_CONNECTED with random weights and right shifts within `shifts`, as `conv_case`."""
     rng = np.random.default_rng(seed)
     weights = rng.integers(-128, 128, (out_c, in_c)).astype(np.int8)
     count = out_c if per_output else 1
-    scales = (
-        2.0 ** -rng.integers(shifts[0], shifts[1] + 1, count) * rng.uniform(0.5, 1, count) * out_scale / 0.02
-    )
-    bias = rng.integers(-3000 * in_c, 3000 * in_c + 1, out_c).astype(np.int32)
+    scales, bias = _scales_and_bias(rng, in_c, out_c, count, shifts, out_scale)
     return _case(
         "tm_fully_connected_s8_dsp",
         Op(OpKind.FULLY_CONNECTED, (0, 1, 2), (3,), ActivationAttrs(activation)),
@@ -156,6 +147,25 @@ def dense_case(
         out_scale,
         f"{batches}x{in_c}->{out_c} shifts{shifts} {activation} per_output={per_output}",
     )
+
+
+def _scales_and_bias(
+    rng: np.random.Generator,
+    terms: int,
+    out_c: int,
+    scale_count: int,
+    shifts: tuple[int, int] | None,
+    out_scale: float,
+) -> tuple[Array, Array]:
+    """Return weight scales that make TFLite's right shifts lie within `shifts`, and a bias."""
+    spread = 74 * 74 * math.sqrt(terms)  # standard deviation of a sum of products of random int8
+    if shifts is None:
+        shift = max(2, round(math.log2(spread / 60)))
+        shifts = (shift - 1, shift + 1)
+    # a real multiplier in [2^(-s-1), 2^-s) has the right shift s
+    real = 2.0 ** -rng.integers(shifts[0], shifts[1] + 1, scale_count) * rng.uniform(0.5, 1, scale_count)
+    bias = rng.normal(0, spread / 2, out_c).astype(np.int32)
+    return real * out_scale / _IN_SCALE, bias
 
 
 def _case(
@@ -171,7 +181,7 @@ def _case(
     name: str,
 ) -> Case:
     tensors = (
-        Tensor("x", in_shape, DType.INT8, Quant((0.02,), (zero_points[0],))),
+        Tensor("x", in_shape, DType.INT8, Quant((_IN_SCALE,), (zero_points[0],))),
         Tensor("w", weights.shape, DType.INT8, weight_quant, weights),
         Tensor("b", bias.shape, DType.INT32, None, bias),
         Tensor("y", out_shape, DType.INT8, Quant((out_scale,), (zero_points[1],))),
@@ -179,10 +189,10 @@ def _case(
     return Case(f"{symbol} {name}", Graph("case", tensors, (op,), (0,), (3,)), symbol)
 
 
-def write_program(cases: Sequence[Case], path: Path, *, repeats: int = 1) -> None:
+def write_program(cases: Sequence[Case], path: Path, *, calls_only: bool = False) -> None:
     """Write one C program that runs all cases and reports each mismatch; exit status 0 means none.
 
-    With `repeats` other than 1 it only runs them, that many times, for counting instructions.
+    With `calls_only` it runs each case once and compares nothing, for counting instructions.
     """
     rng = np.random.default_rng(1)
     symbols = sorted({case.symbol for case in cases})
@@ -198,7 +208,9 @@ def write_program(cases: Sequence[Case], path: Path, *, repeats: int = 1) -> Non
             _array(f"case_{i}_{constant.name}", constant.ctype, constant.values)
             for constant in lowered.constants
         ]
-        text += [_array(f"case_{i}_x", "int8_t", x), _array(f"case_{i}_want", "int8_t", y)]
+        text.append(_array(f"case_{i}_x", "int8_t", x))
+        if not calls_only:
+            text.append(_array(f"case_{i}_want", "int8_t", y))
         arguments = [f"case_{i}_{constant.name}" for constant in lowered.constants]
         if lowered.scratch_bytes:
             arguments.append("scratch")
@@ -223,18 +235,20 @@ def write_program(cases: Sequence[Case], path: Path, *, repeats: int = 1) -> Non
             f"static __attribute__((noinline)) void case_{i}(const int8_t *x, int8_t *y, void *scratch, "
             f"const int8_t *pad_row)\n{{ (void)scratch; (void)pad_row; {body} }}"
         )
-        calls.append(
-            f"bad += run(case_{i}, {_text(case.name)}, case_{i}_x, {x.nbytes}, case_{i}_want, {y.nbytes}, "
-            f"{lowered.scratch_bytes}, {pad_row}, {lowered.loop.in_row_bytes if lowered.loop else 0}, "
-            f"{lowered.access.overlap_distance(0)});"
-        )
-    text.append(
-        "int main(void)\n{\nint bad = 0;\n"
-        + (f"for (int i = 0; i < {repeats}; ++i) {{\n" if repeats != 1 else "")
-        + "\n".join(calls)
-        + ("\n}" if repeats != 1 else "")
-        + "\nreturn bad != 0;\n}\n"
-    )
+        pad_bytes = lowered.loop.in_row_bytes if lowered.loop else 0
+        if not calls_only:
+            buffers = f"case_{i}_x, {x.nbytes}, case_{i}_want, {y.nbytes}, {lowered.scratch_bytes}"
+            calls.append(
+                f"bad += run(case_{i}, {_text(case.name)}, {buffers}, {pad_row}, {pad_bytes}, "
+                f"{lowered.access.overlap_distance(0)});"
+            )
+        else:
+            calls.append(
+                f"{{ int8_t *out = take({y.nbytes});\n"
+                f"int8_t *scratch = take({lowered.scratch_bytes});\n"
+                f"case_{i}(case_{i}_x, out, scratch, {pad_row}); give(scratch); give(out); }}"
+            )
+    text += ["int main(void)\n{\nint bad = 0;\n(void)run;", *calls, "return bad != 0;\n}\n"]
     path.write_text("\n".join(text))
 
 
@@ -284,7 +298,7 @@ def run_board(
 
 
 def _text(value: str) -> str:
-    return '"' + value.replace('"', "'") + '"'
+    return f'"{value}"'
 
 
 def _array(name: str, ctype: str, values: Array) -> str:
@@ -316,7 +330,8 @@ static void leave(int status)
     }
 }
 static void fault(void) { say("fault\n"); leave(70); }
-static void reset(void)
+void reset(void);
+void reset(void)
 {
     for (uint32_t *p = &bss_start; p < &bss_end; ++p) {
         *p = 0;
@@ -403,7 +418,9 @@ SECTIONS {
   .text : { KEEP(*(.vectors)) *(.text .text.*) *(.rodata .rodata.*) } > FLASH
   .ARM.exidx : { *(.ARM.exidx*) } > FLASH
   .data : { *(.data .data.*) } > RAM AT > FLASH
-  .bss (NOLOAD) : ALIGN(4) { bss_start = .; *(.bss .bss.*) *(COMMON) . = ALIGN(4); bss_end = .; end = .; } > RAM
+  .bss (NOLOAD) : ALIGN(4) {
+    bss_start = .; *(.bss .bss.*) *(COMMON) . = ALIGN(4); bss_end = .; end = .;
+  } > RAM
   stack_top = ORIGIN(RAM) + LENGTH(RAM);
 }
 """

@@ -71,7 +71,7 @@ def conv_cases() -> list[Case]:
         dict(in_shape=(8, 8, 16), out_c=16, kernel=(3, 3), pads=SAME3),
         dict(in_shape=(3, 2, 7), out_c=1, kernel=(2, 2)),
     ]
-    cases = [conv_case(symbol, seed=i, shifts=(7, 11), **geometry) for i, geometry in enumerate(geometries)]
+    cases = [conv_case(symbol, seed=i, **geometry) for i, geometry in enumerate(geometries)]
     for i, shifts in enumerate([(1, 16), (-3, 5)]):
         cases.append(
             conv_case(
@@ -87,7 +87,6 @@ def conv_cases() -> list[Case]:
                 kernel=(3, 3),
                 pads=SAME3,
                 activation=activation,
-                shifts=(7, 9),
                 seed=60 + i,
             )
         )
@@ -97,9 +96,8 @@ def conv_cases() -> list[Case]:
 def depthwise_cases() -> list[Case]:
     def case(symbol: str, seed: int, channels: int, **geometry: Any) -> Case:
         shape = geometry.pop("in_shape")
-        options = {"shifts": (4, 9), **geometry}
         return conv_case(
-            symbol, in_shape=(*shape, channels), out_c=channels, depthwise=True, seed=seed, **options
+            symbol, in_shape=(*shape, channels), out_c=channels, depthwise=True, seed=seed, **geometry
         )
 
     cases = []

@@ -92,7 +92,7 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
     """
     channels = weights.shape[2]
     rows = weights.transpose(2, 0, 1)[:, :, [0, 1, 1, 2]]
-    return np.concatenate([requant, bias[:, None], _words(rows, channels)], axis=1).astype(np.int32).ravel()
+    return np.concatenate([requant, _words(rows, channels), bias[:, None]], axis=1).astype(np.int32).ravel()
 
 
 def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, taps: int) -> Int32Array:
