@@ -11,6 +11,7 @@ directory it runs in: with newlib's semihosting it runs on an emulated board as 
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,18 @@ SANITIZED = (
     "-fno-sanitize-recover=all",
     *WARNINGS,
     "-Wno-unused-function",
+)
+
+# Armv6-M code in QEMU's model of an M4 board: the image reads and writes files by semihosting.
+_TESTS = Path(__file__).resolve().parent
+EMULATED_M0_COMPILER = (
+    *("arm-none-eabi-gcc", "-mcpu=cortex-m0plus", "-mthumb", "-std=c11", "-O2", *WARNINGS),
+    *("-Wno-unused-function", "--specs=rdimon.specs", "-T", str(_TESTS / "semihosting.ld")),
+)
+EMULATED_M0_SOURCES = (_TESTS / "semihosting.c",)
+EMULATED_M0_RUNNER = (
+    *("qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "none"),
+    *("-semihosting-config", "enable=on,target=native", "-kernel"),
 )
 
 Array = npt.NDArray[np.generic]
@@ -61,6 +74,11 @@ class Case:
     inputs: tuple[Array, ...]
     output: tuple[tuple[int, ...], str]
     overlap: tuple[int, int] | None = None
+
+    @property
+    def output_bytes(self) -> int:
+        shape, dtype = self.output
+        return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
     @property
     def signature(self) -> tuple[object, ...]:
@@ -143,7 +161,7 @@ class Program:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            env={"ASAN_OPTIONS": "detect_leaks=0"},
+            env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
             timeout=300,
         )
         assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout[-1000:]}\n{done.stderr[-4000:]}"
@@ -152,9 +170,8 @@ class Program:
         at = 0
         for case in cases:
             shape, dtype = case.output
-            size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-            arrays.append(np.frombuffer(data[at : at + size], dtype).reshape(shape))
-            at += size
+            arrays.append(np.frombuffer(data[at : at + case.output_bytes], dtype).reshape(shape))
+            at += case.output_bytes
         assert at == len(data)
         return arrays
 
@@ -185,11 +202,9 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
 def _encode(wrapper: int, case: Case) -> bytes:
     """Return a case as the driver reads it; the layout is that of `read_case` below."""
     low = case.lowered
-    shape, dtype = case.output
-    output_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     overlap_input, overlap_bytes = case.overlap if case.overlap is not None else (-1, 0)
     loop = low.loop
-    words = [wrapper, output_bytes, low.scratch_bytes, overlap_input, overlap_bytes]
+    words = [wrapper, case.output_bytes, low.scratch_bytes, overlap_input, overlap_bytes]
     if loop is None:
         words += [0] * 8
     else:

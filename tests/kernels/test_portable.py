@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import Array, Case, Program, overlaps
+from harness import (
+    EMULATED_M0_COMPILER,
+    EMULATED_M0_RUNNER,
+    EMULATED_M0_SOURCES,
+    Array,
+    Case,
+    Program,
+    overlaps,
+)
 from kernel_cases import GENERATORS, case_for, graphs_for, inputs_for, reference_case
 
 from tinyml import reference
@@ -37,6 +47,7 @@ PORTABLE = {
         *QUANTIZATION,
     )
 }
+Work = dict[str, list[tuple[Graph, tuple[Array, ...]]]]
 CASES = 150  # random graphs per kernel
 
 
@@ -57,27 +68,34 @@ def _bytes(array: Array) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def work() -> dict[str, list[tuple[Graph, tuple[Array, ...]]]]:
+def work() -> Work:
     """Random graphs and inputs of every portable kernel."""
     return {symbol: _graphs(kernel) for symbol, kernel in PORTABLE.items()}
 
 
-@pytest.fixture(scope="session")
-def program(
-    work: dict[str, list[tuple[Graph, tuple[Array, ...]]]], tmp_path_factory: pytest.TempPathFactory
-) -> Program:
-    """One sanitised program with every portable kernel and every reference."""
+def _wrappers(work: Work) -> list[Case]:
     cases: list[Case] = []
     for symbol, graphs in work.items():
         for graph, inputs in graphs:
             cases += [case_for(PORTABLE[symbol], graph, inputs), reference_case(graph, inputs)]
-    return Program(tmp_path_factory.mktemp("portable"), cases)
+    return cases
+
+
+@pytest.fixture(scope="session")
+def program(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """One sanitised program with every portable kernel and every reference."""
+    return Program(tmp_path_factory.mktemp("portable"), _wrappers(work))
+
+
+@pytest.fixture(scope="session")
+def plain_program(work: Work, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """The same without sanitisers, which stop at the first memcpy within one buffer."""
+    compiler = ("gcc", "-std=c11", "-O1", "-w")
+    return Program(tmp_path_factory.mktemp("plain"), _wrappers(work), compiler=compiler)
 
 
 @pytest.mark.parametrize("symbol", PORTABLE)
-def test_kernel_equals_its_ref_and_numpy(
-    symbol: str, work: dict[str, list[tuple[Graph, tuple[Array, ...]]]], program: Program
-) -> None:
+def test_kernel_equals_its_ref_and_numpy(symbol: str, work: Work, program: Program) -> None:
     graphs = work[symbol]
     outputs = program.run([case_for(PORTABLE[symbol], *pair) for pair in graphs])
     refs = program.run([reference_case(*pair) for pair in graphs])
@@ -92,28 +110,47 @@ def test_kernel_equals_its_ref_and_numpy(
 
 
 @pytest.mark.parametrize("symbol", PORTABLE)
-def test_kernel_honours_its_access_map(
-    symbol: str, work: dict[str, list[tuple[Graph, tuple[Array, ...]]]], program: Program
-) -> None:
+def test_kernel_honours_its_access_map(symbol: str, work: Work, program: Program) -> None:
     """At the smallest distance the map allows, sharing memory changes nothing."""
     pairs, shared, apart = [], [], []
     for graph, inputs in work[symbol]:
         case = case_for(PORTABLE[symbol], graph, inputs)
-        alignment = max(x.dtype.itemsize for x in inputs)
-        for overlap in overlaps(case.lowered.access, alignment if symbol == "tm_dequantize_s8_f32_c" else 1):
-            if alignment == 4 and overlap[1] > 0:
-                overlap = (overlap[0], -(-overlap[1] // 4) * 4)
+        for overlap in overlaps(case.lowered.access):
             pairs.append(graph)
-            shared.append(case_for(PORTABLE[symbol], graph, inputs, overlap))
+            shared.append(_at(case, overlap))
             apart.append(case)
     for graph, got, expected in zip(pairs, program.run(shared), program.run(apart), strict=True):
         assert _bytes(got) == _bytes(expected), f"{symbol}: {_describe(graph)}"
 
 
+@pytest.mark.parametrize("symbol", PORTABLE)
+def test_overlapping_further_than_the_map_allows_is_noticed(
+    symbol: str, work: Work, plain_program: Program
+) -> None:
+    """Otherwise the test above could not fail. A kernel may have read all before its last bytes, so far."""
+    shared, apart = [], []
+    for graph, inputs in work[symbol]:
+        case = case_for(PORTABLE[symbol], graph, inputs)
+        for i, distance in overlaps(case.lowered.access):
+            shared.append(_at(case, (i, distance - 4 - case.output_bytes // 2)))
+            apart.append(case)
+    outputs = zip(plain_program.run(shared), plain_program.run(apart), strict=True)
+    assert any(_bytes(got) != _bytes(expected) for got, expected in outputs)
+
+
+def _at(case: Case, overlap: tuple[int, int]) -> Case:
+    """The case with an input and the output in one buffer; floats stay aligned."""
+    i, distance = overlap
+    if case.output[1] == "float32" or case.inputs[i].dtype == np.float32:
+        step = 4 if distance > 0 else 1
+        distance = -(-distance // step) * step
+    return dataclasses.replace(case, overlap=(i, distance))
+
+
 @pytest.mark.parametrize("optimise", ["-O3", "-Os"])
 def test_specialised_calls_equal_general_ones(
     optimise: str,
-    work: dict[str, list[tuple[Graph, tuple[Array, ...]]]],
+    work: Work,
     program: Program,
     tmp_path: Path,
 ) -> None:
@@ -121,4 +158,18 @@ def test_specialised_calls_equal_general_ones(
     cases = [case_for(kernel, *pair) for symbol, kernel in PORTABLE.items() for pair in work[symbol][:4]]
     special = Program(tmp_path, cases, compiler=("gcc", "-std=c11", optimise, "-w"), specialise=True)
     for case, got, expected in zip(cases, special.run(cases), program.run(cases), strict=True):
+        assert _bytes(got) == _bytes(expected), case.symbol
+
+
+@pytest.mark.skipif(
+    not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
+    reason="needs arm-none-eabi-gcc and qemu-system-arm",
+)
+def test_thumb_code_in_the_emulator(work: Work, program: Program, tmp_path: Path) -> None:
+    """The smallest core's instruction set, with its library's 64-bit multiplication."""
+    cases = [case_for(kernel, *pair) for symbol, kernel in PORTABLE.items() for pair in work[symbol]]
+    emulated = Program(tmp_path, cases, compiler=EMULATED_M0_COMPILER, sources=EMULATED_M0_SOURCES)
+    for case, got, expected in zip(
+        cases, emulated.run(cases, EMULATED_M0_RUNNER), program.run(cases), strict=True
+    ):
         assert _bytes(got) == _bytes(expected), case.symbol

@@ -10,6 +10,7 @@ from tinyml.graph import OpKind, Pads
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
+    has_rank,
     int8_activations,
     one_activation,
     single_image,
@@ -70,6 +71,8 @@ def window_loop(context: OpContext, pad_value: int | None) -> RowLoop:
 
 def divisible_groups(context: OpContext) -> bool:
     """The input channels must be a multiple of the weights' channels, and the groups divide the output's."""
+    if not has_rank(context, 4, 4):
+        return False
     in_c = context.input(0).shape[3]
     out_c, _, _, group_in = context.input(1).shape
     return in_c % group_in == 0 and out_c % (in_c // group_in) == 0
@@ -81,6 +84,7 @@ def pointwise(context: OpContext) -> bool:
     return (
         (attrs.kernel_h, attrs.kernel_w, attrs.stride_h, attrs.stride_w) == (1, 1, 1, 1)
         and attrs.pads == Pads()
+        and has_rank(context, 4, 4)
         and context.input(1).shape[3] == context.input(0).shape[3]
     )
 

@@ -23,7 +23,10 @@ def one_weight_scale(context: OpContext) -> bool:
 
 def whole_rows(context: OpContext) -> bool:
     """The input must be a whole number of rows as long as the weights' rows."""
-    return context.input(0).elements % context.input(1).shape[1] == 0
+    weights = context.optional_input(1)
+    return (
+        weights is not None and len(weights.shape) == 2 and context.input(0).elements % weights.shape[1] == 0
+    )
 
 
 def _lower(context: OpContext, per_channel: bool) -> Lowered:

@@ -8,6 +8,7 @@ from tinyml.kernels.convolution import requant_constants, window_access, window_
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
+    has_rank,
     int8_activations,
     one_activation,
     single_image,
@@ -18,7 +19,7 @@ from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 
 def whole_depth_multiplier(context: OpContext) -> bool:
     """The output channels must be a multiple of the input channels."""
-    return context.output.shape[3] % context.input(0).shape[3] == 0
+    return has_rank(context, 4, 4) and context.input(1).shape[3] % context.input(0).shape[3] == 0
 
 
 def _lower(context: OpContext) -> Lowered:

@@ -11,6 +11,8 @@ from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
 
 def windows_meet_image(context: OpContext) -> bool:
     """Every pooling window must hold at least one pixel of the image."""
+    if not single_image(context):
+        return False
     attrs = window_attrs(context)
     _, in_h, in_w, _ = context.input(0).shape
     _, out_h, out_w, _ = context.output.shape

@@ -46,6 +46,15 @@ def single_image(context: OpContext) -> bool:
     return all(len(tensor.shape) == 4 and tensor.shape[0] == 1 for tensor in tensors)
 
 
+def has_rank(context: OpContext, *ranks: int) -> bool:
+    """Return whether the first inputs have these ranks: a guard for predicates that index shapes.
+
+    Every predicate is asked even where another refuses, so none may rely on another.
+    """
+    tensors = (context.optional_input(i) for i in range(len(ranks)))
+    return all(t is not None and len(t.shape) == rank for t, rank in zip(tensors, ranks, strict=True))
+
+
 def one_activation(context: OpContext) -> bool:
     """There must be exactly one input that is not constant, the first."""
     return context.activation_inputs == context.op.inputs[:1]

@@ -16,8 +16,9 @@ def probability_output(context: OpContext) -> bool:
 
 
 def at_most_4095_classes(context: OpContext) -> bool:
-    """A row may have at most 4,095 classes: beyond, the sum of the TFLite reference overflows."""
-    return context.input(0).shape[-1] < 1 << 12
+    """A row must have at most 4,095 classes: beyond, the sum of the TFLite reference overflows."""
+    shape = context.input(0).shape
+    return len(shape) > 0 and shape[-1] < 1 << 12
 
 
 def _lower(context: OpContext) -> Lowered:
