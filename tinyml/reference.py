@@ -11,6 +11,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -92,50 +95,92 @@ def _value(graph: Graph, index: int, values: Mapping[int, Array]) -> Array:
 # Convolutions and dense layers
 
 
-def _convolution(graph: Graph, op: Op, operands: list[Array]) -> Array:
-    attrs = op.attrs
-    assert isinstance(attrs, WindowAttrs)
-    output = graph.tensors[op.outputs[0]]
-    return _convolve(graph, op, attrs, operands[0], output.shape[1])
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """A layer with weights, prepared for matrix products over raw int8 inputs."""
+
+    matrix: Array  # CONV_2D [groups, depth, out_c/groups], DEPTHWISE [taps, out_c], dense [depth, out_c]
+    bias: Array  # int32, the input's zero point folded in
+    multiplier: Array
+    shift: Array
+    zero_point_in: int
+    zero_point_out: int
+    low: int
+    high: int
+
+    def requantize(self, acc: Array, *, single: bool = False) -> Array:
+        """Return int8 outputs of accumulators whose last axis is the output channel."""
+        rescale = (
+            numerics.multiply_by_quantized_multiplier_single
+            if single
+            else numerics.multiply_by_quantized_multiplier
+        )
+        scaled = rescale(numerics.wrap_int32(acc.astype(np.int64) + self.bias), self.multiplier, self.shift)
+        return np.clip(scaled + self.zero_point_out, self.low, self.high).astype(np.int8)
 
 
-def _convolve(graph: Graph, op: Op, attrs: WindowAttrs, x: Array, out_h: int) -> Array:
-    """Return `out_h` output rows of a CONV_2D over x, whose pads are those of `attrs`."""
-    output = graph.tensors[op.outputs[0]]
+@lru_cache(maxsize=16)  # row by row, the same layer is asked for again and again
+def _layer(graph: Graph, op: Op) -> _Layer:
     weights = graph.tensors[op.inputs[1]].data
     assert weights is not None
-    out_w, out_c = output.shape[2:]
-    batch, _, _, in_c = x.shape
-    group_c = weights.shape[3]
-    groups = in_c // group_c
-    depth = attrs.kernel_h * attrs.kernel_w * group_c
-    # [groups, depth, out_c/groups]
-    matrix = np.asarray(weights).reshape(groups, out_c // groups, depth).transpose(0, 2, 1)
-    dtype = _exact_dtype(matrix)
-    matrix = np.ascontiguousarray(matrix.astype(dtype))
-    bias = numerics.folded_bias(graph, op)
+    channels = numerics.output_channels(graph, op)
+    matrix: Array
+    if op.kind is OpKind.DEPTHWISE_CONV_2D:
+        matrix = weights.reshape(-1, channels).astype(np.int32)
+    elif op.kind is OpKind.CONV_2D:
+        groups = graph.tensors[op.inputs[0]].shape[3] // weights.shape[3]
+        matrix = weights.reshape(groups, channels // groups, -1).transpose(0, 2, 1)
+        matrix = np.ascontiguousarray(matrix, _exact_dtype(matrix))
+    else:
+        matrix = np.ascontiguousarray(weights.T, _exact_dtype(weights.T))
     multiplier, shift = numerics.conv_requant(graph, op)
-    zero_point = graph.tensors[op.inputs[0]].zero_point
-    result = np.empty((batch, out_h, out_w, out_c), np.int8)
-    band = max(1, _COLUMN_BYTES // max(1, out_w * depth * groups * np.dtype(dtype).itemsize))
+    low, high = numerics.output_range(graph, op)
+    return _Layer(
+        matrix,
+        numerics.folded_bias(graph, op),
+        multiplier,
+        shift,
+        graph.tensors[op.inputs[0]].zero_point,
+        graph.tensors[op.outputs[0]].zero_point,
+        low,
+        high,
+    )
+
+
+def _exact_dtype(matrix: Array) -> type:
+    """Return the float type in which products with int8 inputs add up exactly."""
+    largest = 128 * int(np.abs(matrix.astype(np.int64)).sum(axis=-2).max(initial=0))
+    return np.float32 if largest < 2**24 else np.float64
+
+
+def _convolution(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    assert isinstance(op.attrs, WindowAttrs)
+    return _convolve(_layer(graph, op), op.attrs, operands[0], graph.tensors[op.outputs[0]].shape)
+
+
+def _convolve(layer: _Layer, attrs: WindowAttrs, x: Array, shape: tuple[int, ...]) -> Array:
+    """Return a CONV_2D's output of the given shape; the pads of `attrs` are those around x."""
+    batch, out_h, out_w, out_c = shape
+    groups, depth, _ = layer.matrix.shape
+    dtype = layer.matrix.dtype
+    result = np.empty(shape, np.int8)
+    band = max(1, _COLUMN_BYTES // max(1, out_w * depth * groups * dtype.itemsize))
     for b in range(batch):
         for top in range(0, out_h, band):
             rows = min(band, out_h - top)
-            columns = _im2col(x[b], attrs, top, rows, out_w, zero_point, dtype)
-            # columns [pixels, taps, in_c] -> per group [pixels, depth]
+            columns = _im2col(x[b], attrs, top, rows, out_w, layer.zero_point_in, dtype)
+            # [pixels, taps, in_c] -> per group [pixels, depth]
             pixels = rows * out_w
-            split = columns.reshape(pixels, -1, groups, group_c)
+            split = columns.reshape(pixels, -1, groups, x.shape[3] // groups)
             acc = np.empty((pixels, groups, out_c // groups), np.int64)
             for g in range(groups):
-                acc[:, g] = np.ascontiguousarray(split[:, :, g]).reshape(pixels, depth) @ matrix[g]
-            result[b, top : top + rows] = _requantize(
-                graph, op, acc.reshape(rows, out_w, out_c) + bias, multiplier, shift
-            )
+                acc[:, g] = np.ascontiguousarray(split[:, :, g]).reshape(pixels, depth) @ layer.matrix[g]
+            result[b, top : top + rows] = layer.requantize(acc.reshape(rows, out_w, out_c))
     return result
 
 
 def _im2col(
-    image: Array, attrs: WindowAttrs, top: int, rows: int, out_w: int, zero_point: int, dtype: type
+    image: Array, attrs: WindowAttrs, top: int, rows: int, out_w: int, zero_point: int, dtype: np.dtype[Any]
 ) -> Array:
     """Return [rows, out_w, kernel_h·kernel_w, channels] input pixels; the zero point outside the image."""
     height, width, channels = image.shape
@@ -175,51 +220,29 @@ def _overlap(offset: int, stride: int, first: int, count: int, size: int) -> tup
     return slice(low, high), slice(start, start + stride * (high - low - 1) + 1, stride)
 
 
-def _exact_dtype(matrix: Array) -> type:
-    """Return the float type in which products with int8 inputs add up exactly."""
-    largest = 128 * int(np.abs(matrix.astype(np.int64)).sum(axis=-2).max(initial=0))
-    return np.float32 if largest < 2**24 else np.float64
-
-
 def _depthwise(graph: Graph, op: Op, operands: list[Array]) -> Array:
-    attrs = op.attrs
-    assert isinstance(attrs, WindowAttrs)
-    return _convolve_depthwise(graph, op, attrs, operands[0], graph.tensors[op.outputs[0]].shape[1])
+    assert isinstance(op.attrs, WindowAttrs)
+    return _convolve_depthwise(_layer(graph, op), op.attrs, operands[0], graph.tensors[op.outputs[0]].shape)
 
 
-def _convolve_depthwise(graph: Graph, op: Op, attrs: WindowAttrs, x: Array, out_h: int) -> Array:
-    """Return `out_h` output rows of a DEPTHWISE_CONV_2D over x, whose pads are those of `attrs`."""
-    output = graph.tensors[op.outputs[0]]
-    weights = graph.tensors[op.inputs[1]].data
-    assert weights is not None
-    out_w, out_c = output.shape[2:]
-    batch, height, width, in_c = x.shape
-    taps = np.asarray(weights).reshape(-1, out_c).astype(np.int32)
-    centred = x.astype(np.int32) - graph.tensors[op.inputs[0]].zero_point
-    centred = np.repeat(centred, out_c // in_c, axis=3)
-    acc = np.zeros((batch, out_h, out_w, out_c), np.int32)
+def _convolve_depthwise(layer: _Layer, attrs: WindowAttrs, x: Array, shape: tuple[int, ...]) -> Array:
+    """Return a DEPTHWISE_CONV_2D's output of the given shape; the pads of `attrs` are those around x."""
+    _, height, width, in_c = x.shape
+    _, out_h, out_w, out_c = shape
+    # Zeros outside the image stand for the zero point, so the centred input is what is summed.
+    centred = np.repeat(x.astype(np.int32) - layer.zero_point_in, out_c // in_c, axis=3)
+    acc = np.zeros(shape, np.int32)
     for tap, (r_out, c_out, r_in, c_in) in _taps(attrs, 0, out_h, out_w, height, width):
-        acc[:, r_out, c_out] += centred[:, r_in, c_in] * taps[tap]
-    multiplier, shift = numerics.conv_requant(graph, op)
-    return _requantize(graph, op, acc.astype(np.int64) + numerics.raw_bias(graph, op), multiplier, shift)
-
-
-def _requantize(graph: Graph, op: Op, acc: Array, multiplier: Array, shift: Array) -> Array:
-    low, high = numerics.output_range(graph, op)
-    scaled = numerics.multiply_by_quantized_multiplier(numerics.wrap_int32(acc), multiplier, shift)
-    zero_point = graph.tensors[op.outputs[0]].zero_point
-    return np.clip(scaled + zero_point, low, high).astype(np.int8)
+        acc[:, r_out, c_out] += centred[:, r_in, c_in] * layer.matrix[tap]
+    # The layer's bias already holds -zero_point · Σw, which centring has taken off as well.
+    offset = layer.zero_point_in * layer.matrix.sum(axis=0, dtype=np.int64)
+    return layer.requantize(acc.astype(np.int64) + offset)
 
 
 def _fully_connected(graph: Graph, op: Op, operands: list[Array]) -> Array:
-    weights = np.asarray(operands[1])
-    dtype = _exact_dtype(weights.T)
-    x: Array = operands[0].reshape(-1, weights.shape[1]).astype(dtype)
-    acc = (x @ weights.T.astype(dtype)).astype(np.int64) + numerics.folded_bias(graph, op)
-    multiplier, shift = numerics.conv_requant(graph, op)
-    low, high = numerics.output_range(graph, op)
-    scaled = numerics.multiply_by_quantized_multiplier_single(numerics.wrap_int32(acc), multiplier, shift)
-    return np.clip(scaled + graph.tensors[op.outputs[0]].zero_point, low, high)
+    layer = _layer(graph, op)
+    x: Array = operands[0].reshape(-1, layer.matrix.shape[0]).astype(layer.matrix.dtype)
+    return layer.requantize((x @ layer.matrix).astype(np.int64), single=True)
 
 
 # Elementwise
@@ -432,8 +455,13 @@ def _window_rows(graph: Graph, op: Op, row_map: RowMap, x: Array, first: int, en
     last = (end - 1) * attrs.stride_h - attrs.pads.top + (attrs.kernel_h - 1) * attrs.dilation_h
     _check_cover(op, [r for r in (max(top, 0), min(last, x.shape[1] - 1)) if top <= r <= last], rows, start)
     band = dataclasses.replace(attrs, pads=dataclasses.replace(attrs.pads, top=start - top))
-    run_band = {OpKind.CONV_2D: _convolve, OpKind.DEPTHWISE_CONV_2D: _convolve_depthwise}.get(op.kind, _pool)
-    return run_band(graph, op, band, rows, end - first)
+    shape = graph.tensors[op.outputs[0]].shape
+    shape = (1, end - first, *shape[2:])
+    if op.kind is OpKind.CONV_2D:
+        return _convolve(_layer(graph, op), band, rows, shape)
+    if op.kind is OpKind.DEPTHWISE_CONV_2D:
+        return _convolve_depthwise(_layer(graph, op), band, rows, shape)
+    return _pool(graph, op, band, rows, end - first)
 
 
 def _check_cover(op: Op, needed: list[int], rows: Array, start: int) -> None:
@@ -533,13 +561,8 @@ def _run_pixels(
             f"{op.kind.value} '{op.name}' needs bytes {start} to {stop} of its input, "
             f"its access map allows {allowed[0]} to {allowed[1]}"
         )
-    weights = graph.tensors[op.inputs[1]].data
-    assert weights is not None
     pixels = values[op.inputs[0]].reshape(-1)[start:stop].reshape(1, -1, 1, in_c)
-    narrow = dataclasses.replace(graph.tensors[op.outputs[0]], shape=(1, pixels.shape[1], 1, out_c))
-    tensors = list(graph.tensors)
-    tensors[op.outputs[0]] = narrow
-    return _convolve(graph.replace(tensors=tuple(tensors)), op, attrs, pixels, pixels.shape[1]).reshape(-1)
+    return _convolve(_layer(graph, op), attrs, pixels, (1, pixels.shape[1], 1, out_c)).reshape(-1)
 
 
 def _run_masked(

@@ -14,7 +14,7 @@ from tinyml.graph import DType
 from tinyml.oracle import Oracle
 from tinyml.readers import read_model
 
-SEEDS = 80
+SEEDS = 200
 ACTIVATIONS = ("none", "relu", "relu6", "relu_n1_to_1")
 
 
