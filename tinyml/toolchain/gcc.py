@@ -82,8 +82,8 @@ def failure(doing: str, output: str) -> ToolchainError | DoesNotFit:
 
 
 def _sources(project: Path) -> list[Path]:
-    """Return the project's C files relative to it: its own first, then its libraries'."""
-    folders = [project / "src", *sorted((project / "lib").glob("*/src"))]
+    """Return the project's C files relative to it, libraries first: the order PlatformIO links in."""
+    folders = [*sorted((project / "lib").glob("*/src")), project / "src"]
     return [f.relative_to(project) for folder in folders for f in sorted(folder.rglob("*.c"))]
 
 

@@ -48,6 +48,11 @@ def scons_versions() -> tuple[str, str]:
     return wanted, str(SCons.__version__)
 
 
+def scons_fits(wanted: str, have: str) -> bool:
+    """Whether SCons `have` serves where PlatformIO wants `wanted`: the same but for the patch level."""
+    return have.split(".")[:2] == wanted.split(".")[:2]
+
+
 def core_dir() -> Path:
     """Return PlatformIO's core folder: PLATFORMIO_CORE_DIR where set, else one in the user's cache."""
     if configured := os.environ.get("PLATFORMIO_CORE_DIR"):
@@ -69,7 +74,7 @@ def seed(core: Path) -> None:
     major, minor, patch = (int(x) for x in wanted.split("."))
     version = f"{major}.{major}{minor:02d}{patch:02d}.0"
     if not _is_package(package, version):
-        if have.split(".")[:2] != wanted.split(".")[:2]:
+        if not scons_fits(wanted, have):
             raise ToolchainError(
                 f"PlatformIO {platformio.__version__} wants SCons {wanted}, this Python has {have}",
                 hint=f"install it with: pip install 'scons=={wanted}'",
