@@ -69,6 +69,7 @@ class ModelBuilder:
         self.outputs: list[int] = []
         self.version = 3
         self.subgraphs = 1
+        self.external = False  # constants behind the flatbuffer, as in files beyond 2 GiB
 
     # Tensors
 
@@ -453,14 +454,29 @@ class ModelBuilder:
 
     def build(self) -> bytes:
         """Return the file's bytes."""
+        data = [record.data for record in self.tensors if record.data is not None]
+        if not self.external:
+            return self._build(data, [None] * len(data))
+        # The flatbuffer's length does not depend on the offsets' values, so it can be asked for first.
+        start = len(self._build(data, [2] * len(data)))
+        offsets, tail = [], b""
+        for chunk in data:
+            tail += bytes(-(start + len(tail)) % 16)
+            offsets.append(start + len(tail))
+            tail += chunk
+        return self._build(data, offsets) + tail
+
+    def _build(self, data: list[bytes], offsets: Sequence[int | None]) -> bytes:
+        """Return the flatbuffer; constants lie inside, or at the given offsets of the file."""
         fb = flatbuffers.Builder(1024)
-        buffers = [self._buffer(fb, None)]
+        places = zip(data, offsets, strict=True)
+        buffers = [self._buffer(fb, None, None)]
         tensors = []
         for record in self.tensors:
             index = 0
             if record.data is not None:
                 index = len(buffers)
-                buffers.append(self._buffer(fb, record.data))
+                buffers.append(self._buffer(fb, *next(places)))
             tensors.append(self._tensor(fb, record, index))
         names = list(dict.fromkeys(op.name for op in self.operators))
         operators = [self._operator(fb, op, names.index(op.name)) for op in self.operators]
@@ -492,9 +508,9 @@ class ModelBuilder:
         return bytes(fb.Output())
 
     @staticmethod
-    def _buffer(fb: Any, data: bytes | None) -> int:
+    def _buffer(fb: Any, data: bytes | None, offset: int | None) -> int:
         vector = None
-        if data is not None:
+        if data is not None and offset is None:
             # TFLite maps constants in place and wants them 16-byte aligned.
             fb.StartVector(1, len(data), 16)
             fb.head -= len(data)
@@ -503,6 +519,9 @@ class ModelBuilder:
         tflite.BufferStart(fb)
         if vector is not None:
             tflite.BufferAddData(fb, vector)
+        if data is not None and offset is not None:
+            tflite.BufferAddOffset(fb, offset)
+            tflite.BufferAddSize(fb, len(data))
         return int(tflite.BufferEnd(fb))
 
     @staticmethod

@@ -294,36 +294,34 @@ class _GraphReader:
     def _refuse_unsupported(self) -> None:
         """Raise one UnsupportedOp that lists every operator no kernel can run."""
         lines: list[str] = []
-        float_ops = 0
+        kinds: set[str] = set()
+        wrong_types = 0
         for i, op in enumerate(self._raw.operators):
             output = self._raw.tensors[op.outputs[0]]
-            advice = ""
             if op.name not in _KINDS:
                 advice = _ADVICE.get(op.name, "replace this layer, or run it outside the model")
-                if output.type == "float32":
-                    advice += "; then quantise"
+                kinds.add(op.name)
             else:
                 wrong = self._unsupported_type(op)
-                if wrong is not None:
-                    advice = f"{wrong} must be int8: quantise the model"
-                    float_ops += wrong.endswith("float32")
-            if advice:
-                lines.append(f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}")
+                if wrong is None:
+                    continue
+                advice = f"{wrong} must be int8: quantise the model"
+                wrong_types += 1
+            lines.append(f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}")
         if not lines:
             return
-        compute = sum(op.name not in ("QUANTIZE", "DEQUANTIZE", *_SHAPE_ONLY) for op in self._raw.operators)
-        kinds = sorted({op.name for op in self._raw.operators if op.name not in _KINDS})
-        if float_ops and not kinds:
-            whole = "is a float model" if float_ops >= compute else "is only partly quantised"
-            what = f"{self._file} {whole}: {len(lines)} operators do not compute in int8"
+        count = f"{len(lines)} operator{'s' * (len(lines) > 1)}"
+        if kinds:
+            what = f"{self._file} has {count} that cannot run ({', '.join(sorted(kinds))})"
+        elif any(t.type == "int8" and t.data is None for t in self._raw.tensors):
+            what = f"{self._file} is only partly quantised: {count} cannot run in int8"
         else:
-            what = f"{self._file} has {len(lines)} operators that cannot run"
-            what += f" ({', '.join(kinds)})" if kinds else ""
+            what = f"{self._file} is not quantised to int8: {count} cannot run"
         raise UnsupportedOp(
             what,
             where="\n  ".join(lines),
             expected=f"supported, in int8: {', '.join(sorted(_KINDS))}",
-            hint=_QUANTISE if float_ops else "replace these operators, or run them outside the model",
+            hint=_QUANTISE if wrong_types else "replace these operators, or run them outside the model",
         )
 
     def _unsupported_type(self, op: RawOperator) -> str | None:

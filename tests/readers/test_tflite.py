@@ -1,0 +1,381 @@
+"""What the reader accepts, what it makes of it, and what it says about everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tflite_builder import ModelBuilder
+
+from tinyml.errors import ModelError, UnsupportedOp
+from tinyml.graph import (
+    Activation,
+    ActivationAttrs,
+    Graph,
+    NoAttrs,
+    OpKind,
+    PadAttrs,
+    Pads,
+    ReduceAttrs,
+    ResizeAttrs,
+    SoftmaxAttrs,
+    TransposeAttrs,
+    WindowAttrs,
+)
+from tinyml.readers import read_model
+from tinyml.readers.tflite import identifier, window_extent
+
+
+def _read(builder: ModelBuilder, tmp_path: Path, name: str = "m.tflite") -> Graph:
+    return read_model(builder.save(tmp_path / name))
+
+
+def _one(
+    tmp_path: Path, build: Callable[[ModelBuilder, int], int], shape: tuple[int, ...] = (1, 9, 7, 4)
+) -> Graph:
+    b = ModelBuilder(1)
+    b.output(build(b, b.input(shape)))
+    return _read(b, tmp_path)
+
+
+def test_a_network(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 9, 7, 4), dtype="float32", name="serving_default_image:0")
+    y = b.conv2d(b.quantize(x, 0.5, -3), 8, (3, 5), stride=(2, 1), activation="relu6")
+    b.output(b.dequantize(y))
+    graph = _read(b, tmp_path, "My Net-2.tflite")
+
+    assert graph.name == "my_net_2"
+    assert graph.sha256 == hashlib.sha256((tmp_path / "My Net-2.tflite").read_bytes()).hexdigest()
+    assert [op.kind for op in graph.ops] == [OpKind.QUANTIZE, OpKind.CONV_2D, OpKind.DEQUANTIZE]
+    conv = graph.ops[1]
+    assert conv.attrs == WindowAttrs(3, 5, 2, 1, 1, 1, Pads(1, 2, 1, 2), Activation.RELU6)
+    assert [graph.tensors[i].shape for i in conv.inputs] == [(1, 9, 7, 4), (8, 3, 5, 4), (8,)]
+    assert graph.tensors[conv.inputs[0]].scale == 0.5
+    assert graph.tensors[conv.inputs[0]].zero_point == -3
+    weights = graph.tensors[conv.inputs[1]]
+    assert weights.quant is not None
+    assert weights.quant.per_channel
+    assert weights.data is not None
+    assert not weights.data.flags.writeable
+    assert graph.tensors[graph.inputs[0]].name == "serving_default_image:0"
+    assert [graph.tensors[i].dtype for i in (*graph.inputs, *graph.outputs)] == ["float32", "float32"]
+    for index, source in enumerate(graph.source_index):
+        assert graph.tensors[index].shape == b.shape(source)
+
+
+@pytest.mark.parametrize(
+    ("build", "attrs", "shape"),
+    [
+        (
+            lambda b, x: b.pad(x, [(0, 0), (1, 2), (0, 3), (0, 0)]),
+            PadAttrs(((0, 0), (1, 2), (0, 3), (0, 0))),
+            (1, 12, 10, 4),
+        ),
+        (lambda b, x: b.transpose(x, (0, 3, 1, 2)), TransposeAttrs((0, 3, 1, 2)), (1, 4, 9, 7)),
+        (lambda b, x: b.mean(x, [-2, 1, 1], True), ReduceAttrs((1, 2), True), (1, 1, 1, 4)),
+        (lambda b, x: b.mean(x, [3]), ReduceAttrs((3,), False), (1, 9, 7)),
+        (lambda b, x: b.softmax(x, 0.5), SoftmaxAttrs(0.5), (1, 9, 7, 4)),
+        (lambda b, x: b.resize_nearest(x, (3, 20), True), ResizeAttrs(True, False), (1, 3, 20, 4)),
+        (lambda b, x: b.reshape(x, (63, 4)), NoAttrs(), (63, 4)),
+        (lambda b, x: b.add(x, x, "relu"), ActivationAttrs(Activation.RELU), (1, 9, 7, 4)),
+        (lambda b, x: b.average_pool(x, (2, 3), stride=(1, 2)), WindowAttrs(2, 3, 1, 2), (1, 8, 3, 4)),
+        (
+            lambda b, x: b.depthwise(x, 3, 3, dilation=(2, 1), padding="VALID"),
+            WindowAttrs(3, 3, dilation_h=2),
+            (1, 5, 5, 12),
+        ),
+    ],
+)
+def test_attributes(build: Callable, attrs: object, shape: tuple[int, ...], tmp_path: Path) -> None:
+    graph = _one(tmp_path, build)
+    (op,) = graph.ops
+    assert op.attrs == attrs
+    assert graph.tensors[op.outputs[0]].shape == shape
+    # Inputs that only carry attributes are gone.
+    assert len(graph.tensors) == len({*graph.inputs, *op.inputs, *op.outputs} - {-1})
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "dilation", "expected"),
+    [
+        (5, 3, 1, 1, (5, 1, 1)),
+        (6, 3, 2, 1, (3, 0, 1)),  # asymmetric: the odd pixel goes behind
+        (5, 3, 2, 1, (3, 1, 1)),
+        (5, 2, 1, 1, (5, 0, 1)),
+        (7, 3, 1, 3, (7, 3, 3)),
+        (7, 1, 3, 1, (3, 0, 0)),
+        (1, 5, 2, 1, (1, 2, 2)),
+    ],
+)
+def test_same_padding(size: int, kernel: int, stride: int, dilation: int, expected: tuple[int, ...]) -> None:
+    assert window_extent(size, kernel, stride, dilation, padding=0) == expected
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("kws", "kws"),
+        ("My Model (v2)", "my_model_v2"),
+        ("2fast", "model_2fast"),
+        ("int", "model_int"),
+        ("class", "model_class"),
+        ("string", "model_string"),
+        ("main", "model_main"),
+        ("tm_runtime", "model_tm_runtime"),
+        ("---", "model_0"),
+        ("", "model_0"),
+        ("naïve", "na_ve"),
+        ("a\n#include <x>", "a_include_x"),
+        ("x" * 300, "x" * 48),
+    ],
+)
+def test_names_are_c_identifiers(stem: str, name: str) -> None:
+    assert identifier(stem) == name
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+
+
+def test_tensor_names_cannot_end_a_comment(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 4), name='*/ system("x"); /*\n\\')
+    b.output(b.add(x, x))
+    name = _read(b, tmp_path).tensors[0].name
+    assert not set(name) & set('*"\\\n')
+
+
+def test_dynamic_batch_is_one(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((-1, 4, 4, 3))
+    b.tensors[x].signature = (-1, 4, 4, 3)
+    b.output(b.max_pool(x))
+    graph = _read(b, tmp_path)
+    assert graph.tensors[graph.inputs[0]].shape == (1, 4, 4, 3)
+    assert graph.tensors[graph.outputs[0]].shape == (1, 2, 2, 3)
+
+
+def test_squeeze_and_expand_dims_are_reshapes(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 1, 5))
+    y, z = b.tensor((1, 5), scale=0.05, zero_point=0), b.tensor((1, 1, 5), scale=0.05, zero_point=0)
+    b.raw_op("SQUEEZE", [x], [y])
+    b.raw_op("EXPAND_DIMS", [y, b.constant(np.array(1, np.int32))], [z])
+    b.output(z)
+    assert [op.kind for op in _read(b, tmp_path).ops] == [OpKind.RESHAPE] * 2
+
+
+def test_constants_behind_the_flatbuffer(tmp_path: Path) -> None:
+    """Large models keep constants at offsets from the file's start."""
+    inside, behind = _network(), _network()
+    behind.external = True
+    one, two = _read(inside, tmp_path, "one.tflite"), _read(behind, tmp_path, "two.tflite")
+    for a, b in zip(one.tensors, two.tensors, strict=True):
+        assert (a.data is None) == (b.data is None)
+        if a.data is not None:
+            np.testing.assert_array_equal(a.data, b.data, strict=True)
+    path = tmp_path / "two.tflite"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="is damaged"):
+        read_model(path)
+
+
+def _network() -> ModelBuilder:
+    """Return conv → depthwise → add → dense, to be damaged by tests."""
+    b = ModelBuilder(3)
+    x = b.input((1, 6, 6, 4))
+    y = b.depthwise(b.conv2d(x, 4), 1)
+    b.output(b.fully_connected(b.mean(b.add(x, y), [1, 2]), 5))
+    return b
+
+
+def _op(b: ModelBuilder, name: str) -> object:
+    return next(op for op in b.operators if op.name == name)
+
+
+def _set(name: str, **options: object) -> Callable[[ModelBuilder], None]:
+    return lambda b: _op(b, name).options.update(options)
+
+
+def _tensor(name: str, position: int, **fields: object) -> Callable[[ModelBuilder], None]:
+    """Change a field of an operator's input (or output, at −1)."""
+
+    def change(b: ModelBuilder) -> None:
+        op = _op(b, name)
+        record = b.tensors[op.outputs[0] if position < 0 else op.inputs[position]]
+        for key, value in fields.items():
+            assert hasattr(record, key)
+            setattr(record, key, value)
+
+    return change
+
+
+def _inputs(name: str, change: Callable[[list[int]], list[int]]) -> Callable[[ModelBuilder], None]:
+    def apply(b: ModelBuilder) -> None:
+        op = _op(b, name)
+        op.inputs = change(op.inputs)
+
+    return apply
+
+
+NAN, INF = float("nan"), float("inf")
+MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
+    "stride 0": (_set("CONV_2D", StrideH=0), "stride 0"),
+    "stride negative": (_set("DEPTHWISE_CONV_2D", StrideW=-1), "stride -1"),
+    "stride huge": (_set("CONV_2D", StrideH=2**31 - 1), "stride 2147483647"),
+    "dilation 0": (_set("CONV_2D", DilationHFactor=0), "dilation 0"),
+    "dilation huge": (_set("CONV_2D", DilationHFactor=2**30), "reaches over"),
+    "padding unknown": (_set("CONV_2D", Padding=2), "padding 2"),
+    "activation unknown": (_set("ADD", FusedActivationFunction=4), "fused activation 4"),
+    "window too large": (_set("CONV_2D", Padding=1, DilationHFactor=9), "does not fit"),
+    "scale NaN": (_tensor("ADD", -1, scale=(NAN,)), "scale of nan"),
+    "scale infinite": (_tensor("ADD", -1, scale=(INF,)), "scale of inf"),
+    "scale zero": (_tensor("ADD", -1, scale=(0.0,)), "scale of 0"),
+    "scale negative": (_tensor("ADD", 0, scale=(-0.1,)), "scale of -0.1"),
+    "scale absurd": (_tensor("ADD", -1, scale=(1e-20,)), "scales are"),
+    "scale missing": (_tensor("ADD", -1, scale=(), zero_point=()), "has no scale"),
+    "scales for an activation": (
+        _tensor("ADD", -1, scale=(0.1,) * 4, zero_point=(0,) * 4, axis=3),
+        "has 4 scales",
+    ),
+    "weight scales short": (_tensor("CONV_2D", 1, scale=(0.1, 0.2), zero_point=(0, 0)), "has 2 scales"),
+    "weight scales off axis": (_tensor("CONV_2D", 1, axis=3), "along dimension 3"),
+    "axis out of range": (_tensor("CONV_2D", 1, axis=9), "along dimension 9"),
+    "zero points short": (_tensor("CONV_2D", 1, zero_point=(0, 0)), "zero points"),
+    "zero point out of range": (_tensor("ADD", -1, zero_point=(128,)), "zero point of 128"),
+    "weights asymmetric": (_tensor("CONV_2D", 1, zero_point=(1,) * 4), "zero point other than 0"),
+    "weights computed": (_tensor("CONV_2D", 1, data=None), "before anything has written"),
+    "weights too short": (_tensor("CONV_2D", 1, data=bytes(10)), "10 bytes of data"),
+    "weights for other channels": (_tensor("CONV_2D", 1, shape=(3, 3, 3, 4), data=bytes(108)), "scales"),
+    "bias too long": (
+        _tensor("CONV_2D", 2, shape=(5,), data=bytes(20), scale=(), zero_point=()),
+        "bias has shape 5",
+    ),
+    "bias in int8": (_tensor("CONV_2D", 2, dtype="int8", data=bytes(4)), "bias"),
+    "shape negative": (_tensor("ADD", -1, shape=(1, -6, 6, 4)), "dynamic shape"),
+    "shape zero": (_tensor("ADD", -1, shape=(1, 0, 6, 4)), "positive dimensions"),
+    "shape enormous": (_tensor("ADD", -1, shape=(2**31 - 1,) * 4), "fewer than 2^31"),
+    "shape wrong": (_tensor("ADD", -1, shape=(1, 6, 5, 4)), "declared as 1x6x5x4"),
+    "rank": (_tensor("ADD", -1, shape=(1, 1, 1, 1, 6, 6, 4)), "7 dimensions"),
+    "dynamic height": (_tensor("CONV_2D", 0, signature=(-1, -1, 6, 4)), "dynamic shape"),
+    "batch of 2": (_tensor("CONV_2D", 0, shape=(2, 6, 6, 4)), "batch of 2"),
+    "variable": (_tensor("CONV_2D", 0, is_variable=True), "is a variable"),
+    "output constant": (_tensor("ADD", -1, data=bytes(144)), "writes the constant"),
+    "input missing": (_inputs("ADD", lambda i: i[:1]), "expected 2"),
+    "input absent": (_inputs("ADD", lambda i: [-1, i[1]]), "expected 2"),
+    "input too many": (_inputs("ADD", lambda i: [*i, i[0]]), "expected 2"),
+    "index out of range": (_inputs("ADD", lambda i: [99, i[1]]), "refers to tensor 99"),
+    "index negative": (_inputs("ADD", lambda i: [-2, i[1]]), "refers to tensor -2"),
+    "axes out of range": (_tensor("MEAN", 1, data=np.array([1, 4], np.int32).tobytes()), "axes are"),
+    "axes computed": (_tensor("MEAN", 1, data=None), "before anything has written"),
+    "axes in float": (_tensor("MEAN", 1, dtype="float32"), "expected int32"),
+    "out of order": (lambda b: b.operators.reverse(), "before anything has written"),
+    "cycle": (lambda b: _op(b, "CONV_2D").inputs.__setitem__(0, _op(b, "ADD").outputs[0]), "before anything"),
+    "written twice": (lambda b: b.operators.append(b.operators[-1]), "already written"),
+    "input written": (lambda b: b.operators.append(_rewrite_input(b)), "already written"),
+    "no operators": (lambda b: b.operators.clear(), "no operators"),
+    "no outputs": (lambda b: b.outputs.clear(), "no inputs or no outputs"),
+    "output twice": (lambda b: b.outputs.append(b.outputs[0]), "twice"),
+    "output is the input": (lambda b: b.outputs.append(b.inputs[0]), "is not computed"),
+    "output out of range": (lambda b: b.outputs.append(1000), "refers to tensor 1000"),
+    "two subgraphs": (lambda b: setattr(b, "subgraphs", 2), "2 subgraphs"),
+    "version": (lambda b: setattr(b, "version", 2), "schema version 2"),
+    "weights shuffled": (_set("FULLY_CONNECTED", WeightsFormat=1), "shuffled"),
+}
+
+
+def _rewrite_input(b: ModelBuilder) -> object:
+    import copy
+
+    op = copy.copy(_op(b, "ADD"))
+    op.outputs = [b.inputs[0]]
+    return op
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed(case: str, tmp_path: Path) -> None:
+    damage, message = MALFORMED[case]
+    builder = _network()
+    assert _read(builder, tmp_path)
+    damage(builder)
+    with pytest.raises(ModelError, match=re.escape(message)) as caught:
+        _read(builder, tmp_path)
+    assert type(caught.value) is ModelError
+    assert "m.tflite" in caught.value.what
+
+
+def test_not_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "m.tflite"
+    with pytest.raises(ModelError, match="cannot read"):
+        read_model(path)
+    with pytest.raises(ModelError, match="cannot read"):
+        read_model(tmp_path)
+    for data, message in ((b"", "too short"), (b"PK\x03\x04" * 9, "is not a TFLite model")):
+        path.write_bytes(data)
+        with pytest.raises(ModelError, match=message):
+            read_model(path)
+    path.write_bytes(b"\xff\xff\xff\x7fTFL3" + bytes(50))
+    with pytest.raises(ModelError, match="damaged"):
+        read_model(path)
+
+
+def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 6, 6, 4))
+    y = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="gate")
+    b.raw_op("HARD_SWISH", [x], [y])
+    z = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="mystery")
+    b.raw_op("MyOwnOp", [b.conv2d(y, 4)], [z])
+    b.output(z)
+    with pytest.raises(UnsupportedOp) as caught:
+        _read(b, tmp_path)
+    assert "2 operators" in caught.value.what
+    lines = caught.value.where.splitlines()
+    assert re.search(r"op 0 HARD_SWISH 'gate' 1x6x6x4 int8: use ReLU", lines[0])
+    assert re.search(r"op 2 CUSTOM MyOwnOp 'mystery' 1x6x6x4 int8: ", lines[1])
+    assert "CONV_2D" in caught.value.expected
+
+
+def test_float_model_says_how_to_quantise(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.conv2d(b.input((1, 6, 6, 4)), 4))
+    for record in b.tensors:
+        record.scale, record.zero_point = (), ()
+        if record.dtype == "int8" and record.data is not None:
+            record.data = np.zeros(record.shape, np.float32).tobytes()
+        record.dtype = "float32"
+    with pytest.raises(UnsupportedOp, match="is not quantised to int8") as caught:
+        _read(b, tmp_path)
+    assert "representative_dataset" in caught.value.hint
+
+
+def test_partly_quantised_model(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 6, 6, 4))
+    y = b.conv2d(x, 4)
+    z = b.tensor((1, 6, 6, 4), "float32")
+    b.raw_op("ADD", [b.dequantize(y), b.dequantize(y)], [z], "AddOptions", FusedActivationFunction=0)
+    b.output(z)
+    with pytest.raises(UnsupportedOp, match="only partly quantised") as caught:
+        _read(b, tmp_path)
+    assert len(caught.value.where.splitlines()) == 1
+    assert "representative_dataset" in caught.value.hint
+
+
+def test_other_integer_types_are_refused(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.add(b.input((1, 4)), b.input((1, 4))))
+    for record in b.tensors:
+        record.dtype, record.zero_point = "uint8", (128,)
+    with pytest.raises(UnsupportedOp, match="uint8 must be int8"):
+        _read(b, tmp_path)
+
+
+def test_float_inside_the_model_is_refused(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 4))
+    b.output(b.quantize(b.dequantize(b.add(x, x))))
+    with pytest.raises(ModelError, match="inside the model"):
+        _read(b, tmp_path)
