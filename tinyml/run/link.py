@@ -184,11 +184,17 @@ class Link:
     # -- connecting ---------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Say hello, and check who answers.
+        """Say hello, and check who answers. A board that restarts meanwhile is asked once more.
 
         Raises:
             TargetError: nobody answers, or somebody else: wrong baud rate, firmware or model.
         """
+        try:
+            self._introduce()
+        except BoardReset:
+            self._introduce()
+
+    def _introduce(self) -> None:
         self._open = False
         self._session = secrets.randbelow(0x10000)
         self._seq = secrets.randbelow(0x10000)
@@ -224,12 +230,7 @@ class Link:
         self._open = True
 
     def _ensure_open(self) -> None:
-        """Connect where needed. A board may restart while it introduces itself: once is forgiven."""
-        if self._open:
-            return
-        try:
-            self.connect()
-        except BoardReset:
+        if not self._open:
             self.connect()
 
     def _await_ready(self) -> None:
@@ -249,8 +250,9 @@ class Link:
         busy = False
         deadline = time.monotonic() + self._timing.hello
         pause = self._timing.retry
+        data = wire.encode(request)
         while time.monotonic() < deadline:
-            self._write(wire.encode(request))
+            self._write(data)
             again = time.monotonic() + pause
             while time.monotonic() < again:
                 for frame in self._receive():
@@ -263,6 +265,9 @@ class Link:
                         busy = True
                         deadline += self._timing.patience
             pause = min(2 * pause, 1.0)
+            # Zeros are nothing to a board that reads them right. At another baud rate they still look
+            # like zeros, so they end what it takes for a frame, and it answers with a NAK: noise here.
+            data = wire.encode(request) + bytes(32)
             if self._wake is not None:
                 self._wake()
         raise self._no_hello(echoed)
@@ -301,7 +306,7 @@ class Link:
                 hint="is the board powered, its firmware flashed (`tinyml flash`), and this its port?",
             )
         printable = sum(32 <= byte < 127 or byte in b"\r\n\t" for byte in tail)
-        if printable >= 0.9 * len(tail):
+        if len(tail) >= 8 and printable >= 0.9 * len(tail):
             return TargetError(
                 f"wrong firmware on {self._name}: another program talks there",
                 expected=f"expected the tinyml protocol, received {tail.decode('ascii', 'replace')!r}",
@@ -529,7 +534,10 @@ class Link:
 
     def _restarted(self) -> BoardReset:
         self._open = False
-        return BoardReset(f"{self._name} restarted in the middle of a request")
+        return BoardReset(
+            f"{self._name} restarted in the middle of a request",
+            hint="check the board's supply; a watchdog of a bootloader may also be running",
+        )
 
     def _malformed(self, payload: bytes) -> TargetError:
         return TargetError(
