@@ -11,7 +11,8 @@ def strip_edges(graph: Graph) -> Graph:
     """Remove QUANTIZE behind the model's inputs and DEQUANTIZE before its outputs.
 
     Raises:
-        ModelError: a float input is quantised in several ways, so that int8 cannot stand for it.
+        ModelError: a float input is quantised in several ways or not read, so that no int8 tensor
+            can stand for it.
     """
     for i, index in enumerate(graph.inputs):
         if graph.tensors[index].dtype is DType.FLOAT32:
@@ -28,7 +29,13 @@ def _strip_input(graph: Graph, position: int) -> Graph:
     index = graph.inputs[position]
     consumers = graph.consumers(index)
     targets = [graph.ops[i].outputs[0] for i in consumers]
-    if len({graph.tensors[t].quant for t in targets}) != 1:
+    if not targets:
+        raise ModelError(
+            f"float input '{graph.tensors[index].name}' is read by no operator",
+            expected="expected a QUANTIZE that gives its int8 form",
+            hint="remove it from the model's inputs, or build with float edges",
+        )
+    if len({graph.tensors[t].quant for t in targets}) > 1:
         raise ModelError(
             f"input '{graph.tensors[index].name}' is quantised in {len(targets)} different ways",
             where=f"{len(targets)} QUANTIZE operators read it",
