@@ -1,0 +1,86 @@
+"""Generated C of random networks: clean under every compiler and sanitizer, and exact."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planner.networks import random_graph
+
+from tinyml import planner, reference
+from tinyml.emit.context import model_context
+from tinyml.emit.project import write_library
+from tinyml.graph import Array, DType, Graph
+from tinyml.kernels.registry import Isa
+from tinyml.select import select
+
+NETWORKS = 24
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("isa", [(Isa.C,), (Isa.DSP, Isa.C)], ids=["c", "dsp"])
+def test_random_networks_are_exact_under_sanitizers(compiler: str, isa: Sequence[Isa], tmp_path: Path) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    main = ['#include <stdio.h>\n#include <string.h>\nstatic int bad;\n']
+    calls = []
+    sources: list[str] = []
+    for seed in range(NETWORKS):
+        graph = random_graph(random.Random(seed + 1000), steps=random.Random(seed).randint(1, 12))
+        graph = graph.replace(name=f"net{seed}")
+        sources += _write(graph, isa, tmp_path)
+        main.append(_check(graph, isa, seed))
+        calls.append(f"    check_net{seed}();\n")
+    main.append("int main(void)\n{\n" + "".join(calls) + "    return bad;\n}\n")
+    (tmp_path / "main.c").write_text("".join(main))
+    includes = [f"-I{folder}" for folder in sorted((tmp_path / "lib").glob("*/src"))]
+    program = tmp_path / "program"
+    _run([compiler, "-std=c11", *WARNINGS, *SANITIZERS, *includes, str(tmp_path / "main.c"), *sources, "-o", str(program)])
+    _run([str(program)])
+
+
+def _write(graph: Graph, isa: Sequence[Isa], folder: Path) -> list[str]:
+    selections = select(graph, isa)
+    plan = planner.plan(graph, selections)
+    files = write_library(model_context(graph, selections, plan, "random"), folder)
+    return [str(path) for path in files if path.suffix == ".c"]
+
+
+def _check(graph: Graph, isa: Sequence[Isa], seed: int) -> str:
+    """C that runs the model in an arena with red zones and compares every output byte."""
+    rng = np.random.default_rng(seed)
+    inputs = {i: rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs}
+    values = reference.run(graph, inputs)
+    name = graph.name
+    text = [f'#include "{name}.h"\nstatic uint8_t {name}_arena[{name.upper()}_ARENA_BYTES] TM_ALIGNED(8);\n']
+    body = [f"    memset({name}_arena, 0xAA, sizeof {name}_arena);\n"]
+    for k, index in enumerate(graph.inputs):
+        text.append(_array(f"{name}_in{k}", inputs[index]))
+        body.append(
+            f"    memcpy({name}_arena + {name}_model.inputs[{k}].offset, {name}_in{k}, sizeof {name}_in{k});\n"
+        )
+    body.append(f'    if ({name}_invoke({name}_arena) != TM_OK) {{ printf("{name} refuses\\n"); bad = 1; }}\n')
+    for k, index in enumerate(graph.outputs):
+        assert graph.tensors[index].dtype is DType.INT8
+        text.append(_array(f"{name}_out{k}", values[index]))
+        body.append(
+            f"    if (memcmp({name}_arena + {name}_model.outputs[{k}].offset, {name}_out{k}, sizeof {name}_out{k}) != 0)"
+            f' {{ printf("{name} output {k} differs\\n"); bad = 1; }}\n'
+        )
+    return "".join([*text, f"static void check_{name}(void)\n{{\n", *body, "}\n"])
+
+
+def _array(name: str, values: Array) -> str:
+    return f"static const int8_t {name}[{values.size}] = {{{','.join(map(str, values.ravel().tolist()))}}};\n"
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

@@ -1,0 +1,134 @@
+"""Real networks, all the way: planned within their budgets, built, run, and compared with LiteRT byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shared_models import SHARED, shared_models
+
+from tinyml import boards
+from tinyml.build import compile_model, generate, open_target
+from tinyml.errors import DoesNotFit
+from tinyml.graph import OpKind
+from tinyml.planner import check
+from tinyml.run.profile import profile
+from tinyml.verify import verify
+
+MODELS = ("kws", "vww96", "resnet8", "ad01", "mcunet_vww", "mcunet_det", "mcunetv2_large")
+
+# Bytes of the whole arena, input image and scratch included.
+ARENA_BYTES = {
+    "kws": 16_000,
+    "vww96": 55_296,
+    "resnet8": 49_152,
+    "ad01": 768,
+    "mcunet_vww": 94_000,
+    "mcunet_det": 257_000,
+}
+
+# Executed instructions of TensorFlow Lite Micro with CMSIS-NN on the same emulated M4.
+CMSIS_NN_INSTRUCTIONS = {
+    "kws": 7_696_424,
+    "vww96": 24_101_961,
+    "resnet8": 29_862_736,
+    "ad01": 582_959,
+    "mcunet_vww": 47_935_615,
+    "mcunet_det": 73_065_049,
+    "mcunetv2_large": 856_226_196,
+}
+
+
+@pytest.mark.parametrize("path", shared_models(*MODELS))
+@pytest.mark.parametrize("board", ["host", "mps2-an500", "rp2040"])
+def test_the_plan_is_proved_and_within_budget(path: Path, board: str) -> None:
+    compiled = compile_model(path, boards.load(board))
+    check(compiled.graph, compiled.selections, compiled.plan)
+    limit = ARENA_BYTES.get(path.stem)
+    assert limit is None or compiled.plan.arena_bytes <= limit
+
+
+@pytest.mark.parametrize("path", shared_models(*MODELS))
+@pytest.mark.parametrize("board", ["host", "mps2-an386"])
+def test_constants_stay_near_the_weights(path: Path, board: str) -> None:
+    compiled = compile_model(path, boards.load(board))
+    graph = compiled.graph
+    raw = 0
+    for op in graph.ops:
+        if op.kind in (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.FULLY_CONNECTED):
+            channels = graph.tensors[op.outputs[0]].shape[-1]
+            raw += graph.tensors[op.inputs[1]].size_bytes + 4 * channels + 8 * channels
+    assert compiled.context().constant_bytes <= 1.05 * raw
+
+
+@pytest.mark.parametrize(
+    ("board", "path"),
+    [
+        pytest.param(board, *case.values, id=f"{board}-{case.id}", marks=case.marks)
+        for board in ("host", "mps2-an386", "mps2-an500", "stm32f746")
+        for case in shared_models(*MODELS)
+        if (board, case.id) != ("stm32f746", "mcunetv2_large")  # refused, see below
+    ],
+)
+def test_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -> None:
+    compiled = compile_model(path, boards.load(board))
+    # One board goes through PlatformIO, the others through the same flags without its start-up time.
+    toolchain = "platformio" if board == "stm32f746" else "gcc"
+    with open_target(compiled, tmp_path / "project", toolchain=toolchain) as target:
+        report = verify(path, target, samples=8)
+    assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
+
+
+@pytest.mark.parametrize("path", shared_models("mcunetv2_large"))
+def test_a_model_that_is_too_large_is_refused_with_figures(path: Path, tmp_path: Path) -> None:
+    compiled = compile_model(path, boards.load("stm32f746"))
+    with pytest.raises(DoesNotFit) as refused:
+        generate(compiled, tmp_path / "project")
+    available = compiled.board.sram_bytes
+    assert available is not None
+    assert f"{compiled.plan.arena_bytes - available:,} B of SRAM too many" in refused.value.what
+    assert "operator" in refused.value.where
+    assert "mps2-an500" in refused.value.hint
+    assert not (tmp_path / "project").exists()
+
+
+@pytest.fixture
+def speech() -> Iterator[Path]:
+    """1,000 keyword clips with labels; the reference network gets 901 of them right."""
+    path = SHARED / "data" / "kws01.npz"
+    if not path.is_file():
+        pytest.skip(f"no {path} (set TINYML_SHARED)")
+    yield path
+
+
+@pytest.mark.parametrize(("board", "samples", "correct"), [("host", 1000, 901), ("stm32f746", 20, None)])
+def test_keyword_spotting_keeps_its_accuracy(
+    board: str, samples: int, correct: int | None, speech: Path, tmp_path: Path
+) -> None:
+    path = SHARED / "models" / "kws.tflite"
+    compiled = compile_model(path, boards.load(board))
+    with open_target(compiled, tmp_path / "project", toolchain="gcc") as target:
+        report = verify(path, target, data=speech, samples=samples)
+    assert (report.samples, report.mismatched_samples) == (samples, 0), report.first_mismatch
+    assert report.accuracy is not None
+    assert report.accuracy == report.reference_accuracy
+    assert correct is None or round(report.accuracy * samples) == correct
+
+
+@pytest.mark.parametrize("path", shared_models(*MODELS))
+def test_fewer_instructions_than_cmsis_nn(path: Path, tmp_path: Path) -> None:
+    board = boards.load("mps2-an386")
+    compiled = compile_model(path, board)
+    with open_target(compiled, tmp_path / "project", toolchain="gcc"):
+        elf = next((tmp_path / "project").rglob("firmware.elf"))
+        rng = np.random.default_rng(0)
+        inputs = [
+            rng.integers(-128, 128, compiled.graph.tensors[i].shape).astype(np.int8)
+            for i in compiled.graph.inputs
+        ]
+        counted = profile(elf, board, compiled.graph.name, inputs)
+    assert counted.instructions <= 0.6 * CMSIS_NN_INSTRUCTIONS[path.stem] or path.stem == "ad01"
+    assert counted.instructions <= CMSIS_NN_INSTRUCTIONS[path.stem]
+    assert sum(layer.instructions for layer in counted.layers) <= counted.instructions
