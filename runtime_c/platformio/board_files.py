@@ -59,17 +59,21 @@ def _run(manifest, key):
 
 
 def linker_script(manifest):
-    """Return memory.ld: the two regions, the stack's size, then the sections."""
+    """Return memory.ld: sections.ld with the board's two regions and its stack's size."""
     flash, ram = _run(manifest, "flash"), _run(manifest, "ram")
-    return (
-        "MEMORY {\n"
-        "  FLASH (rx) : ORIGIN = 0x%08X, LENGTH = %d\n"
-        "  RAM (rwx) : ORIGIN = 0x%08X, LENGTH = %d\n"
-        "}\n"
-        "STACK_SIZE = %d;\n"
-        "BOOT2_SIZE = %d;\n"
-        "INCLUDE sections.ld\n"
-    ) % (*flash, *ram, manifest["tinyml"]["reserve"]["stack"], 256 if needs_boot2(manifest) else 0)
+    text = (Path(__file__).parent / "sections.ld").read_text()
+    values = {
+        # Numbers, not linker symbols: those would stand in the image's symbol table like addresses.
+        "@FLASH_ORIGIN@": "0x%08X" % flash[0],
+        "@FLASH_BYTES@": "%d" % flash[1],
+        "@RAM_ORIGIN@": "0x%08X" % ram[0],
+        "@RAM_BYTES@": "%d" % ram[1],
+        "@STACK_BYTES@": "%d" % manifest["tinyml"]["reserve"]["stack"],
+        "@BOOT2_BYTES@": "256" if needs_boot2(manifest) else "0",
+    }
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 def needs_boot2(manifest):

@@ -36,11 +36,13 @@ static bool start_pll(void)
     TM_REG(RCC_PLLCFGR) = TM_PLL_M | TM_PLL_N << 6 | (TM_PLL_P / 2u - 1u) << 16 | 1u << 22 | 9u << 24;
     TM_REG(RCC_APB1ENR) |= 1u << 28; /* PWREN */
     (void)TM_REG(RCC_APB1ENR);
-    TM_REG(RCC_CR) |= PLLON;
+    /* VOS: scale 1, the reset value; may change only while the PLL is off */
 #if defined(TM_CLOCK_STM32F4)
-    TM_REG(PWR_CR) |= 1u << 14; /* VOS: scale 1, needed above 144 MHz */
+    TM_REG(PWR_CR) |= 1u << 14;
+    TM_REG(RCC_CR) |= PLLON;
 #else
-    TM_REG(PWR_CR) |= 3u << 14; /* VOS: scale 1 */
+    TM_REG(PWR_CR) |= 3u << 14;
+    TM_REG(RCC_CR) |= PLLON;
     /* Over-drive, needed above 180 MHz: on, ready, switched, ready; while still on HSI. */
     TM_REG(PWR_CR) |= 1u << 16;
     if (!tm_reg_wait(PWR_CSR, 1u << 16, 1u << 16)) {

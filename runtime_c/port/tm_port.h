@@ -4,7 +4,7 @@
  * arriving while a network runs are kept (ring full: newest byte dropped, and counted).
  * Facts about the board come from board_config.h, which the build writes from boards/<id>.json.
  *
- * Linker symbols (platforms/tinyml/sections.ld): __stack_low, __stack_top; the stack is the first
+ * Linker symbols (runtime_c/platformio/sections.ld): __stack_low, __stack_top; the stack is the first
  * thing in RAM, so an overflow leaves RAM and faults instead of overwriting data. A variable in
  * section ".noinit" keeps its value over a reset.
  */

@@ -22,8 +22,13 @@ bool tm_uart_rx_ready(void)
 {
     /* Reading SR and then DR clears ORE, so it must be kept here. */
     const uint32_t status = TM_REG(TM_UART_BASE + SR);
-    overrun_seen = overrun_seen || (status & ORE) != 0u;
-    return (status & (RXNE | ORE)) != 0u;
+    if ((status & ORE) != 0u) {
+        overrun_seen = true;
+        if ((status & RXNE) == 0u) { /* the overrun came between an earlier read of SR and DR */
+            (void)TM_REG(TM_UART_BASE + DR);
+        }
+    }
+    return (status & RXNE) != 0u;
 }
 
 uint8_t tm_uart_get(void)

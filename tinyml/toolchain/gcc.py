@@ -145,9 +145,8 @@ def build(
             compiled = list(pool.map(compile_one, sources))
         report("link firmware.elf")
         elf = out / "firmware.elf"
-        script_dir = resources.runtime_dir() / "platformio" / "ldscripts"
         command = [gcc, *files.arch_flags(board.manifest), *files.LINKFLAGS, *(str(o) for o, _ in compiled)]
-        command += ["-L", str(script_dir), "-T", str(out / "memory.ld")]
+        command += ["-T", str(out / "memory.ld")]
         command += [f"-Wl,-Map,{elf.with_suffix('.map')}", "-o", str(elf)]
         log = "".join(text for _, text in compiled) + _run(command, project, f"linking for {board.id}")
         if files.needs_boot2(board.manifest):

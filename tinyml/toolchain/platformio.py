@@ -17,13 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tinyml.boards import Board
 from tinyml.errors import ToolchainError
 from tinyml.toolchain import gcc
 from tinyml.toolchain.result import BuildResult, Progress, publish
 
 INSTALL = "pip install 'platformio>=6.2,<6.3' 'scons>=4.11.1,<4.12'"
-VENDOR_NOTE = "the registry's own platform and framework; your own main() in src/ instead of main.c"
 
 
 def available() -> bool:
@@ -144,32 +142,6 @@ def environment() -> dict[str, str]:
         "PLATFORMIO_NO_ANSI": "true",
         "PLATFORMIO_DISABLE_PROGRESSBAR": "true",
     }
-
-
-def platformio_ini(board: Board) -> str:
-    """Return a project's platformio.ini: the board, its emulated twin, the vendor's platform as a comment.
-
-    The project carries the platform as platforms/tinyml and the boards as boards/<id>.json.
-    """
-    twin = board.emulated()
-    ids = [board.id] + ([twin.id] if twin is not None and twin.id != board.id else [])
-    parts = [
-        f"[platformio]\ndefault_envs = {board.id}\nplatforms_dir = platforms\n",
-        "[env]\nplatform = tinyml\nmonitor_speed = "
-        f"{board.uart.baud if board.uart else 115200}\n; take this out for sources of your own that warn\n"
-        "build_src_flags = -Werror\n",
-    ]
-    for name in ids:
-        comment = f"; {board.name} emulated by QEMU, with its memory sizes\n" if name != board.id else ""
-        parts.append(f"[env:{name}]\n{comment}board = {name}\n")
-    if board.vendor is not None:
-        v = board.vendor
-        parts.append(
-            f"; {VENDOR_NOTE}\n;[env:{board.id}_{v.platform}]\n;platform = {v.platform}\n;board = {v.board}\n"
-            f";framework = {v.framework}\n;lib_ignore = tinyml_board\n"
-            ";build_src_flags =\n;build_src_filter = +<*> -<main.c>\n"
-        )
-    return "\n".join(parts)
 
 
 def _pio(project: Path, arguments: list[str], doing: str, progress: Progress | None) -> str:

@@ -112,10 +112,10 @@ def _kind(source: str) -> str:
     if source.endswith(_WEIGHTS_FILE):
         return "weights"
     in_project = source.removeprefix("./")
-    if in_project.startswith("src/") and in_project != "src/main.c":
-        return "model"
+    if in_project == "src/main.c" or in_project.startswith("lib/tinyml_board/"):
+        return "runtime"
     # newlib and libgcc carry debug information too, with the paths of whoever built them
-    return "runtime" if in_project.startswith(("src/", "lib/")) else "library"
+    return "model" if in_project.startswith(("src/", "lib/")) else "library"
 
 
 def _text(value: Any) -> str:

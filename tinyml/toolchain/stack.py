@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,6 @@ _HEADER = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s+(\S+)\s*(.*)$")
 _TARGET = re.compile(r"<([^>+]+)(?:\+0x[0-9a-f]+)?>")
 _CLONE = re.compile(r"(\.(isra|constprop|part|cold)(\.\d+)?)+$")
-_RETURNS = ("pc, lr", "pc, [sp], #4")  # the second is how GCC pops the return address alone
 _BRANCHES = ("b", "bl", "blx", "bx", "cbz", "cbnz")
 _CONDITIONS = (
     "eq",
@@ -69,6 +68,7 @@ def stack_bound(
     entry: str,
     *,
     indirect: Mapping[str, Sequence[str]] | None = None,
+    without: Collection[str] = (),
 ) -> StackBound:
     """Bound the stack that a call of `entry` uses, its own frame included.
 
@@ -77,6 +77,7 @@ def stack_bound(
         stack_usage: GCC's .su files. A function without one (the C library's) is scanned for its pushes.
         entry: the function's symbol.
         indirect: function → what its indirect calls can reach, such as {"tm_link_poll": ("kws_invoke",)}.
+        without: functions that are not followed, such as the trace hooks of a validation firmware.
 
     Raises:
         ToolchainError: no such function, or no disassembler.
@@ -108,7 +109,7 @@ def stack_bound(
         if function is None:
             problems.append(f"{name} is called but not in the disassembly")
             return 0, ()
-        targets = set(function.calls)
+        targets = function.calls - set(without)
         if function.indirect:
             if name in known:
                 targets |= set(known[name])
@@ -172,9 +173,9 @@ def _scan(function: _Function, name: str, mnemonic: str, operands: str) -> None:
     if base in _BRANCHES and (target := _TARGET.search(operands)):
         if target[1] != name or base in ("bl", "blx"):  # a plain branch to itself is a loop
             function.calls.add(target[1])
-    elif (base in _BRANCHES and operands != "lr") or (
-        base in ("ldr", "mov") and operands.startswith("pc") and operands not in _RETURNS
-    ):
+    elif base in _BRANCHES and operands != "lr":
+        # A branch to a register. A load or move into pc is no call: a return, or a jump to a label of the
+        # same function (switch tables, assembly).
         function.indirect = True
     else:
         function.scanned_frame += _pushed(base, operands)

@@ -48,7 +48,6 @@ env.Append(
     CFLAGS=board_files.CFLAGS,
     CXXFLAGS=board_files.CXXFLAGS,
     CPPPATH=[generated],
-    LIBPATH=[join(platform.get_dir(), "ldscripts")],
     LINKFLAGS=arch + board_files.LINKFLAGS + ["-Wl,-Map,${BUILD_DIR}/${PROGNAME}.map"],
     BUILDERS=dict(
         ElfToBin=Builder(
@@ -73,7 +72,6 @@ if "nobuild" in COMMAND_LINE_TARGETS:
 else:
     elf = env.BuildProgram()
     env.Depends(elf, env.File(join(generated, "memory.ld")))
-    env.Depends(elf, env.File(join(platform.get_dir(), "ldscripts", "sections.ld")))
     if board_files.needs_boot2(manifest):
         env.AddPostAction(
             elf,
