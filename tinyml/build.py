@@ -1,7 +1,8 @@
 """The whole way: a model file and a board → a plan, a C project, a firmware, a running target.
 
 Every function is one arrow of docs/architecture.md; this file only chains them and checks that the
-result fits the board.
+result fits the board. Compilers, emulators and serial ports are imported where they are used, so that a
+plan needs none of them.
 """
 
 from __future__ import annotations
@@ -12,31 +13,29 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tinyml import passes, planner
 from tinyml.boards import Board
 from tinyml.emit.context import ModelContext, model_context
 from tinyml.emit.project import write_library, write_project
-from tinyml.errors import DoesNotFit, TargetError
+from tinyml.errors import DoesNotFit, TargetError, UsageError
 from tinyml.graph import Graph
 from tinyml.kernels.registry import Isa
 from tinyml.planner.plan import Plan
 from tinyml.readers.tflite import read_model
 from tinyml.report.html import render_html
-from tinyml.report.model import BuildReport, from_plan
-from tinyml.run.firmware import firmware_id
-from tinyml.run.host import HostTarget, build_host_library
-from tinyml.run.link import Expected
-from tinyml.run.qemu import QemuTarget
-from tinyml.run.serial import SerialTarget
-from tinyml.run.target import Target
+from tinyml.report.model import BuildReport, SymbolSize, from_plan, with_firmware
 from tinyml.select import Selection, select
-from tinyml.toolchain import gcc, platformio
-from tinyml.toolchain.result import BuildResult
+
+if TYPE_CHECKING:
+    from tinyml.run.target import Target
+    from tinyml.toolchain.result import BuildResult
 
 Edges = Literal["int8", "float"]
 Toolchain = Literal["platformio", "gcc"]
+
+_HOOKS = ("tm_trace_begin", "tm_trace_end")  # of the validation firmware; a product has none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +60,15 @@ class Compiled:
         """Return the values that the templates see."""
         return model_context(self.graph, self.selections, self.plan, self.source.name)
 
+    def report(self) -> BuildReport:
+        """Return what the plan costs; code and stack are unknown before compiling."""
+        constant_bytes = self.context().constant_bytes
+        return from_plan(self.graph, self.selections, self.plan, self.board, constant_bytes)
 
-def compile_model(path: Path, board: Board, *, edges: Edges = "int8", isa: Sequence[Isa] | None = None) -> Compiled:
+
+def compile_model(
+    path: Path, board: Board, *, edges: Edges = "int8", isa: Sequence[Isa] | None = None
+) -> Compiled:
     """Read a model and plan it for a board.
 
     Args:
@@ -91,7 +97,8 @@ def check_fit(compiled: Compiled) -> None:
         op = graph.ops[plan.stages[plan.peak_stage].ops[0]]
         live = [b for b in plan.buffers if b.first <= plan.peak_stage <= b.last]
         raise DoesNotFit(
-            f"{graph.name} does not fit {board.id}: {plan.arena_bytes - board.sram_bytes:,} B of SRAM too many",
+            f"{graph.name} does not fit {board.id}:"
+            f" {plan.arena_bytes - board.sram_bytes:,} B of SRAM too many",
             where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[0]}, {op.kind}"
             f" ({graph.tensors[op.outputs[0]].name}), with {len(live)} buffers live",
             expected=f"expected at most {board.sram_bytes:,} B (RAM less stack and static data),"
@@ -103,7 +110,8 @@ def check_fit(compiled: Compiled) -> None:
         raise DoesNotFit(
             f"{graph.name} does not fit {board.id}: {constants - board.flash_bytes:,} B of flash too many",
             where="the model's constants alone",
-            expected=f"expected at most {board.flash_bytes:,} B with code, planned {constants:,} B of constants",
+            expected=f"expected at most {board.flash_bytes:,} B with code,"
+            f" planned {constants:,} B of constants",
             hint=_larger_boards(compiled),
         )
 
@@ -166,13 +174,16 @@ def build(
         ToolchainError: a compiler is missing or refuses the code.
     """
     files = generate(compiled, out_dir)
-    report = from_plan(compiled.graph, compiled.selections, compiled.plan, compiled.board)
+    report = compiled.report()
     if compiled.board.is_host:
+        from tinyml.run.host import build_host_library
+
         library = out_dir / f"lib{compiled.graph.name}.so"
         files.append(build_host_library(out_dir, compiled.graph.name, library))
         report = dataclasses.replace(report, toolchain="gcc")
     else:
         result = _compile(out_dir, compiled.board, toolchain, progress)
+        report = _measured(compiled, report, result, toolchain)
         for product in (result.elf, result.bin, result.hex):
             files.append(Path(shutil.copy(product, out_dir / product.name)))
         shutil.rmtree(out_dir / "build", ignore_errors=True)
@@ -184,9 +195,32 @@ def build(
     return report
 
 
+def _measured(
+    compiled: Compiled, report: BuildReport, result: BuildResult, toolchain: Toolchain
+) -> BuildReport:
+    """Add sizes per symbol and the stack bound of one inference to the plan's report."""
+    from tinyml.toolchain.sizes import section_sizes
+    from tinyml.toolchain.stack import stack_bound
+
+    sizes = section_sizes(result.elf)
+    stack = stack_bound(result.elf, result.stack_usage, f"{compiled.graph.name}_invoke", without=_HOOKS)
+    return with_firmware(
+        report,
+        compiled.board,
+        [SymbolSize(s.name, s.flash_bytes, s.kind) for s in sizes.symbols if s.flash_bytes],
+        weights_bytes=sizes.weights_bytes,
+        total_flash_bytes=sizes.flash_bytes,
+        static_bytes=sizes.static_bytes - compiled.plan.arena_bytes,
+        stack_bytes=stack.bytes,
+        toolchain=toolchain,
+    )
+
+
 def _compile(
     project: Path, board: Board, toolchain: Toolchain, progress: Callable[[str], None] | None
 ) -> BuildResult:
+    from tinyml.toolchain import gcc, platformio
+
     if toolchain == "gcc":
         return gcc.build(project, board, progress, defines=("TM_TRACE=1",))
     return platformio.build(project, board.id, progress)
@@ -215,6 +249,10 @@ def open_target(
     Raises:
         TargetError: the board has neither an emulator nor a twin, and no port was given.
     """
+    from tinyml.run.firmware import firmware_id
+    from tinyml.run.host import HostTarget, build_host_library
+    from tinyml.run.link import Expected
+
     board = compiled.board
     if port is None and not board.is_host and board.emulated() is None:
         raise TargetError(
@@ -231,6 +269,42 @@ def open_target(
     elf = _compile(folder, runner, toolchain, progress).elf
     expected = Expected(compiled.graph.sha256, firmware_id(elf))
     if port:
+        from tinyml.run.serial import SerialTarget
+
         assert board.uart is not None
         return SerialTarget(port, board.uart.baud, expected=expected, progress=transfer)
+    from tinyml.run.qemu import QemuTarget
+
     return QemuTarget(elf, runner, expected=expected, progress=transfer)
+
+
+def emulated_firmware(folder: Path, runner: Board) -> Path:
+    """Return the firmware that `open_target` built in `folder` for an emulated board or a twin."""
+    return folder / "build" / runner.id / "firmware.elf"
+
+
+def flash(
+    compiled: Compiled,
+    folder: Path,
+    *,
+    port: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Build the validation firmware and upload it with PlatformIO.
+
+    Args:
+        compiled: a planned model.
+        folder: where to build; an empty or new folder.
+        port: the upload port, where the board's uploader wants one.
+        progress: told one line per step.
+
+    Raises:
+        UsageError: the host has no flash.
+        ToolchainError: a tool is missing, or the board does not answer.
+    """
+    from tinyml.toolchain import platformio
+
+    if compiled.board.is_host:
+        raise UsageError("the host has nothing to flash", where="--board", hint="see `tinyml boards`")
+    generate(compiled, folder)
+    platformio.upload(folder, compiled.board.id, port, progress)

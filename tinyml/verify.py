@@ -261,6 +261,31 @@ class Dataset:
         return cls(inputs, tuple(t.shape for t in tensors), None if labels is None else labels.reshape(-1))
 
 
+def sample_inputs(
+    model_path: Path, graph: Graph, *, data: Path | None, seed: int, index: int
+) -> list[Array]:
+    """Return one sample: sample `index` of a file, or a random one.
+
+    Args:
+        model_path: the .tflite file.
+        graph: the model after passes.
+        data: a .npy or .npz file as for `verify`; a single sample may lack the first axis.
+        seed: of random values.
+        index: which sample.
+
+    Raises:
+        UsageError: data that does not fit, or too few samples.
+    """
+    if data is None:
+        return random_inputs(_value_ranges(read_model(model_path), graph), seed, index)
+    dataset = Dataset.load(data, graph)
+    if not 0 <= index < len(dataset):
+        raise UsageError(
+            f"{data.name} has no sample {index}", where=str(data), expected=f"it has {len(dataset)}"
+        )
+    return dataset.sample(index)
+
+
 def _read_arrays(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb"):
@@ -285,6 +310,8 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
     shapes = {tensor.shape}
     if tensor.shape[:1] == (1,):
         shapes.add(tensor.shape[1:])
+        if x.shape == tensor.shape[1:]:
+            x = x[np.newaxis]
     if x.ndim < 1 or x.shape[1:] not in shapes:
         wanted = " or ".join(str(["N", *shape]).replace("'", "") for shape in sorted(shapes, key=len))
         raise UsageError(

@@ -35,7 +35,7 @@ ORDER = (
     "run",
     "build",
     "verify",
-    "doctor",
+    "infer",
     "cli",
 )
 LIGHT = ORDER[: ORDER.index("emit") + 1]  # what inspect, plan and generate stand on
@@ -44,7 +44,7 @@ LIGHT_PACKAGES = {"numpy", "flatbuffers", "tflite", "jinja2", "jsonschema"}
 OWNERS = {
     "ai_edge_litert": {"oracle"},
     "cffi": {"run"},
-    "serial": {"run", "doctor"},
+    "serial": {"run", "toolchain"},
     "elftools": {"toolchain", "run"},
     "platformio": {"toolchain"},
     "SCons": {"toolchain"},

@@ -81,8 +81,6 @@ def test_boards_and_plan_work_outside_the_checkout(
 
 
 def test_generate_works_outside_the_checkout(installed: Path, tmp_path: Path, digits_model: Path) -> None:
-    run(
-        installed / "tinyml", "generate", "--board", "stm32f746", "-o", "out", digits_model, cwd=tmp_path
-    )
+    run(installed / "tinyml", "generate", "--board", "stm32f746", "-o", "out", digits_model, cwd=tmp_path)
     assert (tmp_path / "out" / "platformio.ini").is_file()
     assert (tmp_path / "out" / "lib" / "digits" / "src" / "digits.c").is_file()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +14,7 @@ from tinyml.report.units import short_name, size
 
 _BAR_CELLS = 32
 _SYMBOLS_SHOWN = 10
+_VALUES_SHOWN = 10
 
 
 def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
@@ -109,3 +113,74 @@ def _symbols(report: BuildReport) -> Table:
     if rest:
         table.add_row(f"and {len(rest)} more", "", f"{sum(symbol.bytes for symbol in rest):,}")
     return table
+
+
+def render_inference(
+    outputs: Sequence[tuple[str, Sequence[float]]],
+    costs: Mapping[str, int | None],
+    layers: Sequence[Mapping[str, Any]],
+) -> RenderableType:
+    """Return one inference's outputs and costs.
+
+    Args:
+        outputs: name and real values, flat, of each model output.
+        costs: "instructions", "cycles", "stack_free"; None where not counted.
+        layers: index, op, name, macs, instructions, cycles of each layer; empty unless profiled.
+    """
+    parts: list[RenderableType] = []
+    if layers:
+        unit = "instructions" if layers[0]["instructions"] is not None else "cycles"
+        parts += [_layer_costs(layers, unit), Text()]
+    counted = [f"{value:,} {name.replace('_', ' ')}" for name, value in costs.items() if value is not None]
+    if counted:
+        parts.append(Text(", ".join(counted)))
+    for name, values in outputs:
+        best = max(range(len(values)), key=lambda i: values[i])
+        shown = "  ".join(f"{value:.4g}" for value in values[:_VALUES_SHOWN])
+        rest = "  …" if len(values) > _VALUES_SHOWN else ""
+        parts.append(Text(f"{short_name(name)}  largest at {best}: {shown}{rest}"))
+    return Group(*parts)
+
+
+def _layer_costs(layers: Sequence[Mapping[str, Any]], unit: str) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("#", "operator", "output"):
+        table.add_column(heading, justify="right" if heading == "#" else "left", no_wrap=True)
+    for heading in ("MACs", unit, "per MAC", "share"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    total = sum(layer[unit] for layer in layers) or 1
+    for layer in layers:
+        macs, count = layer["macs"], layer[unit]
+        table.add_row(
+            str(layer["index"]),
+            layer["op"],
+            Text(short_name(layer["name"])),
+            f"{macs:,}" if macs else "",
+            f"{count:,}",
+            f"{count / macs:.2f}" if macs else "",
+            f"{count / total:.1%}",
+        )
+    return table
+
+
+def render_verification(result: Mapping[str, Any], description: str) -> RenderableType:
+    """Return a verification's verdict.
+
+    Args:
+        result: the JSON of verify.VerifyReport, with `model` and `target`.
+        description: of the first mismatch, empty where there is none.
+    """
+    samples, wrong = result["samples"], result["mismatched_samples"]
+    where = f"{result['model']} on {result['target']}"
+    if wrong:
+        parts = [Text(f"✗ {where}: {wrong} of {samples} samples differ from TensorFlow Lite", style="red")]
+        parts += [Text(f"  {line}") for line in description.splitlines()]
+    else:
+        parts = [
+            Text(f"✓ {where}: every output byte of {samples} samples equals TensorFlow Lite's", style="green")
+        ]
+    if result["accuracy"] is not None:
+        right = round(result["accuracy"] * samples)
+        reference = round(result["reference_accuracy"] * samples)
+        parts.append(Text(f"  {right} of {samples} right ({right / samples:.1%}); the reference {reference}"))
+    return Group(*parts)

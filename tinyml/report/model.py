@@ -23,7 +23,11 @@ from tinyml.select import Selection
 
 @dataclass(frozen=True, slots=True)
 class SymbolSize:
-    """A symbol of the firmware in flash. `kind` is "weights" (the model's constants), "code" or "data"."""
+    """A symbol of the firmware in flash.
+
+    `kind` as toolchain.sizes tells it: "weights" (the model's constants), "model" (its code), "runtime"
+    (the validation firmware) or "library" (libc).
+    """
 
     name: str
     bytes: int
@@ -160,7 +164,9 @@ class BuildReport:
         }
 
 
-def from_plan(graph: Graph, selections: Sequence[Selection], plan: Plan, board: Board) -> BuildReport:
+def from_plan(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, board: Board, constant_bytes: int
+) -> BuildReport:
     """Report a plan that has not been compiled: code, stack and static data are unknown.
 
     Args:
@@ -168,6 +174,7 @@ def from_plan(graph: Graph, selections: Sequence[Selection], plan: Plan, board: 
         selections: one per operator.
         plan: the memory plan.
         board: the board it is planned for.
+        constant_bytes: all constants that the generated code holds.
     """
     buffers = tuple(
         BufferUse(b.name, b.kind.value, b.offset, b.size_bytes, b.first, b.last) for b in plan.buffers
@@ -175,7 +182,6 @@ def from_plan(graph: Graph, selections: Sequence[Selection], plan: Plan, board: 
     layers = tuple(
         _layer(graph, selections[i], i) for stage in plan.stages for i in stage.ops if i < len(selections)
     )
-    weights_bytes = sum(layer.weights_bytes for layer in layers)
     peak = None
     if plan.stages:
         op = graph.ops[plan.stages[plan.peak_stage].ops[0]]
@@ -196,10 +202,10 @@ def from_plan(graph: Graph, selections: Sequence[Selection], plan: Plan, board: 
         macs=plan.macs,
         extra_macs=plan.extra_macs,
         peak=peak,
-        flash=FlashUse(weights_bytes),
+        flash=FlashUse(constant_bytes),
         ram=RamUse(plan.arena_bytes),
         sram_fit=Fit(plan.arena_bytes, board.sram_bytes),
-        flash_fit=Fit(weights_bytes, board.flash_bytes),
+        flash_fit=Fit(constant_bytes, board.flash_bytes),
         latency_estimate=estimate_latency(graph, selections, board),
         layers=layers,
         stages=tuple(stage.ops for stage in plan.stages),
@@ -212,18 +218,20 @@ def with_firmware(
     board: Board,
     symbols: Iterable[SymbolSize],
     *,
+    weights_bytes: int,
     total_flash_bytes: int,
     static_bytes: int,
     stack_bytes: int | None,
     toolchain: str,
-    files: Iterable[Path],
+    files: Iterable[Path] = (),
 ) -> BuildReport:
     """Add what the compiled image tells.
 
     Args:
         report: the plan's report, whose SRAM fit is the arena against RAM less the board's reserves.
         board: the board; now arena, stack and static data are held against all of its RAM.
-        symbols: flash symbols; those of kind "weights" are the model's constants.
+        symbols: flash symbols.
+        weights_bytes: flash of the model's constants.
         total_flash_bytes: bytes of the image, vectors, padding and initial values included.
         static_bytes: .data and .bss without the arena.
         stack_bytes: bound of the stack that one inference needs; None where it is unknown.
@@ -231,7 +239,6 @@ def with_firmware(
         files: files written, relative to the project's folder.
     """
     ordered = tuple(sorted(symbols, key=lambda symbol: (-symbol.bytes, symbol.name)))
-    weights_bytes = sum(symbol.bytes for symbol in ordered if symbol.kind == "weights")
     ram = RamUse(report.arena_bytes, stack_bytes, static_bytes)
     return dataclasses.replace(
         report,

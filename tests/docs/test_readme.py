@@ -1,0 +1,111 @@
+"""The README's own commands and code, executed as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRY = "from tinyml.cli.app import main; main()"  # what the installed `tinyml` does
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the examples and the quickstart's commands run in it, one after the other."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    commands = folder / "bin"
+    commands.mkdir()
+    script = commands / "tinyml"
+    script.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c 'from tinyml.cli.app import main; main()' \"$@\"\n"
+    )
+    script.chmod(0o755)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{commands}:{os.environ['PATH']}"}
+    log = []
+    (quickstart,) = blocks("sh")
+    for command in quickstart.splitlines():
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        log.append(f"$ {command}\n{done.stdout}")
+    (folder / "log.txt").write_text("\n".join(log))
+    return folder
+
+
+def test_the_quickstart_does_what_the_text_says(workplace: Path) -> None:
+    log = (workplace / "log.txt").read_text()
+    assert (workplace / "firmware" / "firmware.elf").is_file()
+    assert (workplace / "firmware" / "platformio.ini").is_file()
+    # The text below the block: verify compares, and counts correct answers where there are labels.
+    assert "355 of 360" in log
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "g++"])
+def test_the_c_code_classifies_digits(
+    workplace: Path, compiler: str, digits_data: Path, tmp_path: Path
+) -> None:
+    """Compiled beside lib/digits for the host, as C and as C++, and run on real digits."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    data = np.load(digits_data)
+    images = (data["x"][:20].reshape(20, 64).astype(np.float64) + 128) / 255
+    values = ",".join(f"{value:.6f}f" for value in images.ravel())
+    (code,) = blocks("c")
+    main = tmp_path / ("main.c" if compiler == "gcc" else "main.cpp")
+    main.write_text(
+        f"{code}\n#include <stdio.h>\nstatic const float images[20 * 64] = {{{values}}};\n"
+        "int main(void)\n{\n    for (int i = 0; i < 20; ++i)\n"
+        '        printf("%d\\n", classify(images + 64 * i));\n    return 0;\n}\n'
+    )
+    project = tmp_path / "host"
+    subprocess.run(
+        [
+            sys.executable, "-c", ENTRY, "generate", "-q",
+            "--board", "host", "-o", str(project), str(ROOT / "examples" / "digits" / "digits.tflite"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )  # fmt: skip
+    library = project / "lib" / "digits" / "src"
+    objects = []
+    for source in sorted(library.glob("*.c")):
+        objects.append(tmp_path / f"{source.stem}.o")
+        subprocess.run(["gcc", "-std=c11", "-O1", "-c", source, "-o", objects[-1]], check=True)
+    program = tmp_path / "classify"
+    subprocess.run(
+        [compiler, "-O1", "-Wall", "-Wextra", "-Werror", f"-I{library}", main, *objects, "-o", program],
+        check=True,
+    )
+    done = subprocess.run([program], capture_output=True, text=True, check=True)
+    right = sum(int(a) == b for a, b in zip(done.stdout.split(), data["y"][:20], strict=True))
+    assert right >= 19
+
+
+def test_links_point_at_files() -> None:
+    for page in [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted(ROOT.glob("examples/*/*.md")),
+    ]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_architecture_names_files_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:tinyml|tests|runtime_c|codegen|boards|docs)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,115 @@
+"""The command line: one verb per step of the way from a model to a verified firmware.
+
+Commands hold no logic; each lives in a file of its own and imports what it needs when it runs, so
+that `inspect` and `plan` load no compiler, no PlatformIO and no reference interpreter.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from tinyml import __version__
+from tinyml.cli import boards, build, doctor, flash, generate, inspect, plan, run, verify
+from tinyml.cli.output import REPORT_URL, Output
+from tinyml.errors import TinymlError, UsageError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_BUG = 70  # EX_SOFTWARE of sysexits.h
+
+
+class App(click.Group):
+    """The command group; the only place that catches errors and turns them into exit statuses."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the flow rather than of the alphabet."""
+        return list(self.commands)
+
+    def main(  # type: ignore[override]  # narrower than click's overloads: this one always exits
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run a command and exit: 0 good, 1 a check failed, 2 user, 3 toolchain or board, 70 our bug."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        out = Output(json="--json" in arguments)
+        extra["standalone_mode"] = False
+        try:
+            status = super().main(arguments, prog_name or "tinyml", **extra)
+        except TinymlError as error:
+            out.error(error)
+            sys.exit(error.exit_status)
+        except click.ClickException as error:
+            _report_usage(error, out)
+            sys.exit(UsageError.exit_status)
+        except (click.Abort, KeyboardInterrupt):
+            out.note("interrupted")
+            sys.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our stdout has gone (`tinyml boards | head`): no error of ours.
+            sys.stderr.close()
+            sys.exit(0)
+        except Exception:
+            _report_bug(out)
+            sys.exit(_BUG)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(
+    "tinyml",
+    cls=App,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Start here:
+  tinyml boards                                    what can be built for, and what was run
+  tinyml plan --board stm32f746 model.tflite       does it fit, and where do the bytes go
+  tinyml build --board stm32f746 model.tflite      a C project and its firmware
+  tinyml verify --board stm32f746 model.tflite     the same bytes as TensorFlow Lite?
+
+Every command takes --json, -q and -v. NO_COLOR switches colours off.""",
+)
+@click.version_option(__version__, prog_name="tinyml")
+def cli() -> None:
+    """From a trained int8 network (.tflite) to a verified firmware for a microcontroller."""
+
+
+for _command in (
+    inspect.command,
+    plan.command,
+    generate.command,
+    build.command,
+    run.command,
+    verify.command,
+    flash.command,
+    boards.command,
+    doctor.command,
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Entry point of the `tinyml` command."""
+    cli.main()
+
+
+def _report_usage(error: click.ClickException, out: Output) -> None:
+    """Show click's own complaint (unknown option, bad value) the way our errors are shown."""
+    context = getattr(error, "ctx", None)
+    hint = f"see `{context.command_path} --help`" if context else "see `tinyml --help`"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return
+    out.error(UsageError(error.format_message(), hint=hint))
+
+
+def _report_bug(out: Output) -> None:
+    trace = traceback.format_exc()
+    error = TinymlError(
+        "this is a bug in tinyml",
+        where=trace.strip().splitlines()[-1],
+        hint=f"please report it, with the traceback, at {REPORT_URL}",
+    )
+    click.echo(trace, err=True)
+    out.error(error, exit_status=_BUG)

@@ -1,0 +1,63 @@
+"""`tinyml inspect`: what is in a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tinyml.cli.options import model_argument, output_options
+from tinyml.cli.output import Output
+
+
+@click.command(
+    "inspect",
+    short_help="Show what is in a model file.",
+    epilog="""\b
+Example:
+  tinyml inspect model.tflite
+  tinyml inspect --json model.tflite | jq '.ops[].op'""",
+)
+@model_argument
+@output_options
+def command(model: Path, out: Output) -> None:
+    """Show a model's operators, tensors and quantisation, as the file has them.
+
+    Nothing is planned or compiled; every operator that tinyml cannot run is listed at once.
+    """
+    from tinyml.graph import Graph
+    from tinyml.readers.tflite import read_model
+    from tinyml.report.units import size
+
+    def tensor(graph: Graph, index: int) -> Text:
+        t = graph.tensors[index]
+        quant = ""
+        if t.quant and not t.quant.per_channel:
+            quant = f"  scale {t.scale:.6g}, zero point {t.zero_point}"
+        return Text(f"{t.name}  {t.dtype} {'x'.join(map(str, t.shape))}{quant}")
+
+    graph = read_model(model)
+    constants = sum(t.size_bytes for t in graph.tensors if t.data is not None)
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("#", "operator", "inputs", "output", "constants"):
+        table.add_column(heading, justify="right" if heading in ("#", "constants") else "left")
+    for i, op in enumerate(graph.ops):
+        inputs = [graph.tensors[t] for t in op.inputs if t >= 0]
+        weights = sum(t.size_bytes for t in inputs if t.data is not None)
+        table.add_row(
+            str(i),
+            op.kind.value,
+            ", ".join("x".join(map(str, t.shape)) for t in inputs if t.data is None),
+            ", ".join("x".join(map(str, graph.tensors[t].shape)) for t in op.outputs),
+            size(weights) if weights else "",
+        )
+    out.result(
+        graph.to_json() | {"constant_bytes": constants},
+        Text.assemble((graph.name, "bold"), f"   {len(graph.ops)} operators, constants {size(constants)}"),
+        *(Text.assemble("input   ", tensor(graph, t)) for t in graph.inputs),
+        *(Text.assemble("output  ", tensor(graph, t)) for t in graph.outputs),
+        Text(),
+        table,
+    )

@@ -1,0 +1,69 @@
+"""`tinyml plan`: what a model costs on a board, without compiling anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tinyml.cli.options import board_option, edges_option, model_argument, output_options
+from tinyml.cli.output import Output
+
+if TYPE_CHECKING:
+    from tinyml.build import Edges
+
+
+@click.command(
+    "plan",
+    short_help="Plan the memory; nothing is compiled.",
+    epilog="""\b
+Example:
+  tinyml plan --board stm32f746 model.tflite
+  tinyml plan --board stm32f746 --html plan.html model.tflite
+  tinyml plan --board stm32f746 --json model.tflite | jq .arena_bytes""",
+)
+@model_argument
+@board_option
+@edges_option
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the report as a page with a drawing of the memory over time.",
+)
+@output_options
+def command(model: Path, board_id: str, edges: Edges, html: Path | None, out: Output) -> int:
+    """Plan the memory: the arena's size and fullest moment, constants, work, and the fit on a board.
+
+    Code and stack are known only after `tinyml build`; here they are null in the JSON. A model that
+    does not fit is reported in full too, with exit status 2.
+    """
+    from tinyml import boards
+    from tinyml.build import check_fit, compile_model
+    from tinyml.errors import DoesNotFit
+    from tinyml.report.console import render
+    from tinyml.report.html import render_html
+
+    board = boards.load(board_id)
+    with out.progress() as progress:
+        progress("plan")
+        compiled = compile_model(model, board, edges=edges)
+    report = compiled.report()
+    if html is not None:
+        html.write_text(render_html(report), encoding="utf-8")
+    data = report.to_json() | {"plan": compiled.plan.to_json()}
+    misfit = None
+    try:
+        check_fit(compiled)
+    except DoesNotFit as error:
+        misfit = error
+        data |= error.to_json()
+    out.result(data, render(report, verbose=out.verbose))
+    if html is not None:
+        out.note(f"wrote {html}")
+    if misfit is None:
+        return 0
+    if not out.json:
+        out.error(misfit)
+    return misfit.exit_status
