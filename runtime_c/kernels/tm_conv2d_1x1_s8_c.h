@@ -26,16 +26,10 @@ TM_INLINE void tm_conv2d_1x1_s8_c(const int8_t *x, int8_t *y, const int8_t *weig
         int32_t oc = 0;
         /* Two output channels at a time: each activation is loaded once for both. */
         for (; oc + 2 <= out_c; oc += 2) {
-            const int8_t *w1 = w + in_c;
-            int32_t acc0 = bias[oc];
-            int32_t acc1 = bias[oc + 1];
-            for (int32_t i = 0; i < in_c; ++i) {
-                const int32_t value = x[i];
-                acc0 += value * w[i];
-                acc1 += value * w1[i];
-            }
-            y[oc] = tm_clamp_s8(tm_requant(acc0, multiplier[oc], shift[oc]), zp_out, lo, hi);
-            y[oc + 1] = tm_clamp_s8(tm_requant(acc1, multiplier[oc + 1], shift[oc + 1]), zp_out, lo, hi);
+            int32_t acc[2] = {bias[oc], bias[oc + 1]};
+            tm_dot2_s8(x, w, w + in_c, in_c, acc);
+            y[oc] = tm_clamp_s8(tm_requant(acc[0], multiplier[oc], shift[oc]), zp_out, lo, hi);
+            y[oc + 1] = tm_clamp_s8(tm_requant(acc[1], multiplier[oc + 1], shift[oc + 1]), zp_out, lo, hi);
             w += 2 * in_c;
         }
         if (oc < out_c) {

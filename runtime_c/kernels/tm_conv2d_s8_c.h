@@ -18,6 +18,19 @@
 
 #include "tm_runtime.h"
 
+/* Sum of the weights outside [first, end) of each kernel row: those of columns beside the image. */
+TM_INLINE int32_t tm_conv2d_missing_s8_c(const int8_t *w, int32_t kernel_h, int32_t kernel_row, int32_t first,
+                                         int32_t end)
+{
+    int32_t sum = 0;
+    for (int32_t ky = 0; ky < kernel_h; ++ky, w += kernel_row) {
+        for (int32_t i = 0; i < kernel_row; ++i) {
+            sum += i < first || i >= end ? w[i] : 0;
+        }
+    }
+    return sum;
+}
+
 TM_INLINE void tm_conv2d_s8_c(const int8_t *const *rows, int8_t *y, const int8_t *weights,
                               const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
                               int32_t in_w, int32_t in_c, int32_t out_w, int32_t out_c, int32_t groups,
@@ -27,36 +40,49 @@ TM_INLINE void tm_conv2d_s8_c(const int8_t *const *rows, int8_t *y, const int8_t
     const int32_t group_in = in_c / groups;
     const int32_t group_out = out_c / groups;
     const int32_t kernel_row = kernel_w * group_in;
+    const int32_t kernel_size = kernel_h * kernel_row;
     /* Taps next to each other in the weights are next to each other in the row: one long dot product. */
     const int contiguous = groups == 1 && dilation_w == 1;
     for (int32_t ox = 0; ox < out_w; ++ox) {
         const int32_t ix = ox * stride_w - pad_left;
-        const int32_t first = tm_first_tap(ix, dilation_w);
-        const int32_t end = tm_end_tap(ix, dilation_w, kernel_w, in_w);
-        for (int32_t oc = 0; oc < out_c; ++oc) {
-            const int32_t channel = oc / group_out * group_in;
-            const int8_t *w = weights + oc * kernel_h * kernel_row;
-            int32_t acc = bias[oc];
-            int32_t missing = 0;
-            for (int32_t ky = 0; ky < kernel_h; ++ky, w += kernel_row) {
-                if (first >= end) {
-                    missing = tm_sum_s8(w, kernel_row, missing);
-                    continue;
+        int32_t first = tm_first_tap(ix, dilation_w);
+        int32_t end = tm_end_tap(ix, dilation_w, kernel_w, in_w);
+        if (first >= end) {
+            first = end = 0; /* the window lies beside the image */
+        }
+        for (int32_t group = 0; group < groups; ++group) {
+            /* Two output channels at a time; a last odd one is computed twice and stored once. */
+            for (int32_t o = 0; o < group_out; o += 2) {
+                const int32_t oc = group * group_out + o;
+                const int32_t pair = o + 1 < group_out ? 1 : 0;
+                const int8_t *w0 = weights + oc * kernel_size;
+                const int8_t *w1 = w0 + pair * kernel_size;
+                int32_t acc[2] = {bias[oc], bias[oc + pair]};
+                if (end - first < kernel_w) {
+                    acc[0] += zp_in * tm_conv2d_missing_s8_c(w0, kernel_h, kernel_row, first * group_in,
+                                                             end * group_in);
+                    acc[1] += zp_in * tm_conv2d_missing_s8_c(w1, kernel_h, kernel_row, first * group_in,
+                                                             end * group_in);
                 }
-                if (contiguous) {
-                    acc = tm_dot_s8(rows[ky] + (ix + first) * in_c, w + first * in_c, (end - first) * in_c,
-                                    acc);
-                } else {
-                    for (int32_t kx = first; kx < end; ++kx) {
-                        acc = tm_dot_s8(rows[ky] + (ix + kx * dilation_w) * in_c + channel, w + kx * group_in,
-                                        group_in, acc);
+                for (int32_t ky = 0; ky < kernel_h; ++ky) {
+                    if (contiguous && first < end) {
+                        tm_dot2_s8(rows[ky] + (ix + first) * in_c, w0 + first * in_c, w1 + first * in_c,
+                                   (end - first) * in_c, acc);
+                    } else {
+                        for (int32_t kx = first; kx < end; ++kx) {
+                            tm_dot2_s8(rows[ky] + (ix + kx * dilation_w) * in_c + group * group_in,
+                                       w0 + kx * group_in, w1 + kx * group_in, group_in, acc);
+                        }
                     }
+                    w0 += kernel_row;
+                    w1 += kernel_row;
                 }
-                missing = tm_sum_s8(w, first * group_in, missing);
-                missing = tm_sum_s8(w + end * group_in, (kernel_w - end) * group_in, missing);
+                y[oc] = tm_clamp_s8(tm_requant(acc[0], multiplier[oc], shift[oc]), zp_out, lo, hi);
+                if (pair != 0) {
+                    y[oc + 1] =
+                        tm_clamp_s8(tm_requant(acc[1], multiplier[oc + 1], shift[oc + 1]), zp_out, lo, hi);
+                }
             }
-            acc += missing * zp_in;
-            y[oc] = tm_clamp_s8(tm_requant(acc, multiplier[oc], shift[oc]), zp_out, lo, hi);
         }
         y += out_c;
     }

@@ -18,6 +18,19 @@
 
 #include "tm_runtime.h"
 
+/* acc + the taps of one output channel, where columns may lie beside the image. */
+TM_INLINE int32_t tm_dwconv2d_edge_s8_c(const int8_t *const *rows, const int8_t *w, int32_t acc, int32_t in_w,
+                                        int32_t in_c, int32_t out_c, int32_t kernel_h, int32_t kernel_w,
+                                        int32_t dilation_w, int32_t ix, int32_t c, int32_t zp_in)
+{
+    for (int32_t ky = 0; ky < kernel_h; ++ky) {
+        for (int32_t kx = 0, px = ix; kx < kernel_w; ++kx, px += dilation_w, w += out_c) {
+            acc += (px < 0 || px >= in_w ? zp_in : (int32_t)rows[ky][px * in_c + c]) * *w;
+        }
+    }
+    return acc;
+}
+
 TM_INLINE void tm_dwconv2d_s8_c(const int8_t *const *rows, int8_t *y, const int8_t *weights,
                                 const int32_t *bias, const int32_t *multiplier, const int8_t *shift,
                                 int32_t in_w, int32_t in_c, int32_t out_w, int32_t out_c, int32_t kernel_h,
@@ -27,48 +40,32 @@ TM_INLINE void tm_dwconv2d_s8_c(const int8_t *const *rows, int8_t *y, const int8
     const int32_t depth_multiplier = out_c / in_c;
     for (int32_t ox = 0; ox < out_w; ++ox) {
         const int32_t ix = ox * stride_w - pad_left;
+        const int inside = ix >= 0 && ix + (kernel_w - 1) * dilation_w < in_w;
         int32_t oc = 0;
-        /* Four output channels at a time: one walk over the taps for all of them. */
-        for (; oc + 4 <= out_c; oc += 4) {
-            const int32_t c0 = oc / depth_multiplier;
-            const int32_t c1 = (oc + 1) / depth_multiplier;
-            const int32_t c2 = (oc + 2) / depth_multiplier;
-            const int32_t c3 = (oc + 3) / depth_multiplier;
+        /* Two output channels at a time: one walk over the taps for both. */
+        for (; inside && oc + 2 <= out_c; oc += 2) {
+            const int32_t c = oc / depth_multiplier;
+            const int32_t next = (oc + 1) / depth_multiplier - c;
             const int8_t *w = weights + oc;
             int32_t acc0 = bias[oc];
             int32_t acc1 = bias[oc + 1];
-            int32_t acc2 = bias[oc + 2];
-            int32_t acc3 = bias[oc + 3];
             for (int32_t ky = 0; ky < kernel_h; ++ky) {
-                for (int32_t kx = 0, px = ix; kx < kernel_w; ++kx, px += dilation_w, w += out_c) {
-                    if (px < 0 || px >= in_w) {
-                        acc0 += zp_in * w[0];
-                        acc1 += zp_in * w[1];
-                        acc2 += zp_in * w[2];
-                        acc3 += zp_in * w[3];
-                    } else {
-                        const int8_t *x = rows[ky] + px * in_c;
-                        acc0 += (int32_t)x[c0] * w[0];
-                        acc1 += (int32_t)x[c1] * w[1];
-                        acc2 += (int32_t)x[c2] * w[2];
-                        acc3 += (int32_t)x[c3] * w[3];
-                    }
+                const int8_t *x = rows[ky] + ix * in_c + c;
+                TM_UNROLL_4
+                for (int32_t kx = 0; kx < kernel_w; ++kx) {
+                    acc0 += (int32_t)x[0] * w[0];
+                    acc1 += (int32_t)x[next] * w[1];
+                    x += dilation_w * in_c;
+                    w += out_c;
                 }
             }
             y[oc] = tm_clamp_s8(tm_requant(acc0, multiplier[oc], shift[oc]), zp_out, lo, hi);
             y[oc + 1] = tm_clamp_s8(tm_requant(acc1, multiplier[oc + 1], shift[oc + 1]), zp_out, lo, hi);
-            y[oc + 2] = tm_clamp_s8(tm_requant(acc2, multiplier[oc + 2], shift[oc + 2]), zp_out, lo, hi);
-            y[oc + 3] = tm_clamp_s8(tm_requant(acc3, multiplier[oc + 3], shift[oc + 3]), zp_out, lo, hi);
         }
         for (; oc < out_c; ++oc) {
-            const int32_t c = oc / depth_multiplier;
-            const int8_t *w = weights + oc;
-            int32_t acc = bias[oc];
-            for (int32_t ky = 0; ky < kernel_h; ++ky) {
-                for (int32_t kx = 0, px = ix; kx < kernel_w; ++kx, px += dilation_w, w += out_c) {
-                    acc += (px < 0 || px >= in_w ? zp_in : (int32_t)rows[ky][px * in_c + c]) * *w;
-                }
-            }
+            const int32_t acc =
+                tm_dwconv2d_edge_s8_c(rows, weights + oc, bias[oc], in_w, in_c, out_c, kernel_h, kernel_w,
+                                      dilation_w, ix, oc / depth_multiplier, zp_in);
             y[oc] = tm_clamp_s8(tm_requant(acc, multiplier[oc], shift[oc]), zp_out, lo, hi);
         }
         y += out_c;

@@ -49,6 +49,24 @@ EMULATED_M0_RUNNER = (
     *("-semihosting-config", "enable=on,target=native", "-kernel"),
 )
 
+
+def board_compiler(core: str, *flags: str) -> tuple[str, ...]:
+    """Return the command that compiles for an emulated board, with the flags of generated projects."""
+    return (
+        *("arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", "-std=c11", "-fomit-frame-pointer"),
+        *("-mslow-flash-data", "-fno-tree-loop-distribute-patterns", *WARNINGS, "-Wno-unused-function"),
+        *("--specs=rdimon.specs", "-T", str(_TESTS / "semihosting.ld"), *flags),
+    )
+
+
+def board_runner(board: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs a program on an emulated board."""
+    return (
+        *("qemu-system-arm", "-M", board, "-nographic", "-monitor", "none", "-serial", "none"),
+        *("-semihosting-config", "enable=on,target=native", *arguments, "-kernel"),
+    )
+
+
 Array = npt.NDArray[np.generic]
 
 _CTYPES = {"int8": "int8_t", "float32": "float"}
@@ -267,6 +285,30 @@ static void *allocate(size_t bytes)
     return memory;
 }
 
+/* Output and scratch between bytes that no kernel may change. AddressSanitizer sees more without them. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { GUARD = 0 };
+#else
+enum { GUARD = 64 };
+#endif
+
+static uint8_t *allocate_guarded(size_t bytes)
+{
+    uint8_t *memory = (uint8_t *)allocate(bytes + 2 * GUARD);
+    memset(memory, 0x5a, bytes + 2 * GUARD);
+    return memory + GUARD;
+}
+
+static void free_guarded(uint8_t *memory, size_t bytes)
+{
+    for (int i = 0; i < GUARD; ++i) {
+        if (memory[i - GUARD] != 0x5a || memory[bytes + (size_t)i] != 0x5a) {
+            fail("a kernel wrote beyond its output or scratch");
+        }
+    }
+    free(memory - GUARD);
+}
+
 static void read_bytes(FILE *file, void *into, size_t bytes)
 {
     if (fread(into, 1, bytes, file) != bytes) {
@@ -306,7 +348,8 @@ static void run_case(FILE *cases, FILE *outputs)
     int32_t literal_count, input_count, constant_count;
     uint8_t *shared = NULL;
     uint8_t *output;
-    void *scratch = scratch_bytes > 0 ? allocate(scratch_bytes) : NULL;
+    size_t shared_bytes = 0;
+    uint8_t *scratch = scratch_bytes > 0 ? allocate_guarded(scratch_bytes) : NULL;
 
     for (int i = 0; i < 8; ++i) {
         loop[i] = word(cases);
@@ -324,22 +367,18 @@ static void run_case(FILE *cases, FILE *outputs)
         constants[i] = block(cases, &constant_bytes);
     }
     if (overlap_input < 0) {
-        output = allocate(output_bytes);
-        memset(output, 0x5a, output_bytes);
+        output = allocate_guarded(output_bytes);
     } else {
         const size_t above = overlap_bytes > 0 ? (size_t)overlap_bytes : 0;
         const size_t below = overlap_bytes < 0 ? (size_t)-overlap_bytes : 0;
         const size_t end_in = above + input_bytes[overlap_input];
         const size_t end_out = below + output_bytes;
-        shared = allocate(end_in > end_out ? end_in : end_out);
-        memset(shared, 0x5a, end_in > end_out ? end_in : end_out);
+        shared_bytes = end_in > end_out ? end_in : end_out;
+        shared = allocate_guarded(shared_bytes);
         memcpy(shared + above, inputs[overlap_input], input_bytes[overlap_input]);
         free(inputs[overlap_input]);
         inputs[overlap_input] = shared + above;
         output = shared + below;
-    }
-    if (scratch != NULL) {
-        memset(scratch, 0x5a, scratch_bytes);
     }
     if (loop[0] == 0) {
         wrappers[kernel](NULL, (const void *const *)inputs, output, (const void *const *)constants, scratch,
@@ -376,11 +415,13 @@ static void run_case(FILE *cases, FILE *outputs)
         free(constants[i]);
     }
     if (shared != NULL) {
-        free(shared);
+        free_guarded(shared, shared_bytes);
     } else {
-        free(output);
+        free_guarded(output, output_bytes);
     }
-    free(scratch);
+    if (scratch != NULL) {
+        free_guarded(scratch, scratch_bytes);
+    }
 }
 
 int main(void)
