@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyml import __version__
-from tinyml.graph import Array, DType, Graph, Tensor
+from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
 from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.select import Selection
@@ -249,7 +249,7 @@ def _stem(context: OpContext, lowered: Lowered) -> str:
     }.get(context.op.kind.value, context.op.kind.value.lower())
     window = ""
     attrs = context.op.attrs
-    if hasattr(attrs, "kernel_h"):
+    if isinstance(attrs, WindowAttrs):
         window = f"_{attrs.kernel_h}x{attrs.kernel_w}"
         if (attrs.stride_h, attrs.stride_w) != (1, 1):
             window += f"s{attrs.stride_h}" + (f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else "")
@@ -284,7 +284,7 @@ def _summary(context: OpContext) -> str:
     sources = " , ".join(_shape(context.graph.tensors[t]) for t in context.activation_inputs)
     attrs = context.op.attrs
     window = ""
-    if hasattr(attrs, "kernel_h"):
+    if isinstance(attrs, WindowAttrs):
         window = f" {attrs.kernel_h}x{attrs.kernel_w}"
         if (attrs.stride_h, attrs.stride_w) != (1, 1):
             window += f" stride {attrs.stride_h}x{attrs.stride_w}"

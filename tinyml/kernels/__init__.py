@@ -14,6 +14,8 @@ from tinyml.kernels import (
 )
 from tinyml.kernels.registry import Kernel
 
+__all__ = ["KERNELS", "Kernel"]
+
 KERNELS: tuple[Kernel, ...] = (
     *dsp.KERNELS,
     *convolution.KERNELS,
