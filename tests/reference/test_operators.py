@@ -114,8 +114,9 @@ def add(c: Case) -> int:
 
 def mul(c: Case) -> int:
     a, b = _operands(c)
-    scale = c.log_scale(-2, 3, c.tensors[a].scale[0] * c.tensors[b].scale[0]) if c.flip() else None
-    return c.mul(a, b, c.pick(*ACTIVATIONS), scale)
+    scale = c.log_scale(-2, 3, c.tensors[a].scale[0] * c.tensors[b].scale[0])
+    # Below 6/2^31 LiteRT refuses, because RELU6's limit does not fit 32 bits.
+    return c.mul(a, b, c.pick(*ACTIVATIONS), max(scale, 1e-8))
 
 
 def mean(c: Case) -> int:

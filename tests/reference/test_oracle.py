@@ -47,7 +47,7 @@ def test_wrong_values(tmp_path: Path) -> None:
 def test_a_model_that_litert_refuses(tmp_path: Path) -> None:
     b = ModelBuilder(1)
     b.output(b.conv2d(b.input((1, 4, 4, 2)), 2, bias=False))
-    with pytest.raises(ModelError, match="LiteRT refuses m.tflite"):
+    with pytest.raises(ModelError, match=r"LiteRT refuses m\.tflite"):
         Oracle(b.save(tmp_path / "m.tflite"))
 
 
