@@ -132,7 +132,7 @@ def test_the_beam_gives_an_executable_order(seed: int, monkeypatch: pytest.Monke
     graph = random_graph(random.Random(seed), 25)
     flow = Flow.of(graph, lower(graph, seed))
     exact = peak_bytes(flow, search_order(flow))
-    monkeypatch.setattr("tinyml.planner.order.EXPANSIONS", 0)
+    monkeypatch.setattr("tinyml.planner.order.EFFORT", 0)
     order = search_order(flow)
     assert sorted(order) == list(range(len(flow.nodes)))
     position = {node: i for i, node in enumerate(order)}

@@ -11,13 +11,13 @@ with a lower bound and with forced moves.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinyml.planner.lifetimes import Flow, shared_bytes
 
-EXPANSIONS = 4000
-"""States expanded before the exact search gives way to the beam."""
+EFFORT = 40_000
+"""Moves that the exact search weighs before it gives way to the beam (some tenths of a second)."""
 
 BEAM = 32
 """States kept per depth by the beam."""
@@ -44,6 +44,7 @@ class _Search:
         self.readers = [sum(1 << c for c in storage.consumers) for storage in storages]
         self.kept = [bool(storage.consumers) or storage.is_output for storage in storages]
         self.all_done = (1 << len(nodes)) - 1
+        self.effort = 0  # moves weighed so far
         # An input that nobody reads is live during the first stage only (Lifetimes.of).
         self.unread_bytes = sum(
             storage.size_bytes
@@ -57,25 +58,30 @@ class _Search:
         ready = tuple(n for n, needs in enumerate(self.needs) if not needs)
         return _State(0, ready, live, 0, ())
 
-    def run(self, state: _State, index: int) -> _State:
-        """Execute one ready node."""
+    def weigh(self, state: _State, index: int) -> tuple[int, int]:
+        """Return the peak so far and the live bytes after executing one ready node."""
+        self.effort += 1
         node, storages = self.flow.nodes[index], self.flow.storages
-        done = state.done | 1 << index
+        pending = ~(state.done | 1 << index)
         dying = [
             (distance, storages[s].size_bytes)
             for s, distance in zip(node.reads, node.distances, strict=True)
-            if not self.readers[s] & ~done and not storages[s].is_output
+            if not self.readers[s] & pending and not storages[s].is_output
         ]
         output = storages[node.writes].size_bytes
         needed = state.live_bytes + output + node.scratch_bytes - shared_bytes(output, dying)
-        live = state.live_bytes - sum(size for _, size in dying)
-        if self.kept[node.writes]:
-            live += output
         if not state.done:
             needed += self.unread_bytes
+        live = state.live_bytes - sum(size for _, size in dying)
+        return max(state.peak_bytes, needed), live + output if self.kept[node.writes] else live
+
+    def run(self, state: _State, index: int) -> _State:
+        """Execute one ready node."""
+        peak, live = self.weigh(state, index)
+        done = state.done | 1 << index
         woken = (n for n in self.flow.successors[index] if not self.needs[n] & ~done)
         ready = (*(n for n in state.ready if n != index), *sorted(woken))
-        return _State(done, ready, live, max(state.peak_bytes, needed), (*state.path, index))
+        return _State(done, ready, live, peak, (*state.path, index))
 
     def settle(self, state: _State) -> _State:
         """Execute every node that can only help: it sets no new peak and leaves no more bytes live.
@@ -88,18 +94,11 @@ class _Search:
         while moved:
             moved = False
             for index in state.ready:
-                after = self.run(state, index)
-                if after.peak_bytes == state.peak_bytes and after.live_bytes <= state.live_bytes:
-                    state, moved = after, True
+                peak, live = self.weigh(state, index)
+                if (peak == state.peak_bytes and live <= state.live_bytes) or len(state.ready) == 1:
+                    state, moved = self.run(state, index), True
                     break
-            else:
-                if len(state.ready) == 1:
-                    state, moved = self.run(state, state.ready[0]), True
         return state
-
-    def next(self, state: _State) -> Iterator[_State]:
-        for index in state.ready:
-            yield self.settle(self.run(state, index))
 
     def floor(self) -> int:
         """Bytes that no order can go below: each node alone with what it reads and writes."""
@@ -129,8 +128,8 @@ def peak_bytes(flow: Flow, order: Sequence[int]) -> int:
 def search_order(flow: Flow) -> tuple[int, ...]:
     """Return node indices in the order of the smallest peak found; never worse than file order.
 
-    Exact where at most EXPANSIONS states are expanded (any chain, any network with a few
-    branches); otherwise the best of file order and a beam. Deterministic.
+    Exact where the search ends within EFFORT (any chain, any network with a few branches);
+    otherwise the better of file order and a beam. Deterministic.
     """
     search = _Search(flow)
     file_order = tuple(range(len(flow.nodes)))
@@ -149,9 +148,9 @@ def _best_first(search: _Search, floor: int, limit: int) -> _State | None:
     heap = [(start.peak_bytes, -start.done.bit_count(), 0, start)]
     best = {start.done: start.peak_bytes}
     pushed = 0
-    for _ in range(EXPANSIONS):
-        if not heap:
-            return None
+    while heap:
+        if search.effort > EFFORT:
+            return _beam(search, start, limit)
         _, _, _, state = heapq.heappop(heap)
         if state.peak_bytes >= limit:
             return None
@@ -159,12 +158,13 @@ def _best_first(search: _Search, floor: int, limit: int) -> _State | None:
             return state
         if state.peak_bytes > best[state.done]:
             continue
-        for after in search.next(state):
+        for index in state.ready:
+            after = search.settle(search.run(state, index))
             if after.peak_bytes < min(best.get(after.done, limit), limit):
                 best[after.done] = after.peak_bytes
                 pushed += 1
                 heapq.heappush(heap, (after.peak_bytes, -after.done.bit_count(), pushed, after))
-    return _beam(search, start, limit)
+    return None
 
 
 def _beam(search: _Search, start: _State, limit: int) -> _State | None:
@@ -174,14 +174,16 @@ def _beam(search: _Search, start: _State, limit: int) -> _State | None:
     while states:
         unique: dict[int, _State] = {}
         for state in states:
-            for after in search.next(state):
+            for index in state.ready:
+                after = search.run(state, index)
                 known = unique.get(after.done)
                 if after.peak_bytes < limit and (known is None or after.peak_bytes < known.peak_bytes):
                     unique[after.done] = after
         states = []
         for state in sorted(unique.values(), key=lambda s: (s.peak_bytes, s.live_bytes, s.done))[:BEAM]:
-            if state.done != search.all_done:
-                states.append(state)
-            elif state.peak_bytes < limit:
-                found, limit = state, state.peak_bytes
+            settled = search.settle(state)
+            if settled.done != search.all_done:
+                states.append(settled)
+            elif settled.peak_bytes < limit:
+                found, limit = settled, settled.peak_bytes
     return found
