@@ -1,6 +1,6 @@
 /* clock_stm32f4_f7.c: HSE and main PLL of STM32F405/407 and F745/746, which share their RCC.
  * Not run on silicon; on QEMU's netduinoplus2 (no RCC there) the fall-back path runs.
- * Source: RM0090 3.5 (flash), 5.4 (PWR), 7 (RCC); RM0385 3.3.2, 4.1.4 (over-drive), 5.
+ * Source: RM0090 and RM0385, chapters flash interface (wait states), PWR (voltage scaling, over-drive), RCC.
  */
 #include "tm_regs.h"
 

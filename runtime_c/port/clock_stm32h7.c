@@ -1,5 +1,6 @@
 /* clock_stm32h7.c: HSE and PLL1 of STM32H742/743. Not run on silicon.
- * Source: RM0433 4.3.8 (flash), 6.6 and 6.8 (PWR), 8.7 (RCC); ES0392 for revision Y's AXI SRAM.
+ * Source: RM0433, chapters flash (wait states), PWR (supply configuration, voltage scaling), RCC; ES0392,
+ * "Reading from AXI SRAM may lead to data read corruption", for revision Y.
  */
 #include "tm_regs.h"
 

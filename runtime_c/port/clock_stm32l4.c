@@ -1,5 +1,5 @@
 /* clock_stm32l4.c: HSI16 and main PLL of STM32L4+ in range 1 boost mode. Not run on silicon.
- * Source: RM0432 3.3.3 (flash), 5.1.7 (boost mode), 5.4 (PWR), 6.4 (RCC).
+ * Source: RM0432, chapters flash (wait states), PWR (range 1 boost mode, IOSV), RCC.
  */
 #include "tm_regs.h"
 

@@ -1,5 +1,5 @@
 /* clock_stm32u5.c: HSI16 and PLL1 of STM32U575, range 1 with the EPOD booster. Not run on silicon.
- * Source: RM0456 7.3.3 (flash), 10.5.4 (voltage scaling), 11.4 and 11.8 (RCC), 12 (ICACHE).
+ * Source: RM0456 7.3.3 table 54 (wait states), chapters PWR (voltage scaling, EPOD booster), RCC, ICACHE.
  */
 #include "tm_regs.h"
 

@@ -44,7 +44,7 @@ static void enable_cycles(void)
     TM_REG(TM_SYSTICK + 8u) = 0;
     TM_REG(TM_SYSTICK) = 7u; /* core clock, interrupt, on */
 #elif defined(TM_CYCLES_NRF_TIMER)
-    /* TIMER0, 32 bits at 16 MHz: the nRF51's core clock (nRF51 Reference Manual 18). */
+    /* TIMER0, 32 bits at 16 MHz: the nRF51's core clock (nRF51 Series Reference Manual, TIMER). */
     TM_REG(0x40008508u) = 3u; /* BITMODE */
     TM_REG(0x40008510u) = 0;  /* PRESCALER */
     TM_REG(0x4000800Cu) = 1u; /* TASKS_CLEAR */

@@ -1,5 +1,5 @@
 /* uart_stm32_v2.c: USART of STM32F7, H7, L4 and U5, and LPUART (registers ISR, ICR, RDR, TDR).
- * Source: RM0385 31.8, RM0433 48.7, RM0456 66.8 "USART registers"; RM0432 49.4.4 for LPUART's baud rate. */
+ * Source: RM0385, RM0433, RM0456 "USART registers"; RM0432 "LPUART baud rate generation". */
 #include "tm_regs.h"
 
 #if defined(TM_UART_STM32_V2) || defined(TM_UART_STM32_LPUART)

@@ -80,6 +80,8 @@ int main(void)
             for (volatile uint32_t i = 0; i < 1000u; ++i) {
             }
             say_number("cycles", tm_port_cycles() - start);
+        } else if (strcmp(line, "now") == 0) {
+            say_number("now", tm_port_cycles());
         } else if (strcmp(line, "count") == 0) {
             say_number("resets", resets);
             ++resets;
