@@ -278,3 +278,38 @@ def test_simulation_notices_what_a_kernel_does_not_promise() -> None:
     ]
     with pytest.raises(ValueError, match="row"):
         _correct(graph, narrow, plan(graph, narrow))
+
+
+def test_simulation_notices_a_tensor_that_dies_too_early() -> None:
+    graph, selections, planned = _residual()
+    assert _correct(graph, selections, planned)
+    assert not _correct(graph, selections, _buffer(planned, _A, last=0))
+
+
+def test_an_input_read_as_a_whole_is_free_only_before_the_last_write() -> None:
+    """Global reductions and matrix products: no byte of the input is dead until all of it is."""
+    net = Network()
+    x = net.input(1, 4, 4, 8)
+    y = net.mean(x)
+    graph = net.graph(y)
+
+    def planned_with(access: AccessMap, output_at: int) -> None:
+        buffers = (
+            Buffer("x", BufferKind.TENSOR, (x,), 8, 128, 0, 0),
+            Buffer("y", BufferKind.TENSOR, (y,), output_at, 8, 0, 0),
+        )
+        arena = max(b.offset + b.size_bytes for b in buffers)
+        selections = [Selection(0, None, Lowered(access), "test")]
+        check(graph, selections, Plan("net", (Stage((0,)),), buffers, arena, 0, 0, 0))
+
+    whole = AccessMap(1, 8, (None,), buffered=True)
+    by_channel = AccessMap(8, 1, (None,), buffered=True)
+    for output_at in (4, 8, 128, 132):
+        planned_with(whole, output_at)  # everything is read before the first byte is written
+        for access in (by_channel, dataclasses.replace(whole, buffered=False)):
+            with pytest.raises(PlanError, match="overwrites bytes of input 0"):
+                planned_with(access, output_at)
+    for output_at in (0, 136):
+        planned_with(by_channel, output_at)
+    # The last of eight steps writes after everything was read: its byte may lie on the input.
+    assert by_channel.overlap_distance(0) == 7
