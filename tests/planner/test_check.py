@@ -14,7 +14,7 @@ from networks import Network, access_of, lower, random_graph, window
 
 from tinyml import reference
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import ActivationAttrs, Graph, OpKind
+from tinyml.graph import ActivationAttrs, Graph, Op, OpKind
 from tinyml.kernels.registry import Lowered
 from tinyml.planner import Buffer, BufferKind, Plan, PlanError, Stage, check, plan
 from tinyml.planner.simulate import simulate
@@ -313,3 +313,34 @@ def test_an_input_read_as_a_whole_is_free_only_before_the_last_write() -> None:
         planned_with(by_channel, output_at)
     # The last of eight steps writes after everything was read: its byte may lie on the input.
     assert by_channel.overlap_distance(0) == 7
+
+
+def test_simulation_notices_scratch_on_a_live_tensor() -> None:
+    graph, selections, planned = _residual()
+    live = planned.buffer_of(graph.ops[1].inputs[0])
+    assert not _correct(graph, selections, _moved(planned, {_SCRATCH: live.offset // 8 * 8}))
+
+
+@pytest.mark.parametrize("output_at", [0, 200])
+def test_simulation_notices_a_kernel_that_reads_rows_given_up(
+    output_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel that looks above the rows of its map finds poison there, with no overlap at all."""
+    net = Network()
+    x = net.input(1, 8, 4, 4)
+    y = net.conv(x, 4, window(3))
+    graph = net.graph(y)
+
+    def reads_everything(
+        graph: Graph, op: Op, access: AccessMap, values: dict[int, np.ndarray], first: int, end: int
+    ) -> np.ndarray:
+        whole = reference.run_op(graph, op, values).reshape(access.rows, -1)
+        return whole[first:end].reshape(-1)
+
+    monkeypatch.setattr("tinyml.planner.simulate.run_rows", reads_everything)
+    honest = access_of(graph, graph.ops[0])
+    lie = dataclasses.replace(honest, inputs=(RowMap(8, 16, 1, 0, 1),))
+    for access, correct in ((honest, True), (lie, False)):
+        selections = [Selection(0, None, Lowered(access), "test")]
+        planned = _moved(plan(graph, selections), {"t0": 200 - output_at, "t3": output_at})
+        assert _correct(graph, selections, planned) is correct
