@@ -261,9 +261,7 @@ class Dataset:
         return cls(inputs, tuple(t.shape for t in tensors), None if labels is None else labels.reshape(-1))
 
 
-def sample_inputs(
-    model_path: Path, graph: Graph, *, data: Path | None, seed: int, index: int
-) -> list[Array]:
+def sample_inputs(model_path: Path, graph: Graph, *, data: Path | None, seed: int, index: int) -> list[Array]:
     """Return one sample: sample `index` of a file, or a random one.
 
     Args:
@@ -288,12 +286,10 @@ def sample_inputs(
 
 def _read_arrays(path: Path) -> dict[str, Array]:
     try:
-        with path.open("rb"):
-            pass
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"x": content}
-        with content:
+        with path.open("rb") as stream:  # numpy leaves a file open that it cannot read
+            content = np.load(stream, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"x": content}
             # Only these: a file may hold more, of any type (class names, say).
             return {n: content[n] for n in content.files if n == "y" or n.strip("0123456789") == "x"}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

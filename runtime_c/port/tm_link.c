@@ -114,9 +114,9 @@ typedef struct {
     uint64_t layer_start;
     uint64_t busy_since;
     uint32_t busy_macs;
-    bool stepping;   /* a STEP waits for its layer */
-    bool stopped;    /* the inference waits behind layer `target` */
-    bool let_go;     /* ... and shall go on */
+    bool stepping; /* a STEP waits for its layer */
+    bool stopped;  /* the inference waits behind layer `target` */
+    bool let_go;   /* ... and shall go on */
     uint16_t target;
 #endif
 } link_state;
@@ -128,9 +128,10 @@ static link_state link;
 static uint32_t crc32_update(uint32_t crc, const uint8_t *bytes, uint32_t count)
 {
     /* CRC-32 (IEEE 802.3, as zlib), four bits at a time: 64 bytes of table suit small flash. */
-    static const uint32_t table[16] = {
-        0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u, 0x4db26158u, 0x5005713cu,
-        0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu, 0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
+    static const uint32_t table[16] = {0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu,
+                                       0x76dc4190u, 0x6b6b51f4u, 0x4db26158u, 0x5005713cu,
+                                       0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
+                                       0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
     crc = ~crc;
     for (uint32_t i = 0; i < count; ++i) {
         crc ^= bytes[i];
@@ -224,7 +225,8 @@ static uint8_t *reply_payload(void)
 /* Sends the reply to the request `last_kind`/`last_seq` and keeps it. */
 static void reply(uint8_t status, uint32_t payload_bytes)
 {
-    link.tx_count = finish_body(link.tx, (uint8_t)(link.last_kind | KIND_REPLY), status, link.last_seq, payload_bytes);
+    link.tx_count =
+        finish_body(link.tx, (uint8_t)(link.last_kind | KIND_REPLY), status, link.last_seq, payload_bytes);
     send_body(link.tx, link.tx_count);
 }
 

@@ -407,6 +407,9 @@ def test_a_serial_port_works_and_then_vanishes(toy_program: Path) -> None:
             with SerialTarget(path, 115200, expected=Expected(toy.SHA256)) as target:
                 inputs = toy.inputs(4)
                 assert [o.tobytes() for o in target.infer(inputs).outputs] == toy.outputs(*inputs)
+                with pytest.raises(TargetError, match="cannot be opened") as error:
+                    SerialTarget(path, 115200).__enter__()
+                assert "another program has the port open" in error.value.hint
                 process.kill()
                 process.wait()
                 os.close(master)

@@ -177,7 +177,7 @@ class HostTarget:
         try:
             self._lib = self._ffi.dlopen(str(self._library))
             self._model = getattr(self._lib, f"{self._name}_model")
-        except (OSError, AttributeError) as error:
+        except (OSError, AttributeError, KeyError) as error:  # cffi raises KeyError for a missing variable
             raise TargetError(
                 f"the library of model '{self._name}' cannot be loaded",
                 where=str(self._library),

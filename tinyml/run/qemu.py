@@ -84,7 +84,6 @@ class QemuTarget(LinkedTarget):
             *("-chardev", "socket,id=uart,host=127.0.0.1,port=0,server=on,wait=off,nodelay=on"),
             *(["-serial", "null"] * self._emulator.serial_index),
             *("-serial", "chardev:uart"),
-            *("-semihosting-config", "enable=on,target=native"),
             *("-qmp", f"unix:{control},server=on,wait=off"),
             *self._emulator.args,
             *self._extra_args,

@@ -46,7 +46,9 @@ class SerialTarget(LinkedTarget):
     def _start(self) -> Link:
         try:
             # Only the first byte is waited for: in_waiting tells how many follow.
-            port = serial.serial_for_url(self._port, self._baud, timeout=0.02, write_timeout=5.0)
+            port = serial.serial_for_url(
+                self._port, self._baud, timeout=0.02, write_timeout=5.0, exclusive=True
+            )
         except (OSError, ValueError) as error:
             raise TargetError(
                 f"serial port {self._port} cannot be opened",

@@ -31,7 +31,8 @@ static int toy_invoke(void *arena)
     if (b[0] == 0x7E) {
         volatile uintptr_t address = 4;
         if (b[1] == 1) {
-            *(volatile uint32_t *)(address - 4u + 0xFFFFFFF0u) = 1; /* no memory on any board; unmapped on a host */
+            *(volatile uint32_t *)(address - 4u + 0xFFFFFFF0u) =
+                1; /* no memory on any board; unmapped on a host */
         } else if (b[1] == 2) {
             ((void (*)(void))address)();
         } else if (b[1] == 3) {
