@@ -50,7 +50,7 @@ def offline(core: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_tools
 def test_platformio_builds_the_same_bytes_as_gcc(tmp_path: Path) -> None:
-    project = write_project(tmp_path / "app", "nucleo_f746zg")
+    project = write_project(tmp_path / "an äpp", "nucleo_f746zg")
     steps: list[str] = []
     for name in ("nucleo_f746zg", "nucleo_f746zg_twin"):
         built = platformio.build(project, name, steps.append)
@@ -67,7 +67,7 @@ def test_platformio_builds_the_same_bytes_as_gcc(tmp_path: Path) -> None:
 
 @needs_tools
 def test_the_second_boot_stage_gets_its_checksum_from_platformio_too(tmp_path: Path) -> None:
-    project = write_project(tmp_path / "app", "rp2040")
+    project = write_project(tmp_path / "an äpp", "rp2040")
     built = platformio.build(project, "rp2040")
     assert built.bin.read_bytes()[252:256] != b"\0\0\0\0"
     assert built.bin.read_bytes() == gcc.build(project, boards.load("rp2040"), name="direct").bin.read_bytes()
@@ -75,7 +75,7 @@ def test_the_second_boot_stage_gets_its_checksum_from_platformio_too(tmp_path: P
 
 @needs_tools
 def test_a_compile_error_is_shown_and_leaves_no_build(tmp_path: Path) -> None:
-    project = write_project(tmp_path / "app", "mps2-an386")
+    project = write_project(tmp_path / "an äpp", "mps2-an386")
     (project / "src" / "main.c").write_text("int main(void) { int unused; return 0; }\n")
     with pytest.raises(ToolchainError, match="building mps2-an386 with PlatformIO failed") as caught:
         platformio.build(project, "mps2-an386")
@@ -86,7 +86,7 @@ def test_a_compile_error_is_shown_and_leaves_no_build(tmp_path: Path) -> None:
 @needs_tools
 @pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="qemu-system-arm is not installed")
 def test_upload_starts_an_emulated_board(tmp_path: Path) -> None:
-    project = write_project(tmp_path / "app", "mps2-an500")
+    project = write_project(tmp_path / "an äpp", "mps2-an500")
     platformio.build(project, "mps2-an500")
     platformio.upload(project, "mps2-an500")
     folder = project / ".pio" / "build" / "mps2-an500"

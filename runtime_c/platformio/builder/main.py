@@ -23,6 +23,8 @@ if "extends" in manifest["tinyml"]:
 generated = env.subst(join("$BUILD_DIR", "generated"))
 board_files.write_files(board.id, manifest, generated)
 arch = board_files.arch_flags(manifest)
+# Relative to where SCons runs: a flag is not quoted, and a project's folder may have spaces in its name.
+link_map = os.path.relpath(env.subst(join("$BUILD_DIR", "firmware.map")), env.subst("$PROJECT_DIR"))
 
 env.Replace(
     AR="arm-none-eabi-gcc-ar",
@@ -48,7 +50,7 @@ env.Append(
     CFLAGS=board_files.CFLAGS,
     CXXFLAGS=board_files.CXXFLAGS,
     CPPPATH=[generated],
-    LINKFLAGS=arch + board_files.LINKFLAGS + ["-Wl,-Map,${BUILD_DIR}/${PROGNAME}.map"],
+    LINKFLAGS=arch + board_files.LINKFLAGS + ["-Wl,-Map," + link_map],
     BUILDERS=dict(
         ElfToBin=Builder(
             action=env.VerboseAction("$OBJCOPY -O binary $SOURCES $TARGET", "Building $TARGET"), suffix=".bin"
