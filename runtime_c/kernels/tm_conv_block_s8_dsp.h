@@ -94,6 +94,7 @@ TM_INLINE const int32_t *tm_conv_pair_1pixel(int32_t form, const int32_t *column
     int32_t acc0 = stream[0];
     int32_t acc1 = stream[1];
     stream += 2;
+    TM_UNROLL4
     for (int32_t g = 0; g < groups; ++g, stream += 2, column += 8) {
         acc0 = tm_smlad(column[0], tm_sxtb16(stream[0]), acc0);
         acc1 = tm_smlad(column[0], tm_sxtb16_ror8(stream[0]), acc1);
@@ -110,6 +111,7 @@ TM_INLINE int8_t tm_conv_single_1pixel(int32_t form, const int32_t *column, cons
                                        int32_t groups, int32_t zero_point)
 {
     int32_t acc = *stream++;
+    TM_UNROLL4
     for (int32_t g = 0; g < groups; ++g, ++stream, column += 8) {
         acc = tm_smlad(column[0], tm_sxtb16(stream[0]), acc);
         acc = tm_smlad(column[4], tm_sxtb16_ror8(stream[0]), acc);
@@ -210,133 +212,83 @@ TM_INLINE const int32_t *tm_conv_pairs_4pixels(int32_t form, const int32_t *colu
     "smmlsr " acc ", " acc ", r3, lr\n"           \
     "ssat   " acc ", #8, " acc "\n"
 
+/* Requantise an accumulator and store it; r12 + `where` is its place. */
+#define TM_BLOCK_STORE(REQUANT, acc, where) REQUANT(acc) "strb   " acc ", [r12" where "]\n"
+
 /* Stack while running: [0] y, [4] zero point, [8] column, [12] y past the last pair, [16] end of the
  * column, [20] where to enter the unrolled loop, [24] out_c. Groups after the first run four to a
  * round; the first round is entered so that the rest are whole (Duff).
  */
-#define TM_BLOCK_BODY(REQUANT)                                                                                                                  \
-    "push   {r4-r11, lr}\n"                                                                                                                     \
-    "sub    sp, #28\n"                                                                                                                          \
-    "ldrd   r4, r5, [sp, #64]\n" /* out_c, zero_point */                                                                                        \
-    "strd   r2, r5, [sp]\n"                                                                                                                     \
-    "bic    r6, r4, #1\n"                                                                                                                       \
-    "add    r6, r2\n"                                                                                                                           \
-    "strd   r0, r6, [sp, #8]\n"                                                                                                                 \
-    "add    r6, r0, r3, lsl #5\n"                                                                                                               \
-    "str    r6, [sp, #16]\n"                                                                                                                    \
-    "str    r4, [sp, #24]\n"                                                                                                                    \
-    "adr    r7, 5f\n"                                                                                                                           \
-    "subs   r6, r3, #1\n"                                                                                                                       \
-    "beq    9f\n"                                                                                                                               \
-    "adr    r7, 2f\n"                                                                                                                           \
-    "ands   r6, #3\n"                                                                                                                           \
-    "beq    9f\n"                                                                                                                               \
-    "rsb    r6, r6, #4\n"                                                                                                                       \
-    "adr    r8, 3f\n"                                                                                                                           \
-    "sub    r8, r7\n" /* code bytes of one group */                                                                                             \
-    "mla    r7, r6, r8, r7\n"                                                                                                                   \
-    "9:\n"                                                                                                                                      \
-    "orr    r7, #1\n" /* Thumb */                                                                                                               \
-    "str    r7, [sp, #20]\n"                                                                                                                    \
-    "cmp    r4, #1\n"                                                                                                                           \
-    "ble    6f\n"                                                                                                                               \
-    "1:\n"                                                                                                                                      \
-    "ldrd   r10, r11, [r1], #8\n" TM_BLOCK_FIRST TM_BLOCK_STEP "ldr    pc, [sp, #20]\n"                                                         \
-    ".balign 4\n"                                                                                                                               \
-    "2:\n" TM_BLOCK_STEP TM_BLOCK_STEP                                                                                                          \
-    "3:\n" TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP TM_BLOCK_STEP                                                  \
-    "ldr    r2, [sp, #16]\n"                                                                                                                    \
-    "cmp    r0, r2\n"                                                                                                                           \
-    "bne    2b\n"                                                                                                                               \
-    ".balign 4\n"                                                                                                                               \
-    "5:\n"                                                                                                                                      \
-    "ldrd   r2, r3, [r1], #8\n"                                                                                                                 \
-    "ldrd   r12, lr, [sp]\n" REQUANT(                                                                                                           \
-        "r4") "strb   r4, [r12]\n"                                                                                                              \
-              "ldr    r4, [sp, #24]\n" REQUANT("r6") "strb   r6, [r12, r4]\n" REQUANT(                                                          \
-                  "r8") "strb   r8, [r12, r4, lsl #1]\n" REQUANT("r10") "add    r6, r4, r4, lsl #1\n"                                           \
-                                                                        "strb   r10, [r12, r6]\n"                                               \
-                                                                        "add    r12, #1\n"                                                      \
-                                                                        "ldrd   r2, r3, [r1], #8\n" REQUANT("r5") "strb   r5, [r12]\n" REQUANT( \
-                                                                            "r7") "strb   r7, [r12, "                                           \
-                                                                                  "r4]\n" REQUANT(                                              \
-                                                                                      "r9") "st"                                                \
-                                                                                            "rb"                                                \
-                                                                                            "  "                                                \
-                                                                                            " r"                                                \
-                                                                                            "9,"                                                \
-                                                                                            " ["                                                \
-                                                                                            "r1"                                                \
-                                                                                            "2,"                                                \
-                                                                                            " r"                                                \
-                                                                                            "4,"                                                \
-                                                                                            " l"                                                \
-                                                                                            "sl"                                                \
-                                                                                            " #"                                                \
-                                                                                            "1]"                                                \
-                                                                                            "\n" REQUANT(                                       \
-                                                                                                "r11") "str"                                    \
-                                                                                                       "b  "                                    \
-                                                                                                       " r1"                                    \
-                                                                                                       "1, "                                    \
-                                                                                                       "[r1"                                    \
-                                                                                                       "2, "                                    \
-                                                                                                       "r6]"                                    \
-                                                                                                       "\n"                                     \
-                                                                                                       "add"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " r1"                                    \
-                                                                                                       "2, "                                    \
-                                                                                                       "#1"                                     \
-                                                                                                       "\n"                                     \
-                                                                                                       "str"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " r1"                                    \
-                                                                                                       "2, "                                    \
-                                                                                                       "[sp"                                    \
-                                                                                                       "]\n"                                    \
-                                                                                                       "ldr"                                    \
-                                                                                                       "d  "                                    \
-                                                                                                       " r0"                                    \
-                                                                                                       ", "                                     \
-                                                                                                       "r2,"                                    \
-                                                                                                       " ["                                     \
-                                                                                                       "sp,"                                    \
-                                                                                                       " #"                                     \
-                                                                                                       "8]"                                     \
-                                                                                                       "\n"                                     \
-                                                                                                       "cmp"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " r1"                                    \
-                                                                                                       "2, "                                    \
-                                                                                                       "r2"                                     \
-                                                                                                       "\n"                                     \
-                                                                                                       "bne"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " 1b"                                    \
-                                                                                                       "\n"                                     \
-                                                                                                       "6:"                                     \
-                                                                                                       "\n"                                     \
-                                                                                                       "mov"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " r0"                                    \
-                                                                                                       ", "                                     \
-                                                                                                       "r1"                                     \
-                                                                                                       "\n"                                     \
-                                                                                                       "add"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " sp"                                    \
-                                                                                                       ", "                                     \
-                                                                                                       "#28"                                    \
-                                                                                                       "\n"                                     \
-                                                                                                       "pop"                                    \
-                                                                                                       "   "                                    \
-                                                                                                       " {"                                     \
-                                                                                                       "r4-"                                    \
-                                                                                                       "r11"                                    \
-                                                                                                       ", "                                     \
-                                                                                                       "pc}"                                    \
-                                                                                                       "\n"
+/* clang-format off */
+#define TM_BLOCK_BODY(REQUANT)                              \
+    "push   {r4-r11, lr}\n"                                 \
+    "sub    sp, #28\n"                                      \
+    "ldrd   r4, r5, [sp, #64]\n" /* out_c, zero_point */    \
+    "strd   r2, r5, [sp]\n"                                 \
+    "bic    r6, r4, #1\n"                                   \
+    "add    r6, r2\n"                                       \
+    "strd   r0, r6, [sp, #8]\n"                             \
+    "add    r6, r0, r3, lsl #5\n"                           \
+    "str    r6, [sp, #16]\n"                                \
+    "str    r4, [sp, #24]\n"                                \
+    "adr    r7, 5f\n"                                       \
+    "subs   r6, r3, #1\n"                                   \
+    "beq    9f\n"                                           \
+    "adr    r7, 2f\n"                                       \
+    "ands   r6, #3\n"                                       \
+    "beq    9f\n"                                           \
+    "rsb    r6, r6, #4\n"                                   \
+    "adr    r8, 3f\n"                                       \
+    "sub    r8, r7\n" /* code bytes of one group */         \
+    "mla    r7, r6, r8, r7\n"                               \
+    "9:\n"                                                  \
+    "orr    r7, #1\n" /* Thumb */                           \
+    "str    r7, [sp, #20]\n"                                \
+    "cmp    r4, #1\n"                                       \
+    "ble    6f\n"                                           \
+    "1:\n"                                                  \
+    "ldrd   r10, r11, [r1], #8\n"                           \
+    TM_BLOCK_FIRST                                          \
+    TM_BLOCK_STEP                                           \
+    "ldr    pc, [sp, #20]\n"                                \
+    ".balign 4\n"                                           \
+    "2:\n"                                                  \
+    ".rept  2\n"                                            \
+    TM_BLOCK_STEP                                           \
+    ".endr\n"                                               \
+    "3:\n"                                                  \
+    ".rept  6\n"                                            \
+    TM_BLOCK_STEP                                           \
+    ".endr\n"                                               \
+    "ldr    r2, [sp, #16]\n"                                \
+    "cmp    r0, r2\n"                                       \
+    "bne    2b\n"                                           \
+    ".balign 4\n"                                           \
+    "5:\n"                                                  \
+    "ldrd   r2, r3, [r1], #8\n"                             \
+    "ldrd   r12, lr, [sp]\n"                                \
+    TM_BLOCK_STORE(REQUANT, "r4", "")                       \
+    "ldr    r4, [sp, #24]\n"                                \
+    TM_BLOCK_STORE(REQUANT, "r6", ", r4")                   \
+    TM_BLOCK_STORE(REQUANT, "r8", ", r4, lsl #1")           \
+    "add    r6, r4, r4, lsl #1\n"                           \
+    TM_BLOCK_STORE(REQUANT, "r10", ", r6")                  \
+    "add    r12, #1\n"                                      \
+    "ldrd   r2, r3, [r1], #8\n"                             \
+    TM_BLOCK_STORE(REQUANT, "r5", "")                       \
+    TM_BLOCK_STORE(REQUANT, "r7", ", r4")                   \
+    TM_BLOCK_STORE(REQUANT, "r9", ", r4, lsl #1")           \
+    TM_BLOCK_STORE(REQUANT, "r11", ", r6")                  \
+    "add    r12, #1\n"                                      \
+    "str    r12, [sp]\n"                                    \
+    "ldrd   r0, r2, [sp, #8]\n"                             \
+    "cmp    r12, r2\n"                                      \
+    "bne    1b\n"                                           \
+    "6:\n"                                                  \
+    "mov    r0, r1\n"                                       \
+    "add    sp, #28\n"                                      \
+    "pop    {r4-r11, pc}\n"
+/* clang-format on */
 
 /* All pairs of output channels of four pixels; returns the stream behind them. */
 TM_NAKED const int32_t *tm_conv_pairs_3_dsp(const int32_t *column __attribute__((unused)),

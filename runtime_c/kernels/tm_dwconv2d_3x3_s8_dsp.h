@@ -118,65 +118,73 @@ TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride, const int32_t *x,
     "smlabt lr, r3, r7, lr\n"    \
     "adds   r0, #24\n"           \
     "smlabt lr, r2, r9, lr\n"
-#define TM_DW3X3_BODY(PAIR, REQUANT)                                                                    \
-    "push   {r4-r11, lr}\n"                                                                             \
-    "sub    sp, #36\n"                                                                                  \
-    "ldr    r4, [sp, #72]\n" /* count */                                                                \
-    "str    r4, [sp, #32]\n"                                                                            \
-    "strd   r2, r3, [sp, #24]\n"                                                                        \
-    "ldrd   r4, r11, [r3]\n" /* out_c, zero_point */                                                    \
-    "str    r4, [sp, #12]\n"                                                                            \
-    "1:\n"                                                                                              \
-    "strd   r0, r1, [sp, #16]\n"                                                                        \
-    "ldrd   r2, r3, [sp, #24]\n"                                                                        \
-    "ldrd   r4, r5, [r2], #8\n"                                                                         \
-    "strd   r4, r5, [sp]\n"                                                                             \
-    "ldm    r2!, {r5, r7, r9, r10}\n"                                                                   \
-    "str    r2, [sp, #24]\n"                                                                            \
-    "ldr    r12, [r3, #8]\n" /* pair_bytes */                                                           \
-    "sxtb16 r4, r5\n"                                                                                   \
-    "sxtb16 r5, r5, ror #8\n"                                                                           \
-    "sxtb16 r6, r7\n"                                                                                   \
-    "sxtb16 r7, r7, ror #8\n"                                                                           \
-    "sxtb16 r8, r9\n"                                                                                   \
-    "sxtb16 r9, r9, ror #8\n"                                                                           \
-    "cmp    r12, #0\n"                                                                                  \
-    "beq    3f\n"                                                                                       \
-    "add    r12, r0\n"                                                                                  \
-    "str    r12, [sp, #8]\n"                                                                            \
-    "2:\n" PAIR "ldrd   r2, r3, [sp]\n" REQUANT("r12")                                                  \
-        REQUANT("lr") "ldrd   r2, r3, [sp, #8]\n"                                                       \
-                      "strb   r12, [r1]\n"                                                              \
-                      "strb   lr, [r1, r3]\n"                                                           \
-                      "add    r1, r1, r3, lsl #1\n"                                                     \
-                      "cmp    r0, r2\n"                                                                 \
-                      "bne    2b\n"                                                                     \
-                      "3:\n"                                                                            \
-                      "ldr    r2, [sp, #28]\n"                                                          \
-                      "ldr    r3, [r2, #12]\n" /* odd */                                                \
-                      "cbz    r3, 4f\n"                                                                 \
-                      "ldrd   r2, r3, [r0]\n"                                                           \
-                      "smlad  r12, r2, r4, r10\n"                                                       \
-                      "smlad  r12, r3, r6, r12\n"                                                       \
-                      "ldrd   r2, r3, [r0, #8]\n"                                                       \
-                      "smlad  r12, r2, r8, r12\n"                                                       \
-                      "smlabt r12, r3, r5, r12\n"                                                       \
-                      "ldrd   r2, r3, [r0, #16]\n"                                                      \
-                      "smlabt r12, r2, r7, r12\n"                                                       \
-                      "smlabt r12, r3, r9, r12\n"                                                       \
-                      "ldrd   r2, r3, [sp]\n" REQUANT("r12") "strb   r12, [r1]\n"                       \
-                                                             "ldr    r2, [sp, #28]\n"                   \
-                                                             "4:\n"                                     \
-                                                             "ldrd   r0, r1, [sp, #16]\n"               \
-                                                             "ldr    r3, [r2, #16]\n" /* plane_bytes */ \
-                                                             "add    r0, r3\n"                          \
-                                                             "adds   r1, #1\n"                          \
-                                                             "ldr    r3, [sp, #32]\n"                   \
-                                                             "subs   r3, #1\n"                          \
-                                                             "str    r3, [sp, #32]\n"                   \
-                                                             "bne    1b\n"                              \
-                                                             "add    sp, #36\n"                         \
-                                                             "pop    {r4-r11, pc}\n"
+/* clang-format off */
+#define TM_DW3X3_BODY(PAIR, REQUANT)                      \
+    "push   {r4-r11, lr}\n"                               \
+    "sub    sp, #36\n"                                    \
+    "ldr    r4, [sp, #72]\n" /* count */                  \
+    "str    r4, [sp, #32]\n"                              \
+    "strd   r2, r3, [sp, #24]\n"                          \
+    "ldrd   r4, r11, [r3]\n" /* out_c, zero_point */      \
+    "str    r4, [sp, #12]\n"                              \
+    "1:\n"                                                \
+    "strd   r0, r1, [sp, #16]\n"                          \
+    "ldrd   r2, r3, [sp, #24]\n"                          \
+    "ldrd   r4, r5, [r2], #8\n"                           \
+    "strd   r4, r5, [sp]\n"                               \
+    "ldm    r2!, {r5, r7, r9, r10}\n"                     \
+    "str    r2, [sp, #24]\n"                              \
+    "ldr    r12, [r3, #8]\n" /* pair_bytes */             \
+    "sxtb16 r4, r5\n"                                     \
+    "sxtb16 r5, r5, ror #8\n"                             \
+    "sxtb16 r6, r7\n"                                     \
+    "sxtb16 r7, r7, ror #8\n"                             \
+    "sxtb16 r8, r9\n"                                     \
+    "sxtb16 r9, r9, ror #8\n"                             \
+    "cmp    r12, #0\n"                                    \
+    "beq    3f\n"                                         \
+    "add    r12, r0\n"                                    \
+    "str    r12, [sp, #8]\n"                              \
+    "2:\n"                                                \
+    PAIR                                                  \
+    "ldrd   r2, r3, [sp]\n"                               \
+    REQUANT("r12")                                        \
+    REQUANT("lr")                                         \
+    "ldrd   r2, r3, [sp, #8]\n"                           \
+    "strb   r12, [r1]\n"                                  \
+    "strb   lr, [r1, r3]\n"                               \
+    "add    r1, r1, r3, lsl #1\n"                         \
+    "cmp    r0, r2\n"                                     \
+    "bne    2b\n"                                         \
+    "3:\n"                                                \
+    "ldr    r2, [sp, #28]\n"                              \
+    "ldr    r3, [r2, #12]\n" /* odd */                    \
+    "cbz    r3, 4f\n"                                     \
+    "ldrd   r2, r3, [r0]\n"                               \
+    "smlad  r12, r2, r4, r10\n"                           \
+    "smlad  r12, r3, r6, r12\n"                           \
+    "ldrd   r2, r3, [r0, #8]\n"                           \
+    "smlad  r12, r2, r8, r12\n"                           \
+    "smlabt r12, r3, r5, r12\n"                           \
+    "ldrd   r2, r3, [r0, #16]\n"                          \
+    "smlabt r12, r2, r7, r12\n"                           \
+    "smlabt r12, r3, r9, r12\n"                           \
+    "ldrd   r2, r3, [sp]\n"                               \
+    REQUANT("r12")                                        \
+    "strb   r12, [r1]\n"                                  \
+    "ldr    r2, [sp, #28]\n"                              \
+    "4:\n"                                                \
+    "ldrd   r0, r1, [sp, #16]\n"                          \
+    "ldr    r3, [r2, #16]\n" /* plane_bytes */            \
+    "add    r0, r3\n"                                     \
+    "adds   r1, #1\n"                                     \
+    "ldr    r3, [sp, #32]\n"                              \
+    "subs   r3, #1\n"                                     \
+    "str    r3, [sp, #32]\n"                              \
+    "bne    1b\n"                                         \
+    "add    sp, #36\n"                                    \
+    "pop    {r4-r11, pc}\n"
+/* clang-format on */
 
 #define TM_DW3X3_CHANNELS(name, form, stride)                                                       \
     TM_NAKED void name(const int32_t *x __attribute__((unused)), int8_t *y __attribute__((unused)), \

@@ -56,34 +56,31 @@ TM_INLINE void tm_dwconv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const in
                 int32_t acc1 = bias;
                 int32_t acc2 = bias;
                 int32_t acc3 = bias;
-                const int32_t *w = weights;
-                const int32_t *end = x + pairs;
+                /* Two outputs are enough for the last ones of a row. */
                 if (left < 3) {
-                    for (; x != end; ++x) {
+                    TM_UNROLL4
+                    for (int32_t n = 0; n < pairs; ++n) {
                         if (stride_w == 1) {
-                            acc0 = tm_smlad(x[0], w[0], acc0);
-                            acc1 = tm_smlad(x[0], w[1], acc1);
-                            w += 2;
+                            acc0 = tm_smlad(x[n], weights[2 * n], acc0);
+                            acc1 = tm_smlad(x[n], weights[2 * n + 1], acc1);
                         } else {
-                            acc0 = tm_smlad(x[0], w[0], acc0);
-                            acc1 = tm_smlad(x[kernel_h], w[0], acc1);
-                            w += 1;
+                            acc0 = tm_smlad(x[n], weights[n], acc0);
+                            acc1 = tm_smlad(x[n + kernel_h], weights[n], acc1);
                         }
                     }
                 } else {
-                    for (; x != end; ++x) {
+                    TM_UNROLL4
+                    for (int32_t n = 0; n < pairs; ++n) {
                         if (stride_w == 1) {
-                            acc0 = tm_smlad(x[0], w[0], acc0);
-                            acc1 = tm_smlad(x[0], w[1], acc1);
-                            acc2 = tm_smlad(x[kernel_h], w[0], acc2);
-                            acc3 = tm_smlad(x[kernel_h], w[1], acc3);
-                            w += 2;
+                            acc0 = tm_smlad(x[n], weights[2 * n], acc0);
+                            acc1 = tm_smlad(x[n], weights[2 * n + 1], acc1);
+                            acc2 = tm_smlad(x[n + kernel_h], weights[2 * n], acc2);
+                            acc3 = tm_smlad(x[n + kernel_h], weights[2 * n + 1], acc3);
                         } else {
-                            acc0 = tm_smlad(x[0], w[0], acc0);
-                            acc1 = tm_smlad(x[kernel_h], w[0], acc1);
-                            acc2 = tm_smlad(x[2 * kernel_h], w[0], acc2);
-                            acc3 = tm_smlad(x[3 * kernel_h], w[0], acc3);
-                            w += 1;
+                            acc0 = tm_smlad(x[n], weights[n], acc0);
+                            acc1 = tm_smlad(x[n + kernel_h], weights[n], acc1);
+                            acc2 = tm_smlad(x[n + 2 * kernel_h], weights[n], acc2);
+                            acc3 = tm_smlad(x[n + 3 * kernel_h], weights[n], acc3);
                         }
                     }
                 }
@@ -98,7 +95,7 @@ TM_INLINE void tm_dwconv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const in
                     out[3 * channels] = tm_requant_dsp(form, acc3, a, b, zp_out);
                 }
                 out += 4 * channels;
-                x += (stride_w == 1 ? 2 : 4) * kernel_h - pairs;
+                x += (stride_w == 1 ? 2 : 4) * kernel_h;
             }
         }
     }

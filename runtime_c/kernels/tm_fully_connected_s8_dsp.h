@@ -31,30 +31,42 @@
     "sxtb16 " w ", " w ", ror #8\n"      \
     "smlad  " acc ", r12, r2, " acc "\n" \
     "smlad  " acc ", " w ", r3, " acc "\n"
-#define TM_FC_GROUP                                                                                       \
-    "ldr    r3, [r0], #4\n"                                                                               \
-    "ldmia  r1!, {r8-r11}\n"                                                                              \
-    "sxtb16 r2, r3\n"                                                                                     \
-    "sxtb16 r3, r3, ror #8\n" TM_FC_OUTPUT("r8", "r4") TM_FC_OUTPUT("r9", "r5") TM_FC_OUTPUT("r10", "r6") \
-        TM_FC_OUTPUT("r11", "r7")
+/* clang-format off */
+#define TM_FC_GROUP             \
+    "ldr    r3, [r0], #4\n"     \
+    "ldmia  r1!, {r8-r11}\n"    \
+    "sxtb16 r2, r3\n"           \
+    "sxtb16 r3, r3, ror #8\n"   \
+    TM_FC_OUTPUT("r8", "r4")    \
+    TM_FC_OUTPUT("r9", "r5")    \
+    TM_FC_OUTPUT("r10", "r6")   \
+    TM_FC_OUTPUT("r11", "r7")
+#define TM_FC_BODY              \
+    "push   {r3-r11, lr}\n"     \
+    "ldm    r3, {r4-r7}\n"      \
+    "lsrs   lr, r2, #1\n"       \
+    "bcc    1f\n"               \
+    TM_FC_GROUP                 \
+    "1:\n"                      \
+    "cmp    lr, #0\n"           \
+    "beq    3f\n"               \
+    "2:\n"                      \
+    TM_FC_GROUP                 \
+    TM_FC_GROUP                 \
+    "subs   lr, lr, #1\n"       \
+    "bne    2b\n"               \
+    "3:\n"                      \
+    "ldr    r3, [sp]\n"         \
+    "stm    r3, {r4-r7}\n"      \
+    "pop    {r3-r11, pc}\n"
+/* clang-format on */
 
 /* acc[o] += sum over 4 * groups inputs, for four outputs. */
 TM_NAKED void tm_fc_outputs4_dsp(const int8_t *x __attribute__((unused)),
                                  const int32_t *w __attribute__((unused)),
                                  int32_t groups __attribute__((unused)), int32_t *acc __attribute__((unused)))
 {
-    __asm__ volatile("push   {r3-r11, lr}\n"
-                     "ldm    r3, {r4-r7}\n"
-                     "lsrs   lr, r2, #1\n"
-                     "bcc    1f\n" TM_FC_GROUP "1:\n"
-                     "cmp    lr, #0\n"
-                     "beq    3f\n"
-                     "2:\n" TM_FC_GROUP TM_FC_GROUP "subs   lr, lr, #1\n"
-                     "bne    2b\n"
-                     "3:\n"
-                     "ldr    r3, [sp]\n"
-                     "stm    r3, {r4-r7}\n"
-                     "pop    {r3-r11, pc}\n");
+    __asm__ volatile(TM_FC_BODY);
 }
 
 #else
@@ -62,15 +74,20 @@ TM_NAKED void tm_fc_outputs4_dsp(const int8_t *x __attribute__((unused)),
 /* acc[o] += sum over 4 * groups inputs, for four outputs. */
 TM_SHARED void tm_fc_outputs4_dsp(const int8_t *x, const int32_t *w, int32_t groups, int32_t *acc)
 {
+    int32_t acc0 = acc[0], acc1 = acc[1], acc2 = acc[2], acc3 = acc[3];
     for (int32_t g = 0; g < groups; ++g, x += 4, w += 4) {
         const int32_t word = tm_load4(x);
         const int32_t even = tm_sxtb16(word);
         const int32_t odd = tm_sxtb16_ror8(word);
-        for (int32_t o = 0; o < 4; ++o) {
-            acc[o] = tm_smlad(tm_sxtb16(w[o]), even, acc[o]);
-            acc[o] = tm_smlad(tm_sxtb16_ror8(w[o]), odd, acc[o]);
-        }
+        acc0 = tm_smlad(tm_sxtb16_ror8(w[0]), odd, tm_smlad(tm_sxtb16(w[0]), even, acc0));
+        acc1 = tm_smlad(tm_sxtb16_ror8(w[1]), odd, tm_smlad(tm_sxtb16(w[1]), even, acc1));
+        acc2 = tm_smlad(tm_sxtb16_ror8(w[2]), odd, tm_smlad(tm_sxtb16(w[2]), even, acc2));
+        acc3 = tm_smlad(tm_sxtb16_ror8(w[3]), odd, tm_smlad(tm_sxtb16(w[3]), even, acc3));
     }
+    acc[0] = acc0;
+    acc[1] = acc1;
+    acc[2] = acc2;
+    acc[3] = acc3;
 }
 
 #endif
@@ -78,6 +95,7 @@ TM_SHARED void tm_fc_outputs4_dsp(const int8_t *x, const int32_t *w, int32_t gro
 /* acc + sum over 4 * groups inputs, for one output. */
 TM_SHARED int32_t tm_fc_output1_dsp(const int8_t *x, const int32_t *w, int32_t groups, int32_t acc)
 {
+    TM_UNROLL4
     for (int32_t g = 0; g < groups; ++g, x += 4, ++w) {
         const int32_t word = tm_load4(x);
         acc = tm_smlad(tm_sxtb16(*w), tm_sxtb16(word), acc);

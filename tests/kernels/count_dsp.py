@@ -1,7 +1,8 @@
 """Counts the instructions that the DSP kernels execute on the emulated M4, per multiply-accumulate.
 
-Run as a program it prints the table; test_dsp_counts.py asserts upper bounds. The counts are those
-of the TCG plugin in runtime_c/qemu_plugin: the whole kernel with all that it calls, loads to stores.
+Run as a program it prints the table; test_dsp_counts.py asserts the upper bounds. The counts are
+those of the TCG plugin in runtime_c/qemu_plugin: the whole kernel, specialised as in generated code,
+with all that it calls.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsp_program import ROOT, board_program, conv_case, dense_case, run_board, write_program
-from dsp_program import Case as ProgramCase
+import numpy as np
+from dsp_cases import SAME3, conv_graph, dense_graph
+from harness import EMULATED_M0_SOURCES, ROOT, Case, Program, board_compiler, board_runner
+from kernel_cases import case_for, inputs_for
 
-from tinyml.graph import Pads
-
-SAME3 = Pads(1, 1, 1, 1)
+from tinyml.graph import Graph, Pads
+from tinyml.kernels.dsp import KERNELS
+from tinyml.kernels.registry import OpContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,71 +29,59 @@ class Shape:
     """One measured shape and the most instructions per multiply-accumulate it may take."""
 
     name: str
-    case: ProgramCase
+    graph: Graph
     bound: float
-    bound_without_asm: float = 99.0
+    bound_without_asm: float
+
+    def case(self) -> Case:
+        """Return the case that the first DSP kernel to accept the operator runs."""
+        context = OpContext(self.graph, self.graph.ops[0])
+        kernel = next(k for k in KERNELS if k.op is context.op.kind and not k.refusals(context))
+        return case_for(kernel, self.graph, inputs_for(self.graph, np.random.default_rng(0)))
 
 
-def _depthwise(symbol: str, in_shape: tuple[int, int, int], k: int, stride: int = 1) -> ProgramCase:
-    pads = Pads(k // 2, k // 2, k // 2, k // 2)
-    return conv_case(
-        symbol,
-        in_shape=in_shape,
-        out_c=in_shape[2],
+def _depthwise(height: int, width: int, channels: int, k: int, stride: int = 1) -> Graph:
+    return conv_graph(
+        in_shape=(height, width, channels),
+        out_c=channels,
         kernel=(k, k),
         stride=(stride, stride),
-        pads=pads,
+        pads=Pads(k // 2, k // 2, k // 2, k // 2),
         depthwise=True,
     )
 
 
 def shapes() -> list[Shape]:
-    """Return the shapes of the project's networks that matter, and what they may cost."""
-    pointwise, conv, dw = "tm_conv2d_1x1_s8_dsp", "tm_conv2d_s8_dsp", "tm_dwconv2d_3x3_s8_dsp"
+    """Return shapes such as real networks have, and what they may cost with and without assembly."""
+
+    def pointwise(height: int, width: int, in_c: int, out_c: int) -> Graph:
+        return conv_graph(in_shape=(height, width, in_c), out_c=out_c)
+
+    def conv3x3(side: int, in_c: int, out_c: int) -> Graph:
+        return conv_graph(in_shape=(side, side, in_c), out_c=out_c, kernel=(3, 3), pads=SAME3)
+
+    stem = conv_graph(in_shape=(32, 32, 3), out_c=16, kernel=(3, 3), stride=(2, 2), pads=Pads(0, 0, 1, 1))
+    spectrogram = conv_graph(
+        in_shape=(49, 10, 1), out_c=64, kernel=(10, 4), stride=(2, 2), pads=Pads(4, 1, 5, 1)
+    )
     return [
-        Shape("1x1 125px 64->64", conv_case(pointwise, in_shape=(25, 5, 64), out_c=64), 1.1, 1.75),
-        Shape("1x1 100px 16->48", conv_case(pointwise, in_shape=(10, 10, 16), out_c=48), 1.3, 2.3),
-        Shape("1x1 100px 24->144", conv_case(pointwise, in_shape=(10, 10, 24), out_c=144), 1.1, 2.1),
-        Shape("1x1 100px 144->24", conv_case(pointwise, in_shape=(10, 10, 144), out_c=24), 1.0, 1.7),
-        Shape("1x1 9px 128->128", conv_case(pointwise, in_shape=(3, 3, 128), out_c=128), 1.1, 1.8),
-        Shape(
-            "3x3 16x16 16->16",
-            conv_case(conv, in_shape=(16, 16, 16), out_c=16, kernel=(3, 3), pads=SAME3),
-            1.1,
-            1.8,
-        ),
-        Shape(
-            "3x3 8x8 64->64",
-            conv_case(conv, in_shape=(8, 8, 64), out_c=64, kernel=(3, 3), pads=SAME3),
-            1.0,
-            1.7,
-        ),
-        Shape(
-            "3x3 s2 stem 32x32 3->16",
-            conv_case(
-                conv, in_shape=(32, 32, 3), out_c=16, kernel=(3, 3), stride=(2, 2), pads=Pads(0, 0, 1, 1)
-            ),
-            1.5,
-            2.5,
-        ),
-        Shape(
-            "10x4 s2 49x10 1->64",
-            conv_case(
-                conv, in_shape=(49, 10, 1), out_c=64, kernel=(10, 4), stride=(2, 2), pads=Pads(4, 1, 5, 1)
-            ),
-            1.4,
-            2.2,
-        ),
-        Shape("dw 3x3 25x5x64", _depthwise(dw, (25, 5, 64), 3), 3.0),
-        Shape("dw 3x3 20x20x48", _depthwise(dw, (20, 20, 48), 3), 2.5),
-        Shape("dw 3x3 48x48x8", _depthwise(dw, (48, 48, 8), 3), 2.4),
-        Shape("dw 3x3 s2 48x48x8", _depthwise(dw, (48, 48, 8), 3, 2), 3.5),
-        Shape("dw 5x5 20x20x8", _depthwise("tm_dwconv2d_s8_dsp", (20, 20, 8), 5), 2.3),
-        Shape("dw 7x7 20x20x8", _depthwise("tm_dwconv2d_s8_dsp", (20, 20, 8), 7), 2.0),
-        Shape("dw 5x5 5x5x40", _depthwise("tm_dwconv2d_s8_dsp", (5, 5, 40), 5), 3.2),
-        Shape("fc 640->128", dense_case(in_c=640, out_c=128), 1.4, 1.7),
-        Shape("fc 128->128", dense_case(in_c=128, out_c=128), 1.5, 1.8),
-        Shape("fc 64->12", dense_case(in_c=64, out_c=12), 1.6, 2.0),
+        Shape("1x1 25x5x64 -> 64", pointwise(25, 5, 64, 64), 1.0, 1.6),
+        Shape("1x1 10x10x16 -> 48", pointwise(10, 10, 16, 48), 1.3, 2.1),
+        Shape("1x1 10x10x24 -> 144", pointwise(10, 10, 24, 144), 1.15, 1.9),
+        Shape("1x1 10x10x144 -> 24", pointwise(10, 10, 144, 24), 0.95, 1.6),
+        Shape("1x1 3x3x128 -> 128", pointwise(3, 3, 128, 128), 1.1, 1.6),
+        Shape("3x3 16x16x16 -> 16", conv3x3(16, 16, 16), 1.1, 1.7),
+        Shape("3x3 8x8x64 -> 64", conv3x3(8, 64, 64), 0.95, 1.55),
+        Shape("3x3 s2 32x32x3 -> 16", stem, 1.4, 2.1),
+        Shape("10x4 s2 49x10x1 -> 64", spectrogram, 1.4, 2.0),
+        Shape("dw 3x3 25x5x64", _depthwise(25, 5, 64, 3), 4.1, 6.5),
+        Shape("dw 3x3 20x20x48", _depthwise(20, 20, 48, 3), 2.8, 4.6),
+        Shape("dw 3x3 48x48x8", _depthwise(48, 48, 8, 3), 2.6, 4.4),
+        Shape("dw 3x3 s2 48x48x8", _depthwise(48, 48, 8, 3, 2), 3.6, 5.7),
+        Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 3.0, 3.0),
+        Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 2.6, 2.6),
+        Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.4, 1.75),
+        Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.5, 1.85),
     ]
 
 
@@ -98,39 +89,33 @@ def build_plugin(folder: Path) -> Path:
     """Compile the counting plugin and return it."""
     plugin = folder / "tm_profile.so"
     source = ROOT / "runtime_c/qemu_plugin/tm_profile.c"
-    command = ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", "-Wl,--unresolved-symbols=ignore-all"]
-    subprocess.run([*command, str(source), "-o", str(plugin)], check=True)
+    command = ["gcc", "-std=c11", "-O2", "-shared", "-fPIC", str(source), "-o", str(plugin)]
+    subprocess.run(command, check=True)
     return plugin
 
 
-def count(case: ProgramCase, plugin: Path, folder: Path, *, flags: tuple[str, ...] = ()) -> tuple[int, int]:
-    """Return the instructions that one run of the case executes, and the code bytes it takes."""
-    source = folder / "count.c"
-    write_program([case], source, calls_only=True)
-    board = "mps2-an386"
-    program = board_program(source, board, flags=flags)
+def count(case: Case, plugin: Path, folder: Path, *flags: str) -> tuple[int, int]:
+    """Return the instructions that one run of the case executes, and the bytes of its code."""
+    compiler = board_compiler("cortex-m4", "-O2", *flags)
+    program = Program(folder, [case], compiler=compiler, sources=EMULATED_M0_SOURCES, specialise=True)
     symbols = subprocess.run(
-        ["arm-none-eabi-nm", "-S", str(program)], capture_output=True, text=True, check=True
+        ["arm-none-eabi-nm", "-S", str(program.program)], capture_output=True, text=True, check=True
     ).stdout
-    # a symbol's lowest bit is the Thumb state, not its address
+    # the kernel's own functions and its wrapper; a symbol's lowest bit is the Thumb state
     functions = [
         (int(at, 16) & ~1, int(size, 16), name)
         for at, size, name in re.findall(r"^(\w+) (\w+) [tT] (\S+)$", symbols, re.MULTILINE)
+        if re.match(r"call_0(\.|$)|tm_", name)
     ]
-    ranges = folder / "ranges"
+    ranges, out = folder / "ranges", folder / "counts"
     ranges.write_text("".join(f"{at:x} {at + size:x} other {name}\n" for at, size, name in functions))
-    out = folder / "counts"
     out.unlink(missing_ok=True)
-    result = run_board(program, board, arguments=("-plugin", f"{plugin},out={out},ranges={ranges}"))
-    assert result.returncode == 0, result.stderr
-    lines = re.findall(r"^function (\d+) (\S+)$", out.read_text(), re.MULTILINE)
-    executed = {name: int(n) for n, name in lines}
-    mine = re.compile(r"case_0(\.|$)|tm_|mem(cpy|set)")
-    assert any(mine.match(name) for name in executed), "the kernel did not run"
-    return (
-        sum(n for name, n in executed.items() if mine.match(name)),
-        sum(size for _, size, name in functions if mine.match(name)),
-    )
+    program.run([case], board_runner("mps2-an386", "-plugin", f"{plugin},out={out},ranges={ranges}"))
+    executed = {
+        name: int(n) for n, name in re.findall(r"^function (\d+) (\S+)$", out.read_text(), re.MULTILINE)
+    }
+    assert any(name.startswith("call_0") for name in executed), "the kernel was inlined into its caller"
+    return sum(n for name, n in executed.items() if name != "-"), sum(size for _, size, _ in functions)
 
 
 def main() -> None:
@@ -138,14 +123,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plugin = build_plugin(folder)
-        print(f"{'shape':26} {'MACs':>9} {'instr':>9} {'per MAC':>8} {'no asm':>8} {'code B':>7} {'scratch B':>9}")
+        print("| shape | MACs | instructions | per MAC | in C, per MAC | code B | scratch B |")
+        print("|---|---|---|---|---|---|---|")
         for shape in shapes():
-            lowered = shape.case.lowered()
-            instructions, code = count(shape.case, plugin, folder)
-            without, _ = count(shape.case, plugin, folder, flags=("-DTM_NO_ASM",))
+            case = shape.case()
+            macs = case.lowered.macs
+            instructions, code = count(case, plugin, folder)
+            in_c, _ = count(case, plugin, folder, "-DTM_NO_ASM")
             print(
-                f"{shape.name:26} {lowered.macs:9} {instructions:9} {instructions / lowered.macs:8.3f} "
-                f"{without / lowered.macs:8.3f} {code:7} {lowered.scratch_bytes:9}"
+                f"| {shape.name} | {macs} | {instructions} | {instructions / macs:.3f} | {in_c / macs:.3f} "
+                f"| {code} | {case.lowered.scratch_bytes} |"
             )
 
 

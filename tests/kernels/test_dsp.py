@@ -1,268 +1,206 @@
-"""The DSP kernels against the reference: emulated instructions on the host, real ones in QEMU."""
+"""The DSP kernels against numpy: emulated instructions on the host, real ones on emulated boards."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import dsp_program
+import kernel_cases
+import numpy as np
 import pytest
-from dsp_program import BOARDS, Case, conv_case, dense_case
+from dsp_cases import aimed_graphs
+from harness import (
+    EMULATED_M0_SOURCES,
+    INCLUDES,
+    SANITIZED,
+    WARNINGS,
+    Array,
+    Case,
+    Program,
+    board_compiler,
+    board_runner,
+    overlaps,
+)
+from kernel_cases import case_for, graphs_for, inputs_for
 
-from tinyml.graph import Activation, Pads
+from tinyml import reference
+from tinyml.graph import Graph, OpKind
+from tinyml.kernels.dsp import KERNELS
+from tinyml.kernels.registry import Kernel, OpContext
 
-SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-SAME3 = Pads(1, 1, 1, 1)
-
-
-def pointwise_cases() -> list[Case]:
-    symbol = "tm_conv2d_1x1_s8_dsp"
-    shapes = [
-        # pixels by all remainders of 4; channels around every multiple of 4 and 8, odd and single
-        ((1, 1, 1), 1),
-        ((1, 2, 3), 2),
-        ((1, 3, 4), 5),
-        ((2, 2, 5), 3),
-        ((1, 5, 8), 8),
-        ((3, 2, 12), 7),
-        ((1, 7, 16), 1),
-        ((2, 4, 17), 18),
-        ((3, 3, 20), 6),
-        ((5, 2, 24), 9),
-        ((1, 11, 28), 4),
-        ((2, 6, 31), 11),
-        ((5, 5, 64), 16),
-    ]
-    cases = [conv_case(symbol, in_shape=s, out_c=c, seed=i) for i, (s, c) in enumerate(shapes)]
-    for i, shifts in enumerate([(2, 12), (1, 1), (13, 31), (1, 20), (0, 0), (-6, 0), (-2, 15)]):
-        cases.append(conv_case(symbol, in_shape=(2, 3, 9), out_c=5, shifts=shifts, seed=100 + i))
-    for i, activation in enumerate([Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1]):
-        for form in [(4, 8), (1, 14), (-1, 8)]:
-            cases.append(
-                conv_case(
-                    symbol, in_shape=(3, 3, 6), out_c=6, activation=activation, shifts=form, seed=200 + i
-                )
-            )
-    cases.append(conv_case(symbol, in_shape=(2, 3, 8), out_c=4, zero_points=(-128, 127), seed=300))
-    cases.append(conv_case(symbol, in_shape=(2, 3, 8), out_c=4, zero_points=(127, -128), seed=301))
-    return cases
+RANDOM = 60  # graphs per kernel beside the aimed ones
+GENERATORS = {
+    "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
+    "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
+    "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
+    "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
+    "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),
+    "tm_fully_connected_s8_dsp": (kernel_cases.fully_connected,),
+}
+BOARDS = {"mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7"}
 
 
-def conv_cases() -> list[Case]:
-    symbol = "tm_conv2d_s8_dsp"
-    geometries = [
-        dict(in_shape=(5, 5, 1), out_c=3, kernel=(3, 3), pads=SAME3),
-        dict(in_shape=(6, 9, 3), out_c=8, kernel=(3, 3), stride=(2, 2), pads=Pads(0, 0, 1, 1)),
-        dict(in_shape=(7, 8, 4), out_c=5, kernel=(3, 3), pads=SAME3),
-        dict(in_shape=(7, 13, 8), out_c=4, kernel=(3, 3), stride=(2, 2), pads=Pads(1, 1, 0, 0)),
-        dict(in_shape=(9, 6, 1), out_c=6, kernel=(5, 4), stride=(2, 2), pads=Pads(2, 1, 2, 1)),
-        dict(in_shape=(8, 8, 8), out_c=6, kernel=(1, 1), stride=(2, 2)),
-        dict(in_shape=(4, 12, 2), out_c=3, kernel=(2, 5), stride=(1, 3), pads=Pads(0, 3, 1, 1)),
-        dict(in_shape=(9, 11, 4), out_c=2, kernel=(3, 3), dilation=(2, 3), pads=Pads(2, 3, 2, 3)),
-        dict(in_shape=(9, 15, 4), out_c=2, kernel=(2, 2), dilation=(1, 2), stride=(2, 1)),
-        dict(in_shape=(9, 11, 3), out_c=2, kernel=(3, 2), dilation=(2, 4), pads=Pads(1, 4, 3, 0)),
-        dict(in_shape=(1, 1, 5), out_c=4, kernel=(3, 3), pads=SAME3),
-        dict(in_shape=(2, 3, 4), out_c=4, kernel=(5, 7), pads=Pads(2, 6, 2, 6)),
-        dict(in_shape=(3, 17, 12), out_c=7, kernel=(1, 3), pads=Pads(0, 1, 0, 1)),
-        dict(in_shape=(6, 4, 6), out_c=3, kernel=(3, 1), pads=Pads(1, 0, 1, 0)),
-        dict(in_shape=(8, 8, 16), out_c=16, kernel=(3, 3), pads=SAME3),
-        dict(in_shape=(3, 2, 7), out_c=1, kernel=(2, 2)),
-    ]
-    cases = [conv_case(symbol, seed=i, **geometry) for i, geometry in enumerate(geometries)]
-    for i, shifts in enumerate([(1, 16), (-3, 5)]):
-        cases.append(
-            conv_case(
-                symbol, in_shape=(4, 6, 4), out_c=3, kernel=(3, 3), pads=SAME3, shifts=shifts, seed=50 + i
-            )
-        )
-    for i, activation in enumerate([Activation.RELU, Activation.RELU6]):
-        cases.append(
-            conv_case(
-                symbol,
-                in_shape=(4, 6, 3),
-                out_c=4,
-                kernel=(3, 3),
-                pads=SAME3,
-                activation=activation,
-                seed=60 + i,
-            )
-        )
-    return cases
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Graphs with inputs, what numpy makes of them, and the cases that run them, apart and in place."""
 
+    names: tuple[str, ...]
+    expected: tuple[Array, ...]
+    apart: tuple[Case, ...]
+    in_place: tuple[Case, ...]
 
-def depthwise_cases() -> list[Case]:
-    def case(symbol: str, seed: int, channels: int, **geometry: Any) -> Case:
-        shape = geometry.pop("in_shape")
-        return conv_case(
-            symbol, in_shape=(*shape, channels), out_c=channels, depthwise=True, seed=seed, **geometry
-        )
-
-    cases = []
-    for i, width in enumerate([1, 2, 3, 4, 5, 6, 9, 16]):  # every tail of the pair loops
-        for stride in [(1, 1), (2, 2), (1, 2)]:
-            cases.append(
-                case(
-                    "tm_dwconv2d_3x3_s8_dsp",
-                    i,
-                    [1, 4, 6, 3, 8, 2, 7, 5][i],
-                    in_shape=(4, width),
-                    kernel=(3, 3),
-                    stride=stride,
-                    pads=SAME3,
-                )
-            )
-    for i, pads in enumerate(
-        [Pads(), Pads(0, 0, 1, 1), Pads(2, 2, 0, 1), Pads(0, 5, 0, 7), Pads(1, 0, 1, 2)]
-    ):
-        for stride in [(1, 1), (2, 2)]:
-            cases.append(
-                case(
-                    "tm_dwconv2d_3x3_s8_dsp",
-                    20 + i,
-                    5,
-                    in_shape=(5, 7),
-                    kernel=(3, 3),
-                    stride=stride,
-                    pads=pads,
-                )
-            )
-    for i, shifts in enumerate([(2, 12), (1, 31), (13, 22), (0, 4), (-5, -1)]):
-        for stride in [(1, 1), (2, 2)]:
-            for symbol in ["tm_dwconv2d_3x3_s8_dsp", "tm_dwconv2d_s8_dsp", "tm_dwconv2d_taps_s8_dsp"]:
-                cases.append(
-                    case(
-                        symbol,
-                        40 + i,
-                        4,
-                        in_shape=(4, 6),
-                        kernel=(3, 3),
-                        stride=stride,
-                        pads=SAME3,
-                        shifts=shifts,
-                        dilation=(2, 1),
-                        activation=Activation.RELU6,
-                    )
-                )
-    kernels = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 4), (4, 3), (5, 5), (7, 7), (1, 6), (3, 9)]
-    for i, kernel in enumerate(kernels):
-        for width in (3, 6, 9, 12):
-            for stride in [(1, 1), (2, 2)]:
-                pads = Pads(kernel[0] // 2, kernel[1] // 2, kernel[0] - 1, kernel[1] - 1)
-                cases.append(
-                    case(
-                        "tm_dwconv2d_s8_dsp",
-                        60 + i,
-                        [3, 4, 9][(i + width) % 3],
-                        in_shape=(5, width),
-                        kernel=kernel,
-                        stride=stride,
-                        pads=pads,
-                    )
-                )
-    for i, (kernel, stride, dilation) in enumerate(
-        [
-            ((3, 3), (1, 1), (2, 2)),
-            ((3, 3), (3, 3), (1, 1)),
-            ((2, 5), (1, 4), (1, 1)),
-            ((3, 2), (2, 1), (1, 3)),
-            ((1, 1), (5, 5), (1, 1)),
-            ((5, 5), (2, 2), (2, 2)),
+    def check(self, outputs: Sequence[Array]) -> None:
+        wrong = [
+            name
+            for name, expected, output in zip(self.names, self.expected, outputs, strict=True)
+            if not np.array_equal(expected, output)
         ]
-    ):
-        for channels in (1, 4, 6):
-            cases.append(
-                case(
-                    "tm_dwconv2d_taps_s8_dsp",
-                    90 + i,
-                    channels,
-                    in_shape=(9, 10),
-                    kernel=kernel,
-                    stride=stride,
-                    dilation=dilation,
-                    pads=Pads(2, 2, 1, 3),
-                )
-            )
-    return cases
+        assert wrong == []
 
 
-def dense_cases() -> list[Case]:
-    shapes = [(1, 1), (2, 3), (3, 4), (4, 5), (5, 8), (8, 9), (16, 7), (17, 12), (40, 4), (64, 10), (131, 6)]
-    cases = [dense_case(in_c=k, out_c=n, seed=i) for i, (k, n) in enumerate(shapes)]
-    for i, shift in enumerate([-4, -1, 0, 1, 2, 12, 22, 23, 24, 31]):  # the short form's bounds
-        for per_output in (False, True):
-            cases.append(
-                dense_case(in_c=14, out_c=6, shifts=(shift, shift), per_output=per_output, seed=20 + i)
-            )
-    cases.append(dense_case(batches=3, in_c=9, out_c=7, shifts=(4, 8), per_output=True, seed=50))
-    for i, activation in enumerate(Activation):
-        cases.append(dense_case(batches=2, in_c=12, out_c=9, activation=activation, seed=60 + i))
-    cases.append(dense_case(in_c=12, out_c=9, zero_points=(127, -128), shifts=(2, 2), seed=70))
-    return cases
+def _work(pairs: Sequence[tuple[Kernel, Graph]]) -> Work:
+    names, expected, apart, in_place = [], [], [], []
+    for kernel, graph in pairs:
+        op = graph.ops[0]
+        rng = np.random.default_rng(zlib.crc32(repr(op).encode()))
+        inputs = inputs_for(graph, rng)
+        case = case_for(kernel, graph, inputs)
+        shapes = [graph.tensors[i].shape for i in (*op.inputs[:2], *op.outputs)]
+        names.append(f"{kernel.symbol} {shapes} {op.attrs}")
+        expected.append(reference.run_op(graph, op, {op.inputs[0]: inputs[0]}))
+        apart.append(case)
+        (overlap,) = overlaps(case.lowered.access, 4)
+        in_place.append(dataclasses.replace(case, overlap=overlap))
+    return Work(tuple(names), tuple(expected), tuple(apart), tuple(in_place))
 
 
-def all_cases() -> list[Case]:
-    return [*pointwise_cases(), *conv_cases(), *depthwise_cases(), *dense_cases()]
+def _accepted(kernel: Kernel, graphs: Sequence[Graph]) -> list[tuple[Kernel, Graph]]:
+    return [
+        (kernel, graph)
+        for graph in graphs
+        if graph.ops[0].kind is kernel.op and not kernel.refusals(OpContext(graph, graph.ops[0]))
+    ]
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("dsp") / "cases.c"
-    dsp_program.write_program(all_cases(), path)
-    return path
+def aimed() -> Work:
+    graphs = aimed_graphs()
+    return _work([pair for kernel in KERNELS for pair in _accepted(kernel, graphs)])
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_emulated_instructions_on_the_host(source: Path, compiler: str) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
-    program = dsp_program.host_program(source, compiler, SANITIZE)
-    result = subprocess.run([str(program)], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+@pytest.fixture(scope="module")
+def everything() -> Work:
+    graphs = aimed_graphs()
+    pairs = [pair for kernel in KERNELS for pair in _accepted(kernel, graphs)]
+    for seed, kernel in enumerate(KERNELS):
+        pairs += [(kernel, g) for g in graphs_for(kernel, GENERATORS[kernel.symbol], RANDOM, seed)]
+    return _work(pairs)
 
 
-@pytest.mark.parametrize(
-    "flags", [(), ("-DTM_NO_ASM",), ("-O0", "-Wno-error")], ids=["asm", "intrinsics", "O0"]
-)
+def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
+    literals = [dict(case.lowered.literals) for case in everything.apart]
+    assert {values["form"] for values in literals if "form" in values} == {"0", "3", "4"}
+    assert {values["per_output"] for values in literals if "per_output" in values} == {"0", "1"}
+    assert any(int(values["lo"]) > -128 for values in literals)
+    assert any(int(values["hi"]) < 127 for values in literals)
+    for symbol in GENERATORS:
+        outputs = [
+            e for case, e in zip(everything.apart, everything.expected, strict=True) if case.symbol == symbol
+        ]
+        values, counts = np.unique(np.concatenate([e.ravel() for e in outputs]), return_counts=True)
+        assert len(values) > 150, symbol
+        inside = counts[1:-1].sum() / counts.sum()
+        assert inside > 0.4, f"{symbol}: most outputs saturate"
+
+
+def test_emulated_instructions_on_the_host(everything: Work, tmp_path: Path) -> None:
+    """Under AddressSanitizer and UBSan, which see one byte too many."""
+    program = Program(tmp_path, everything.apart, compiler=SANITIZED)
+    everything.check(program.run(everything.apart))
+
+
+def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, tmp_path: Path) -> None:
+    program = Program(tmp_path, everything.in_place, compiler=("gcc", "-std=c11", "-O1", "-w"))
+    everything.check(program.run(everything.in_place))
+
+
+@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-DTM_NO_ASM")], ids=["assembly", "intrinsics"])
 @pytest.mark.parametrize("board", BOARDS)
-def test_real_instructions_in_the_emulator(source: Path, board: str, flags: tuple[str, ...]) -> None:
-    program = dsp_program.board_program(source, board, flags=flags)
-    result = dsp_program.run_board(program, board)
-    assert result.returncode == 0, result.stderr
+def test_real_instructions_on_a_board(
+    everything: Work, tmp_path: Path, board: str, flags: tuple[str, ...]
+) -> None:
+    """One program for all shapes, with separate buffers and with shared ones."""
+    compiler = board_compiler(BOARDS[board], *flags)
+    program = Program(tmp_path, everything.apart, compiler=compiler, sources=EMULATED_M0_SOURCES)
+    everything.check(program.run(everything.apart, board_runner(board)))
+    everything.check(program.run(everything.in_place, board_runner(board)))
 
 
-def test_the_instructions_are_there(source: Path) -> None:
-    program = dsp_program.board_program(source, "mps2-an386")
-    listing = subprocess.run(
-        ["arm-none-eabi-objdump", "-d", str(program)], capture_output=True, text=True, check=True
-    ).stdout
-    for mnemonic in [
-        "smlad",
-        "smlabt",
-        "smlatb",
-        "smmla",
-        "smmlar",
-        "smmlsr",
-        "sxtb16",
-        "pkhbt",
-        "pkhtb",
-        "ssat",
-    ]:
-        assert re.search(rf"\t{mnemonic}\b", listing), mnemonic
+@pytest.mark.parametrize("optimise", ["-O2", "-O0"])
+def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) -> None:
+    """As in generated code, where every literal is a constant and GCC folds what it can."""
+    compiler = board_compiler("cortex-m4", optimise)
+    program = Program(tmp_path, aimed.apart, compiler=compiler, sources=EMULATED_M0_SOURCES, specialise=True)
+    aimed.check(program.run(aimed.apart, board_runner("mps2-an386")))
+    if optimise == "-O2":
+        listing = subprocess.run(
+            ["arm-none-eabi-objdump", "-d", str(program.program)], capture_output=True, text=True, check=True
+        ).stdout
+        present = set(re.findall(r"\t([a-z0-9]+)\b", listing))
+        assert {
+            "smlad",
+            "smlabt",
+            "smlatb",
+            "smmla",
+            "smmlar",
+            "smmlsr",
+            "sxtb16",
+            "pkhbt",
+            "ssat",
+        } <= present
 
 
-def test_a_wrong_output_is_noticed(tmp_path: Path) -> None:
-    case = dense_case(in_c=8, out_c=4)
-    path = tmp_path / "cases.c"
-    dsp_program.write_program([case], path)
-    text, changed = re.subn(
-        r"(case_0_want\[\][^{]*\{)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) ^ 1}", path.read_text()
-    )
-    assert changed == 1
-    path.write_text(text)
-    program = dsp_program.host_program(path, "gcc", ())
-    result = subprocess.run([str(program)], capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert f"{case.name}: wrong output" in result.stdout
+COMPILERS = {
+    "gcc": ("gcc", "-std=c11", "-x", "c"),
+    "g++": ("g++", "-std=c++11", "-x", "c++"),
+    "clang": ("clang", "-std=c11", "-x", "c"),
+    "arm M4": ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-std=c11", "-x", "c"),
+    "arm M33 C++": ("arm-none-eabi-g++", "-mcpu=cortex-m33", "-mthumb", "-std=c++11", "-x", "c++"),
+    "arm M0+": ("arm-none-eabi-gcc", "-mcpu=cortex-m0plus", "-mthumb", "-std=c11", "-x", "c"),
+    "arm clang": (
+        *("clang", "--target=arm-none-eabi", "-mcpu=cortex-m4", "-mthumb", "-ffreestanding", "-std=c11"),
+        *("-isystem", "/usr/lib/arm-none-eabi/include", "-x", "c"),
+    ),
+}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_headers_compile_clean(compiler: str, tmp_path: Path) -> None:
+    command = COMPILERS[compiler]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    source = tmp_path / "all.c"
+    names = [kernel.symbol for kernel in KERNELS]
+    source.write_text("".join(f'#include "{name}.h"\n' for name in (*names, *reversed(names))))
+    includes = [f"-I{path}" for path in INCLUDES]
+    for optimise in ("-O0", "-O2"):
+        done = subprocess.run(
+            [*command, optimise, *WARNINGS, *includes, "-c", str(source), "-o", str(tmp_path / "all.o")],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_dsp_kernel_has_cases() -> None:
+    assert set(GENERATORS) == {kernel.symbol for kernel in KERNELS}
+    assert {kernel.op for kernel in KERNELS} == {
+        OpKind.CONV_2D,
+        OpKind.DEPTHWISE_CONV_2D,
+        OpKind.FULLY_CONNECTED,
+    }

@@ -1,0 +1,31 @@
+"""The DSP kernels stay within their instruction counts (emulated Cortex-M4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from count_dsp import Shape, build_plugin, count, shapes
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_plugin(tmp_path_factory.mktemp("plugin"))
+
+
+@pytest.mark.parametrize("shape", shapes(), ids=lambda shape: shape.name)
+def test_instructions_per_mac(shape: Shape, plugin: Path, tmp_path: Path) -> None:
+    case = shape.case()
+    instructions, _ = count(case, plugin, tmp_path)
+    # fewer than 0.75 is more than the instruction set can do with int8 weights: a broken count
+    assert 0.75 < instructions / case.lowered.macs <= shape.bound
+
+
+@pytest.mark.parametrize(
+    "name", ["1x1 25x5x64 -> 64", "3x3 16x16x16 -> 16", "dw 3x3 20x20x48", "fc 640 -> 128"]
+)
+def test_instructions_per_mac_without_assembly(name: str, plugin: Path, tmp_path: Path) -> None:
+    shape = next(shape for shape in shapes() if shape.name == name)
+    case = shape.case()
+    instructions, _ = count(case, plugin, tmp_path, "-DTM_NO_ASM")
+    assert instructions / case.lowered.macs <= shape.bound_without_asm
