@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 import subprocess
@@ -139,6 +140,15 @@ def test_wrong_use(toy_firmware: Firmware, tmp_path: Path) -> None:
         QemuTarget(tmp_path / "x.elf", board),
     ):
         pass
+
+
+def test_a_machine_that_qemu_does_not_know(toy_firmware: Firmware) -> None:
+    board, elf = toy_firmware
+    assert board.emulator is not None
+    other = dataclasses.replace(board, emulator=dataclasses.replace(board.emulator, machine="mps2-an1"))
+    with pytest.raises(TargetError, match="does not start") as error, QemuTarget(elf, other):
+        pass
+    assert "unsupported machine type" in error.value.where
 
 
 # ---- exact counts -----------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def test_a_slow_board_is_waited_for(toy_program: Path) -> None:
     """Silent for longer than `answer`, and repeated requests pile up meanwhile."""
     timing = Timing(retry=0.01, answer=0.05, hello=5.0, patience=20.0)
     with LinkedHostTarget(toy_program, timing=timing) as target:
-        inputs = toy.inputs(1, trouble=4, amount=12)
+        inputs = toy.inputs(1, trouble=4, amount=127)
         started = time.monotonic()
         outputs = target.infer(inputs).outputs
         assert time.monotonic() - started > 0.05

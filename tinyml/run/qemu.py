@@ -63,6 +63,7 @@ class QemuTarget(LinkedTarget):
         self._log = log
         self._folder: Path | None = None
         self._monitor: _Monitor | None = None
+        self._port: SocketPort | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> Link:
@@ -93,11 +94,19 @@ class QemuTarget(LinkedTarget):
                 command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
             )
         self._log_path = log
-        self._monitor = self._connect_monitor(control)
-        port = SocketPort(socket.create_connection(self._uart_address(), timeout=_START_S))
-        self._monitor.execute("cont")
+        try:
+            self._monitor = self._connect_monitor(control)
+            self._port = SocketPort(socket.create_connection(self._uart_address(), timeout=_START_S))
+            self._monitor.execute("cont")
+        except OSError as error:
+            raise TargetError(
+                f"QEMU does not start {self._elf.name} on machine {self._emulator.machine}",
+                where=self._explain(),
+                hint="is the firmware built for this board, and does"
+                f" `{self._emulator.program} -M help` list the machine?",
+            ) from error
         return Link(
-            port,
+            self._port,
             f"QEMU {self._emulator.machine}",
             timing=self._timing,
             expected=self._expected,
@@ -110,16 +119,12 @@ class QemuTarget(LinkedTarget):
     def _connect_monitor(self, control: Path) -> _Monitor:
         assert self.process is not None
         deadline = time.monotonic() + _START_S
-        while True:
+        while True:  # until QEMU listens
             try:
                 return _Monitor(control)
-            except (FileNotFoundError, ConnectionError) as error:
+            except (FileNotFoundError, ConnectionError):
                 if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise TargetError(
-                        f"QEMU does not start machine {self._emulator.machine}",
-                        where=self._explain(),
-                        hint=f"expected a {self._emulator.program} that lists it with `-M help`",
-                    ) from error
+                    raise
             time.sleep(0.005)
 
     def _uart_address(self) -> tuple[str, int]:
@@ -172,6 +177,9 @@ class QemuTarget(LinkedTarget):
         monitor, self._monitor = self._monitor, None
         process, self.process = self.process, None
         folder, self._folder = self._folder, None
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
         if monitor is not None:
             monitor.close()
         if process is not None:
@@ -217,4 +225,5 @@ class _Monitor:
 
     def close(self) -> None:
         """Close the connection."""
+        self._lines.close()
         self._socket.close()

@@ -5,7 +5,7 @@
  *   2  z[k] = sum of y[i] with i mod 8 == k  output 1
  *
  * Input b can ask for trouble: b[0] = 0x7E, b[1] = 1 writes to address 4 in layer 1 (2: jumps
- * there), 3 lets invoke() fail, 4 makes layer 1 take (b[2] mod 16) * 10 million turns of a loop.
+ * there), 3 lets invoke() fail, 4 makes layer 1 take (b[2] mod 128) * 10 million turns of a loop.
  */
 #include <stddef.h>
 
@@ -38,7 +38,7 @@ static int toy_invoke(void *arena)
         } else if (b[1] == 3) {
             return -7;
         } else if (b[1] == 4) {
-            for (uint32_t n = ((uint32_t)b[2] & 15u) * 10000000u; n > 0; --n) {
+            for (uint32_t n = ((uint32_t)b[2] & 127u) * 10000000u; n > 0; --n) {
                 turns = n;
             }
         }
