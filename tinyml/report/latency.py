@@ -25,27 +25,23 @@ class LatencyEstimate:
     basis: str
 
 
-# Executed instructions per multiply-accumulate and per output byte, by operator and instruction set:
-# tools/fit_latency.py fits them to `tinyml run --profile` on the emulated mps2-an386.
-_CONVOLUTIONS = {
-    (OpKind.CONV_2D, Isa.DSP): (1.1, 14.0),
-    (OpKind.CONV_2D, Isa.C): (4.0, 30.0),
-    (OpKind.DEPTHWISE_CONV_2D, Isa.DSP): (2.6, 16.0),
-    (OpKind.DEPTHWISE_CONV_2D, Isa.C): (5.0, 30.0),
-    (OpKind.FULLY_CONNECTED, Isa.DSP): (1.1, 16.0),
-    (OpKind.FULLY_CONNECTED, Isa.C): (4.0, 30.0),
+# Executed instructions per unit of work and per output element, by operator and instruction set. Fitted
+# by tools/fit_latency.py to the layers of seven networks, counted on the emulated mps2-an386.
+_INSTRUCTIONS = {
+    (OpKind.CONV_2D, Isa.DSP): (0.90, 6.2),
+    (OpKind.CONV_2D, Isa.C): (3.12, 39.3),
+    (OpKind.DEPTHWISE_CONV_2D, Isa.DSP): (3.55, 0.0),
+    (OpKind.DEPTHWISE_CONV_2D, Isa.C): (9.74, 0.0),
+    (OpKind.FULLY_CONNECTED, Isa.DSP): (1.47, 13.9),
+    (OpKind.FULLY_CONNECTED, Isa.C): (4.17, 19.8),
+    (OpKind.ADD, Isa.C): (0.0, 45.0),
+    (OpKind.AVERAGE_POOL_2D, Isa.C): (0.0, 58.2),
+    (OpKind.MAX_POOL_2D, Isa.C): (0.0, 20.5),
+    (OpKind.MEAN, Isa.C): (0.0, 164.2),
+    (OpKind.SOFTMAX, Isa.C): (0.0, 208.5),
 }
-_PER_OUTPUT = {
-    OpKind.ADD: 22.0,
-    OpKind.MUL: 20.0,
-    OpKind.AVERAGE_POOL_2D: 30.0,
-    OpKind.MAX_POOL_2D: 20.0,
-    OpKind.MEAN: 30.0,
-    OpKind.SOFTMAX: 150.0,
-    OpKind.QUANTIZE: 20.0,
-    OpKind.DEQUANTIZE: 10.0,
-}
-_PER_OUTPUT_COPY = 4.0  # padding, transposes, resizing: bytes moved
+_OTHER = (0.0, 8.0)  # padding, transposes, resizing, conversions: little but moved bytes
+_READ_ALL = (OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN)
 
 # Cycles per executed instruction on zero-wait memory, relative to the instruction count of an M4.
 # Armv6-M has no multiply-accumulate and no conditional blocks, so it also executes more of them.
@@ -75,12 +71,17 @@ def estimate_latency(graph: Graph, selections: Sequence[Selection], board: Board
     )
 
 
+def work(graph: Graph, selection: Selection) -> int:
+    """Units of work of an operator: multiply-accumulates, or for reductions the elements they read."""
+    op = graph.ops[selection.op]
+    if op.kind in _READ_ALL:
+        return graph.tensors[op.inputs[0]].elements
+    return selection.lowered.macs if selection.lowered else 0
+
+
 def _instructions(graph: Graph, selection: Selection) -> float:
-    if selection.kernel is None or selection.lowered is None:
+    if selection.kernel is None:
         return 0.0
     op = graph.ops[selection.op]
-    outputs = graph.tensors[op.outputs[0]].elements
-    if (op.kind, selection.kernel.isa) in _CONVOLUTIONS:
-        per_mac, per_output = _CONVOLUTIONS[op.kind, selection.kernel.isa]
-        return per_mac * selection.lowered.macs + per_output * outputs
-    return selection.lowered.macs + _PER_OUTPUT.get(op.kind, _PER_OUTPUT_COPY) * outputs
+    per_work, per_output = _INSTRUCTIONS.get((op.kind, selection.kernel.isa), _OTHER)
+    return per_work * work(graph, selection) + per_output * graph.tensors[op.outputs[0]].elements
