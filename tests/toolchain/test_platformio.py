@@ -114,6 +114,25 @@ def test_upload_starts_an_emulated_board(tmp_path: Path) -> None:
 
 
 @needs_tools
+def test_an_unreachable_registry_is_told_with_the_systems_own_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write_project(tmp_path / "app", "mps2-an386")
+    fake = tmp_path / "python"
+    fake.write_text(
+        "#!/bin/sh\necho 'Tool Manager: Installing platformio/tool-openocd @ >=3.1100.0'\n"
+        "echo 'HTTPClientError: '\nexit 1\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))  # PlatformIO itself would try for a minute
+    steps: list[str] = []
+    with pytest.raises(ToolchainError, match="needs tool-openocd, and PlatformIO's registry") as caught:
+        platformio.upload(project, "mps2-an386", progress=steps.append)
+    assert platformio.OPENOCD_INSTALL in caught.value.hint
+    assert steps == ["ask PlatformIO's registry for tool-openocd"]
+
+
+@needs_tools
 def test_a_seeded_core_folder_is_left_alone(tmp_path: Path) -> None:
     platformio.seed(tmp_path)
     files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}

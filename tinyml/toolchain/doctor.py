@@ -15,7 +15,6 @@ from tinyml.errors import ToolchainError
 from tinyml.toolchain import gcc, platformio
 
 QEMU_INSTALL = "sudo apt-get install qemu-system-arm"
-OPENOCD_INSTALL = "sudo apt-get install openocd"
 
 # distribution: what it is needed for
 _PACKAGES = {
@@ -69,7 +68,7 @@ def checks() -> Iterator[Check]:
     yield _program("gcc", ["-dumpfullversion"], "running on this computer", gcc.HOST_GCC_INSTALL)
     yield _program("qemu-system-arm", ["--version"], "emulated boards", QEMU_INSTALL)
     yield _plugins()
-    yield _program("openocd", ["--version"], "flashing boards", OPENOCD_INSTALL, optional=True)
+    yield _program("openocd", ["--version"], "flashing boards", platformio.OPENOCD_INSTALL, optional=True)
     yield _serial_ports()
 
 

@@ -23,6 +23,10 @@ from tinyml.toolchain.result import BuildResult, Progress, publish
 
 INSTALL = "pip install 'platformio>=6.2,<6.3' 'scons>=4.11.1,<4.12'"
 
+OPENOCD_INSTALL = "sudo apt-get install openocd"
+_FETCH = re.compile(r"Tool Manager: Installing platformio/(\S+)")
+_FROM_SYSTEM = {"tool-openocd": OPENOCD_INSTALL, "tool-scons": INSTALL}
+
 
 def available() -> bool:
     """Whether this Python has PlatformIO and SCons."""
@@ -165,11 +169,18 @@ def _pio(project: Path, arguments: list[str], doing: str, progress: Progress | N
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
+            if (wanted := _FETCH.search(line)) and progress is not None:
+                progress(f"ask PlatformIO's registry for {wanted[1]}")
             step = re.match(r"(Compiling|Archiving|Linking|Building|Uploading|Checksum) (\S*/\S+)", line)
             if step and progress is not None:
                 progress(f"{step[1].lower()} {Path(step[2]).name}")
     output = "".join(lines)
     if process.returncode != 0:
+        if "HTTPClientError" in output and (asked := _FETCH.findall(output)):
+            raise ToolchainError(
+                f"{doing} needs {asked[-1]}, and PlatformIO's registry cannot be reached",
+                hint=f"install it with: {_FROM_SYSTEM.get(asked[-1], gcc.ARM_GCC_INSTALL)}",
+            )
         raise gcc.failure(doing, output)
     return output
 
