@@ -8,6 +8,7 @@ In-place operators, input/output overlap, row streaming and patches all follow f
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -51,6 +52,24 @@ class AccessMap:
     inputs: tuple[RowMap | None, ...]
     granule: int = 1
     buffered: bool = False
+
+    def mirrored(self) -> AccessMap:
+        """Return the map of the same operator with both memory and rows counted from the end.
+
+        A kernel that computes its rows from the last to the first walks memory exactly as a forward
+        one walks its mirror image. Only for a granule of one row: longer steps would start elsewhere.
+        """
+        if self.granule != 1:
+            raise ValueError(f"a granule of {self.granule} rows cannot be mirrored")
+        last = self.rows - 1
+
+        def mirror(row_map: RowMap | None) -> RowMap | None:
+            if row_map is None:
+                return None
+            end = row_map.rows - 1 - row_map.mul * last
+            return dataclasses.replace(row_map, lo=end - row_map.hi, hi=end - row_map.lo)
+
+        return dataclasses.replace(self, inputs=tuple(mirror(row_map) for row_map in self.inputs))
 
     @property
     def output_bytes(self) -> int:

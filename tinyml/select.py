@@ -58,7 +58,9 @@ def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
                 break
             notes.append(f"{kernel.symbol} refuses: {' '.join(refusals)}")
         else:
-            refused.append(f"op {index} {op.kind}: {_describe(graph, op)}: {' | '.join(notes) or 'no kernel'}")
+            refused.append(
+                f"op {index} {op.kind}: {_describe(graph, op)}: {' | '.join(notes) or 'no kernel'}"
+            )
     if refused:
         raise UnsupportedOp(
             f"{graph.name}: {len(refused)} operator(s) that no kernel runs",

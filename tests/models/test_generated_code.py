@@ -26,10 +26,12 @@ SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("isa", [(Isa.C,), (Isa.DSP, Isa.C)], ids=["c", "dsp"])
-def test_random_networks_are_exact_under_sanitizers(compiler: str, isa: Sequence[Isa], tmp_path: Path) -> None:
+def test_random_networks_are_exact_under_sanitizers(
+    compiler: str, isa: Sequence[Isa], tmp_path: Path
+) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    main = ['#include <stdio.h>\n#include <string.h>\nstatic int bad;\n']
+    main = ["#include <stdio.h>\n#include <string.h>\nstatic int bad;\n"]
     calls = []
     sources: list[str] = []
     for seed in range(NETWORKS):
@@ -42,7 +44,19 @@ def test_random_networks_are_exact_under_sanitizers(compiler: str, isa: Sequence
     (tmp_path / "main.c").write_text("".join(main))
     includes = [f"-I{folder}" for folder in sorted((tmp_path / "lib").glob("*/src"))]
     program = tmp_path / "program"
-    _run([compiler, "-std=c11", *WARNINGS, *SANITIZERS, *includes, str(tmp_path / "main.c"), *sources, "-o", str(program)])
+    _run(
+        [
+            compiler,
+            "-std=c11",
+            *WARNINGS,
+            *SANITIZERS,
+            *includes,
+            str(tmp_path / "main.c"),
+            *sources,
+            "-o",
+            str(program),
+        ]
+    )
     _run([str(program)])
 
 
@@ -64,14 +78,18 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int) -> str:
     for k, index in enumerate(graph.inputs):
         text.append(_array(f"{name}_in{k}", inputs[index]))
         body.append(
-            f"    memcpy({name}_arena + {name}_model.inputs[{k}].offset, {name}_in{k}, sizeof {name}_in{k});\n"
+            f"    memcpy({name}_arena + {name}_model.inputs[{k}].offset,"
+            f" {name}_in{k}, sizeof {name}_in{k});\n"
         )
-    body.append(f'    if ({name}_invoke({name}_arena) != TM_OK) {{ printf("{name} refuses\\n"); bad = 1; }}\n')
+    body.append(
+        f'    if ({name}_invoke({name}_arena) != TM_OK) {{ printf("{name} refuses\\n"); bad = 1; }}\n'
+    )
     for k, index in enumerate(graph.outputs):
         assert graph.tensors[index].dtype is DType.INT8
         text.append(_array(f"{name}_out{k}", values[index]))
         body.append(
-            f"    if (memcmp({name}_arena + {name}_model.outputs[{k}].offset, {name}_out{k}, sizeof {name}_out{k}) != 0)"
+            f"    if (memcmp({name}_arena + {name}_model.outputs[{k}].offset,"
+            f" {name}_out{k}, sizeof {name}_out{k}) != 0)"
             f' {{ printf("{name} output {k} differs\\n"); bad = 1; }}\n'
         )
     return "".join([*text, f"static void check_{name}(void)\n{{\n", *body, "}\n"])

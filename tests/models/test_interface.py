@@ -38,7 +38,9 @@ def _build(project: Path, source: Path, program: Path, *, cpp: bool) -> None:
     objects = []
     for file in sorted(project.glob("lib/*/src/*.c")):
         objects.append(str(program.parent / f"{file.stem}.o"))
-        subprocess.run(["gcc", "-std=c11", *WARNINGS, *includes, "-c", str(file), "-o", objects[-1]], check=True)
+        subprocess.run(
+            ["gcc", "-std=c11", *WARNINGS, *includes, "-c", str(file), "-o", objects[-1]], check=True
+        )
     compiler = ["g++", "-std=c++11"] if cpp else ["gcc", "-std=c11"]
     subprocess.run([*compiler, *WARNINGS, *includes, str(source), *objects, "-o", str(program)], check=True)
 
@@ -83,12 +85,16 @@ int main(void)
 
 
 @pytest.mark.parametrize("cpp", [False, True], ids=["c", "c++"])
-def test_two_models_in_one_program(models: tuple[Path, Compiled, Compiled], cpp: bool, tmp_path: Path) -> None:
+def test_two_models_in_one_program(
+    models: tuple[Path, Compiled, Compiled], cpp: bool, tmp_path: Path
+) -> None:
     project, image, dense = models
     source = tmp_path / ("main.cpp" if cpp else "main.c")
     source.write_text(_PROGRAM)
     _build(project, source, tmp_path / "program", cpp=cpp)
-    lines = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = subprocess.run(
+        [tmp_path / "program"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
     x = np.array([i * 37 % 256 - 128 for i in range(108)], np.int8).reshape(1, 6, 6, 3)
     expected = reference.run(image.graph, {image.graph.inputs[0]: x})[image.graph.outputs[0]]
@@ -107,17 +113,25 @@ def test_two_models_in_one_program(models: tuple[Path, Compiled, Compiled], cpp:
     assert lines[3] == "1 6 3"
 
 
-def test_generated_c_has_no_float_and_no_allocation(models: tuple[Path, Compiled, Compiled], tmp_path: Path) -> None:
-    project, image, _ = models
+def test_generated_c_has_no_float_and_no_allocation(
+    models: tuple[Path, Compiled, Compiled], tmp_path: Path
+) -> None:
+    project, *_ = models
     folder = project / "lib" / "image" / "src"
     assembly = tmp_path / "image.s"
     arm = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft", "-O2", "-S"]
     subprocess.run([*arm, f"-I{folder}", str(folder / "image.c"), "-o", str(assembly)], check=True)
     text = assembly.read_text()
-    called = {line.split()[1] for line in text.splitlines() if line.strip().startswith(("bl\t", "b\t.", "blx\t"))}
+    called = {
+        line.split()[1] for line in text.splitlines() if line.strip().startswith(("bl\t", "b\t.", "blx\t"))
+    }
     outside = {name for name in called if not name.startswith(".")} - _defined(text)
     assert outside <= {"memcpy", "memset", "memmove"}, outside
 
 
 def _defined(assembly: str) -> set[str]:
-    return {line.split(":")[0] for line in assembly.splitlines() if line and line[0].isalpha() and line.endswith(":")}
+    return {
+        line.split(":")[0]
+        for line in assembly.splitlines()
+        if line and line[0].isalpha() and line.endswith(":")
+    }

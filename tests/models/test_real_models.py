@@ -1,4 +1,4 @@
-"""Real networks, all the way: planned within their budgets, built, run, and compared with LiteRT byte for byte."""
+"""Real networks, all the way: planned within budget, built, run, and compared with LiteRT byte for byte."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def speech() -> Iterator[Path]:
     path = SHARED / "data" / "kws01.npz"
     if not path.is_file():
         pytest.skip(f"no {path} (set TINYML_SHARED)")
-    yield path
+    return path
 
 
 @pytest.mark.parametrize(("board", "samples", "correct"), [("host", 1000, 901), ("stm32f746", 20, None)])

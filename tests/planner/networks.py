@@ -31,7 +31,7 @@ from tinyml.graph import (
     TransposeAttrs,
     WindowAttrs,
 )
-from tinyml.kernels.registry import Lowered
+from tinyml.kernels.registry import Lowered, RowLoop
 from tinyml.select import Selection
 
 _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
@@ -192,6 +192,16 @@ def access_of(graph: Graph, op: Op, *, granule: int = 1, buffered: bool = False)
     return AccessMap(1, out.size_bytes, (None,) * len(activations), 1, buffered)
 
 
+def loop_of(access: AccessMap) -> RowLoop | None:
+    """A loop over single rows, as generated code writes it: such operators may also run bottom up."""
+    row_map = access.inputs[0] if len(access.inputs) == 1 else None
+    if row_map is None or access.granule != 1:
+        return None
+    return RowLoop(
+        1, row_map.mul, 1, -row_map.lo, row_map.rows, row_map.row_bytes, access.rows, access.row_bytes, 0
+    )
+
+
 def lower(graph: Graph, seed: int = 0, *, scratch: bool = True) -> list[Selection]:
     """Selections for a graph, with granules, buffering and scratch drawn from the seed."""
     rng = random.Random(seed)
@@ -200,9 +210,12 @@ def lower(graph: Graph, seed: int = 0, *, scratch: bool = True) -> list[Selectio
         if op.kind is OpKind.RESHAPE:
             selections.append(Selection(index, None, None, "a view"))
             continue
-        granule = rng.choice((1, 1, 2, 3, 4, 1000))
+        access = access_of(
+            graph, op, granule=rng.choice((1, 1, 1, 2, 3, 4, 1000)), buffered=rng.random() < 0.6
+        )
         lowered = Lowered(
-            access=access_of(graph, op, granule=granule, buffered=rng.random() < 0.6),
+            access=access,
+            loop=loop_of(access) if rng.random() < 0.7 else None,
             scratch_bytes=rng.choice((0, 4, 13, 64, 300)) if scratch else 0,
         )
         selections.append(Selection(index, None, lowered, "test"))

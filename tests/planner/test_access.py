@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,27 @@ def test_distance_is_the_maximum_over_all_steps(access: AccessMap) -> None:
 @given(_maps(), st.integers(0, 8))
 def test_placements_at_the_distance_or_further_are_safe(access: AccessMap, further: int) -> None:
     assert _safe(access, 0, access.overlap_distance(0) + further)
+
+
+@given(_maps(), st.integers(0, 5))
+def test_a_mirrored_map_is_the_last_row_first(access: AccessMap, further: int) -> None:
+    """What is safe in the mirror image is safe for rows computed from the last to the first."""
+    access = dataclasses.replace(access, granule=1)
+    (row_map,), (mirrored,) = access.inputs, access.mirrored().inputs
+    assert row_map is not None
+    assert mirrored is not None
+    for r in range(access.rows):
+        rows = set(range(row_map.first(r), row_map.last(r) + 1))
+        back = access.rows - 1 - r
+        seen = range(mirrored.first(back), mirrored.last(back) + 1)
+        assert {row_map.rows - 1 - row for row in seen} == rows
+    assert access.mirrored().mirrored() == access
+    assert _safe(access.mirrored(), 0, access.mirrored().overlap_distance(0) + further)
+
+
+def test_only_single_rows_are_mirrored() -> None:
+    with pytest.raises(ValueError, match="granule of 4"):
+        AccessMap(8, 2, (RowMap(8, 2),), granule=4).mirrored()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import Network, access_of, lower, random_graph, window
+from networks import Network, access_of, loop_of, lower, random_graph, window
 
 from tinyml import reference
 from tinyml.access import AccessMap, RowMap
@@ -103,6 +103,30 @@ def test_a_row_overlapped_chain_reaches_its_bound() -> None:
     assert _same(graph, selections, planned)
 
 
+def test_a_chain_in_place_does_not_drift() -> None:
+    """3x3 after 3x3: each lies a little below its input, or above it and then runs bottom up."""
+    net = Network()
+    x = net.input(1, 16, 4, 8)
+    for _ in range(6):
+        x = net.depthwise(x, window(3))
+    graph = net.graph(x)
+    maps = [access_of(graph, op) for op in graph.ops]
+    selections = [Selection(i, None, Lowered(a, loop=loop_of(a)), "test") for i, a in enumerate(maps)]
+    planned = plan(graph, selections)
+    # 14 rows of 16: without padding the first output row needs no row above it, so D is one row less.
+    assert planned.arena_bytes == planned.lower_bound_bytes
+    assert {stage.bottom_up for stage in planned.stages} == {False, True}
+    assert _same(graph, selections, planned)
+    turned = tuple(dataclasses.replace(s, bottom_up=not s.bottom_up) for s in planned.stages)
+    with pytest.raises(PlanError, match="overwrites bytes of input 0"):
+        check(graph, selections, dataclasses.replace(planned, stages=turned))
+    assert not _same(graph, selections, dataclasses.replace(planned, stages=turned))
+    downwards = [Selection(i, None, Lowered(a), "test") for i, a in enumerate(maps)]
+    assert plan(graph, downwards).arena_bytes > planned.arena_bytes
+    with pytest.raises(PlanError, match="has no loop over rows"):
+        check(graph, downwards, planned)
+
+
 def test_a_stem_chain_reaches_its_bound() -> None:
     """Tensors must alternate between both ends of the arena, with scratch in the gaps between them."""
     net = Network()
@@ -155,7 +179,10 @@ def test_views_share_their_inputs_bytes() -> None:
     flat = net.reshape(net.reshape(x, 1, 16, 2, 1), 1, 32)
     y = net.dense(flat, 10)
     graph = net.graph(net.reshape(y, 1, 5, 2, 1))
-    selections = lower(graph, scratch=False)
+    selections = [
+        Selection(i, None, None if op.kind is OpKind.RESHAPE else Lowered(access_of(graph, op)), "test")
+        for i, op in enumerate(graph.ops)
+    ]
     planned = plan(graph, selections)
     assert planned.buffer_of(x) is planned.buffer_of(flat)
     assert planned.buffer_of(y) is planned.buffer_of(graph.outputs[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class FunctionContext:
     scratch: bool
     loop: RowLoop | None
     pad_row: str | None
+    direction: str  # of the loop: "down", "up", or "both" where calls pass it
     macs: int
 
 
@@ -57,6 +59,7 @@ class CallContext:
     output: tuple[str, int]
     constants: tuple[str, ...]
     scratch: int | None
+    bottom_up: bool | None  # None where the function knows its direction
     macs: int
     tensor: str
     output_bytes: int
@@ -121,7 +124,9 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
     for value, size in sorted(pad_rows.items()):
         symbol = f"{graph.name}_pad_row_{'m' if value < 0 else 'p'}{abs(value)}"
         pad_symbols[value] = symbol
-        arrays.append(ArrayContext(symbol, "int8_t", np.full(size, value, np.int8), "stands for rows outside an image"))
+        arrays.append(
+            ArrayContext(symbol, "int8_t", np.full(size, value, np.int8), "stands for rows outside an image")
+        )
     for stage_index, stage in enumerate(plan.stages):
         for op_index in stage.ops:
             selection = selections[op_index]
@@ -132,9 +137,15 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
             symbols = []
             for constant in lowered.constants:
                 symbol = f"{graph.name}_op{op_index}_{constant.name}"
-                arrays.append(ArrayContext(symbol, constant.ctype, constant.values.ravel(), _array_comment(context, constant)))
+                arrays.append(
+                    ArrayContext(
+                        symbol, constant.ctype, constant.values.ravel(), _array_comment(context, constant)
+                    )
+                )
                 symbols.append(symbol)
-            function = _function(context, selection.kernel.symbol, lowered, pad_symbols, functions, names)
+            function = _function(
+                context, selection.kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names
+            )
             scratch = plan.scratch_of(stage_index)
             output_buffer = plan.buffer_of(context.op.outputs[0])
             calls.append(
@@ -145,16 +156,22 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                     summary=_summary(context),
                     note=_placement_note(context, plan),
                     inputs=tuple(
-                        (_ctype(graph.tensors[t]), plan.buffer_of(t).offset) for t in context.activation_inputs
+                        (_ctype(graph.tensors[t]), plan.buffer_of(t).offset)
+                        for t in context.activation_inputs
                     ),
                     output=(_ctype(context.output), output_buffer.offset),
                     constants=tuple(symbols),
                     scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
+                    bottom_up=stage.bottom_up,
                     macs=lowered.macs,
                     tensor=printable(context.output.name),
                     output_bytes=context.output.size_bytes,
                 )
             )
+    two_way = {function.name for function in functions.values() if function.direction == "both"}
+    calls = [
+        call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
+    ]
     peak_op = plan.stages[plan.peak_stage].ops[0] if plan.stages else -1
     return ModelContext(
         name=graph.name,
@@ -200,6 +217,7 @@ def _function(
     context: OpContext,
     kernel: str,
     lowered: Lowered,
+    bottom_up: bool,
     pad_symbols: dict[int, str],
     functions: dict[object, FunctionContext],
     names: _Names,
@@ -232,8 +250,11 @@ def _function(
             scratch=lowered.scratch_bytes > 0,
             loop=lowered.loop,
             pad_row=pad_row,
+            direction="up" if bottom_up else "down",
             macs=lowered.macs,
         )
+    elif functions[key].direction != ("up" if bottom_up else "down"):
+        functions[key] = dataclasses.replace(functions[key], direction="both")
     return functions[key]
 
 
@@ -252,7 +273,9 @@ def _stem(context: OpContext, lowered: Lowered) -> str:
     if isinstance(attrs, WindowAttrs):
         window = f"_{attrs.kernel_h}x{attrs.kernel_w}"
         if (attrs.stride_h, attrs.stride_w) != (1, 1):
-            window += f"s{attrs.stride_h}" + (f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else "")
+            window += f"s{attrs.stride_h}" + (
+                f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else ""
+            )
     shape = "x".join(str(d) for d in context.output.shape[1:]) or "1"
     return f"{short}{window}_to_{shape}"
 
@@ -298,9 +321,15 @@ def _placement_note(context: OpContext, plan: Plan) -> str:
     out = plan.buffer_of(context.op.outputs[0])
     for tensor in context.activation_inputs:
         source = plan.buffer_of(tensor)
-        shared = min(out.offset + out.size_bytes, source.offset + source.size_bytes) - max(out.offset, source.offset)
+        shared = min(out.offset + out.size_bytes, source.offset + source.size_bytes) - max(
+            out.offset, source.offset
+        )
         if source is not out and shared > 0:
-            return "in place" if out.offset == source.offset else f"writes over {shared} B of rows it has consumed"
+            return (
+                "in place"
+                if out.offset == source.offset
+                else f"writes over {shared} B of rows it has consumed"
+            )
     return ""
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import textwrap
 
-import numpy as np
-
 from tinyml.graph import Array
 from tinyml.kernels.registry import RowLoop
 

@@ -1,8 +1,8 @@
 """Template values → a C project on disk that stands alone.
 
-    DIR/lib/<model>/src/   the model and only the kernels it uses: a library for any firmware
-    DIR/src/               the validation firmware: harness, serial protocol, start-up
-    DIR/platformio.ini     how PlatformIO builds it; boards/ and platforms/ make that self-contained
+DIR/lib/<model>/src/   the model and only the kernels it uses: a library for any firmware
+DIR/src/               the validation firmware: harness, serial protocol, start-up
+DIR/platformio.ini     how PlatformIO builds it; boards/ and platforms/ make that self-contained
 """
 
 from __future__ import annotations

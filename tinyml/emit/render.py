@@ -21,7 +21,9 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         autoescape=False,  # C and INI, not HTML; untrusted names pass emit.context.printable
     )
-    env.filters.update(c_int=filters.c_int, c_values=filters.c_values, row_index=filters.row_index, wrap=filters.wrap)
+    env.filters.update(
+        c_int=filters.c_int, c_values=filters.c_values, row_index=filters.row_index, wrap=filters.wrap
+    )
     return env
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tinyml.graph import Graph
 from tinyml.planner.check import PlanError, check
-from tinyml.planner.lifetimes import Flow, Lifetimes, timeline
+from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
 from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage
@@ -52,6 +52,7 @@ def plan(
 
 def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order: Sequence[int]) -> Plan:
     lifetimes = Lifetimes.of(graph, flow, order)
+    offsets = find_offsets(lifetimes)
     buffers = tuple(
         Buffer(
             name=block.name,
@@ -62,14 +63,27 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
             first=block.first,
             last=block.last,
         )
-        for block, offset in zip(lifetimes.blocks, find_offsets(lifetimes), strict=True)
+        for block, offset in zip(lifetimes.blocks, offsets, strict=True)
     )
     return Plan(
         model=graph.name,
-        stages=tuple(Stage(ops=(flow.nodes[node].op,)) for node in order),
+        stages=tuple(
+            Stage(ops=(flow.nodes[node].op,), bottom_up=_bottom_up(lifetimes, offsets, flow.nodes[node]))
+            for node in order
+        ),
         buffers=buffers,
         arena_bytes=max((buffer.offset + buffer.size_bytes for buffer in buffers), default=0),
         lower_bound_bytes=lifetimes.lower_bound_bytes,
         peak_stage=lifetimes.stage_bytes.index(lifetimes.lower_bound_bytes),
         macs=sum(selection.lowered.macs for selection in selections if selection.lowered is not None),
     )
+
+
+def _bottom_up(lifetimes: Lifetimes, offsets: Sequence[int], node: Node) -> bool:
+    """Whether the output meets its dying input where only the reverse row order is safe."""
+    source, output = node.reads[0] if node.reads else -1, node.writes
+    if (source, output) not in lifetimes.reverse_gaps:
+        return False
+    forward = min(lifetimes.distances[output, source], lifetimes.blocks[output].size_bytes)
+    apart = offsets[source] + lifetimes.blocks[source].size_bytes <= offsets[output]
+    return not apart and offsets[output] + forward > offsets[source]

@@ -191,6 +191,10 @@ def _check_scratch(selections: Sequence[Selection], plan: Plan) -> dict[int, int
     for index, stage in enumerate(plan.stages):
         lowered = selections[stage.ops[0]].lowered
         assert lowered is not None
+        _require(
+            not stage.bottom_up or (lowered.loop is not None and lowered.access.granule == 1),
+            f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
+        )
         offered = plan.buffers[scratch_of[index]].size_bytes if index in scratch_of else 0
         _require(
             offered >= lowered.scratch_bytes,
@@ -267,7 +271,8 @@ def _check_overlap(
     assert lowered is not None
     for i, read in enumerate(reads):
         if read == source:
-            clash = _first_clash(lowered.access, i, buffers[output].offset, buffers[source])
+            bottom_up = plan.stages[stage].bottom_up
+            clash = _first_clash(lowered.access, i, buffers[output].offset, buffers[source], bottom_up)
             _require(
                 clash is None,
                 f"{where}: step {clash} of op {op} overwrites bytes of input {i} that are still to be read",
@@ -286,23 +291,25 @@ def _used_later(graph: Graph, plan: Plan, stage: int, buffer: int, buffer_of: di
     return ""
 
 
-def _first_clash(access: AccessMap, i: int, output_offset: int, source: Buffer) -> int | None:
+def _first_clash(
+    access: AccessMap, i: int, output_offset: int, source: Buffer, bottom_up: bool
+) -> int | None:
     """Walk the steps; return the first that writes bytes of input i which it or a later one reads.
 
     A step of an unbuffered kernel still reads its own rows while it writes; one of a buffered kernel
     has read them all. All steps are computed at once, as arrays over output rows and steps.
     """
-    first_rows: _Bytes = np.arange(0, access.rows, access.granule, dtype=np.int64)
-    end_rows = np.minimum(first_rows + access.granule, access.rows)
-    write_from = output_offset + first_rows * access.row_bytes
-    write_to = output_offset + end_rows * access.row_bytes
-    reading_from = (
-        end_rows if access.buffered else first_rows
-    )  # first output row whose inputs are still needed
+    starts: _Bytes = np.arange(0, access.rows, access.granule, dtype=np.int64)
+    ends = np.minimum(starts + access.granule, access.rows)
+    rows: _Bytes = np.arange(access.rows, dtype=np.int64)  # output rows in the order they are computed
+    if bottom_up:
+        rows = rows[::-1]
+    write_from = output_offset + np.minimum(rows[starts], rows[ends - 1]) * access.row_bytes
+    write_to = output_offset + (np.maximum(rows[starts], rows[ends - 1]) + 1) * access.row_bytes
+    reading_from = ends if access.buffered else starts  # first computed row whose inputs are still needed
     row_map = access.inputs[i]
     if row_map is None:  # one row, read by every output row
         row_map = RowMap(rows=1, row_bytes=source.size_bytes, mul=0)
-    rows: _Bytes = np.arange(access.rows, dtype=np.int64)
     first = np.clip(row_map.mul * rows + row_map.lo, 0, row_map.rows)
     end = np.clip(row_map.mul * rows + row_map.hi + 1, 0, row_map.rows)
     empty = end <= first

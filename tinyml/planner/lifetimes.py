@@ -7,7 +7,7 @@ write. Operators that only change a shape have vanished: their tensors share one
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from tinyml.planner.check import PlanError
 from tinyml.planner.plan import Buffer, BufferKind, Plan
 
 if TYPE_CHECKING:
+    from tinyml.kernels.registry import Lowered
     from tinyml.select import Selection
 
 TENSOR_ALIGNMENT = 4
@@ -55,6 +56,9 @@ class Node:
         reads: storages, each once; `distances[k]` bytes must the output start below `reads[k]` if
             both are to share memory (AccessMap.overlap_distance, rounded up to TENSOR_ALIGNMENT, at
             most the output's size).
+        reverse_gap: bytes that the output must start above its one input (rounded up, at most the
+            input's size) if both share memory and the rows are computed from the last to the first;
+            None where the kernel cannot or has several inputs.
         writes: the output's storage.
         scratch_bytes: a multiple of TENSOR_ALIGNMENT.
     """
@@ -64,6 +68,7 @@ class Node:
     distances: tuple[int, ...]
     writes: int
     scratch_bytes: int
+    reverse_gap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,7 @@ class Flow:
                     distances=tuple(distances.values()),
                     writes=writes,
                     scratch_bytes=align(lowered.scratch_bytes, TENSOR_ALIGNMENT),
+                    reverse_gap=_reverse_gap(lowered, [sizes[s] for s in reads]),
                 )
             )
         outputs = {storage_of[t] for t in graph.outputs if t in storage_of}
@@ -176,6 +182,35 @@ class Flow:
             for s, tensors in enumerate(members)
         )
         return cls(tuple(nodes), storages)
+
+
+def _reverse_gap(lowered: Lowered, input_sizes: Sequence[int]) -> int | None:
+    """Return Node.reverse_gap: only a loop over single rows, which the generated code writes, can be turned."""
+    access = lowered.access
+    if lowered.loop is None or access.granule != 1 or len(input_sizes) != 1:
+        return None
+    row_map = access.inputs[0]
+    if row_map is None:
+        return None
+    # In the mirror image the output starts D below the input; counted from the front, from end to end.
+    input_bytes = row_map.rows * row_map.row_bytes
+    gap = input_bytes + access.mirrored().overlap_distance(0) - access.output_bytes
+    return min(align(gap, TENSOR_ALIGNMENT), input_sizes[0])
+
+
+def sharing_distance(distance: int, reverse_gap: int | None, input_bytes: int, output_bytes: int) -> int:
+    """Return the distance that shares as many bytes as the better of both directions does.
+
+    Args:
+        distance: bytes that the output starts below the input, rows first to last.
+        reverse_gap: bytes that it starts above the input, rows last to first; None where impossible.
+        input_bytes: size of the dying input.
+        output_bytes: size of the output.
+    """
+    if reverse_gap is None:
+        return distance
+    shared = min(max(input_bytes - max(reverse_gap, 0), 0), output_bytes)
+    return min(distance, output_bytes - shared)
 
 
 def shared_bytes(output_bytes: int, dying: Iterable[tuple[int, int]]) -> int:
@@ -221,11 +256,29 @@ class Lifetimes:
         distances: for (output, dying input), indices into `blocks`: the bytes that the output must
             start below the input. Every other pair that is live together must be disjoint.
         stage_bytes: per stage, the fewest bytes that its live buffers can cover.
+        reverse_gaps: for (dying input, output): the bytes that the output must start above the input if
+            its rows are computed from the last to the first.
     """
 
     blocks: tuple[Lifetime, ...]
     distances: Mapping[tuple[int, int], int]
     stage_bytes: tuple[int, ...]
+    reverse_gaps: Mapping[tuple[int, int], int] = field(default_factory=dict)
+
+    def gap(self, lower: int, upper: int) -> int:
+        """Return the bytes from the start of one buffer to that of another above it, if both are live."""
+        pair = (lower, upper)
+        size = self.blocks[lower].size_bytes
+        return self.distances.get(pair, self.reverse_gaps.get(pair, size))
+
+    def sharing(self, output: int, source: int) -> int:
+        """Return the distance to reckon with in bounds (sharing_distance) for an output and a dying input."""
+        return sharing_distance(
+            self.distances[output, source],
+            self.reverse_gaps.get((source, output)),
+            self.blocks[source].size_bytes,
+            self.blocks[output].size_bytes,
+        )
 
     @property
     def lower_bound_bytes(self) -> int:
@@ -257,6 +310,7 @@ class Lifetimes:
                 )
             )
         distances: dict[tuple[int, int], int] = {}
+        reverse_gaps: dict[tuple[int, int], int] = {}
         shared = [0] * (end + 1)
         for stage, index in enumerate(order):
             node = flow.nodes[index]
@@ -264,7 +318,10 @@ class Lifetimes:
             for s, distance in zip(node.reads, node.distances, strict=True):
                 if blocks[s].last == stage and not flow.storages[s].is_output:
                     distances[node.writes, s] = distance
-                    dying.append((distance, blocks[s].size_bytes))
+                    if node.reverse_gap is not None:
+                        reverse_gaps[s, node.writes] = node.reverse_gap
+                    size, output_size = blocks[s].size_bytes, blocks[node.writes].size_bytes
+                    dying.append((sharing_distance(distance, node.reverse_gap, size, output_size), size))
             shared[stage] = shared_bytes(blocks[node.writes].size_bytes, dying)
             if node.scratch_bytes:
                 op = graph.ops[node.op]
@@ -284,7 +341,10 @@ class Lifetimes:
             for stage in range(block.first, block.last + 1):
                 live[stage] += block.size_bytes
         return cls(
-            tuple(blocks), distances, tuple(total - share for total, share in zip(live, shared, strict=True))
+            tuple(blocks),
+            distances,
+            tuple(total - share for total, share in zip(live, shared, strict=True)),
+            reverse_gaps,
         )
 
 

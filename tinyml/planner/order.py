@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinyml.planner.lifetimes import Flow, shared_bytes
+from tinyml.planner.lifetimes import Flow, shared_bytes, sharing_distance
 
 EFFORT = 40_000
 """Moves that the exact search weighs before it gives way to the beam (some tenths of a second)."""
@@ -63,12 +63,15 @@ class _Search:
         self.effort += 1
         node, storages = self.flow.nodes[index], self.flow.storages
         pending = ~(state.done | 1 << index)
+        output = storages[node.writes].size_bytes
         dying = [
-            (distance, storages[s].size_bytes)
+            (
+                sharing_distance(distance, node.reverse_gap, storages[s].size_bytes, output),
+                storages[s].size_bytes,
+            )
             for s, distance in zip(node.reads, node.distances, strict=True)
             if not self.readers[s] & pending and not storages[s].is_output
         ]
-        output = storages[node.writes].size_bytes
         needed = state.live_bytes + output + node.scratch_bytes - shared_bytes(output, dying)
         if not state.done:
             needed += self.unread_bytes
@@ -107,7 +110,10 @@ class _Search:
         for node in self.flow.nodes:
             output = storages[node.writes].size_bytes
             inputs = [
-                (distance, storages[s].size_bytes)
+                (
+                    sharing_distance(distance, node.reverse_gap, storages[s].size_bytes, output),
+                    storages[s].size_bytes,
+                )
                 for s, distance in zip(node.reads, node.distances, strict=True)
             ]
             dying = [pair for s, pair in zip(node.reads, inputs, strict=True) if not storages[s].is_output]

@@ -1,8 +1,8 @@
 """Offsets: where each buffer lies, so that the arena is as small as can be found.
 
 Two buffers that are live together need a gap: `gap[u][v]` bytes from u's start to v's start where u
-lies first. It is u's size, except where u is an output that may lie on its dying input v. So an
-offset x of v is forbidden by a placed u in the open interval (off_u − gap[v][u], off_u + gap[u][v]).
+lies first. It is u's size, except where u is an output that may lie on its dying input v, or an input
+under an output computed from its last row to its first. So an offset x of v is forbidden by a placed u in the open interval (off_u − gap[v][u], off_u + gap[u][v]).
 
 Sources: best fit with several orders, then branch and bound over canonical solutions as in MiniMalloc
 (Moffitt, ASPLOS 2023), here with gaps that may be smaller than the lower buffer.
@@ -44,10 +44,7 @@ class _Placer:
         self.at = at
         pairs = {(u, v) for members in at for u in members for v in members if u != v}
         for u, v in sorted(pairs):
-            self.neighbours[u].append((v, self._gap(u, v), self._gap(v, u)))
-
-    def _gap(self, first: int, second: int) -> int:
-        return self.lifetimes.distances.get((first, second), self.blocks[first].size_bytes)
+            self.neighbours[u].append((v, lifetimes.gap(u, v), lifetimes.gap(v, u)))
 
     def solve(self) -> tuple[int, ...]:
         if not self.blocks:
@@ -213,7 +210,7 @@ class _Placer:
 
     def _stage_bound(self, v: int, lows: list[int], placed: list[int]) -> int:
         """Height that the blocks still to come need in the stages of v."""
-        blocks, distances = self.blocks, self.lifetimes.distances
+        blocks = self.blocks
         bound = 0
         for stage in range(blocks[v].first, blocks[v].last + 1):
             waiting = [i for i in self.at[stage] if placed[i] < 0]
@@ -223,9 +220,9 @@ class _Placer:
             for output in waiting:
                 if blocks[output].first == stage:
                     dying = [
-                        (distances[output, i], blocks[i].size_bytes)
+                        (self.lifetimes.sharing(output, i), blocks[i].size_bytes)
                         for i in waiting
-                        if (output, i) in distances
+                        if (output, i) in self.lifetimes.distances
                     ]
                     total -= shared_bytes(blocks[output].size_bytes, dying)
             bound = max(bound, min(lows[i] for i in waiting) + total)

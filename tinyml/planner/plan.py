@@ -22,11 +22,14 @@ class Stage:
 
     `ops` index Graph.ops in execution order. `strips` vertical strips; `storage` has one entry
     per inner tensor (written and read only inside the stage). A stage of one operator has none.
+    With `bottom_up` the output's rows are computed from the last to the first, so that the output may
+    lie above the input it overwrites: operators in place then need not drift downwards one after another.
     """
 
     ops: tuple[int, ...]
     strips: int = 1
     storage: tuple[tuple[int, Storage], ...] = ()
+    bottom_up: bool = False
 
 
 class BufferKind(StrEnum):
@@ -62,7 +65,9 @@ class Plan:
     stages: tuple[Stage, ...]
     buffers: tuple[Buffer, ...]
     arena_bytes: int
-    lower_bound_bytes: int  # live bytes at the fullest moment, best overlap taken: no placement of this order is smaller
+    lower_bound_bytes: (
+        int  # live bytes at the fullest moment, best overlap taken: none of this order is smaller
+    )
     peak_stage: int
     macs: int
     extra_macs: float = 0.0

@@ -90,12 +90,14 @@ class _Machine:
         activations = [t for t in op.inputs if t >= 0 and self.graph.tensors[t].data is None]
         output = self.buffers[op.outputs[0]]
         scratch = self.plan.scratch_of(stage)
-        freed: dict[int, int] = {}  # per dying tensor, the bytes from its start that are poisoned
+        # Per dying tensor, the bytes that are poisoned: from its start, or bottom up from its end.
+        freed: dict[int, int] = {}
         for tensor in activations:
             buffer = self.buffers[tensor]
             if buffer.last == stage and id(buffer) not in self.kept:
                 freed[tensor] = 0
-        for first, end in access.steps():
+        bottom_up = self.plan.stages[stage].bottom_up
+        for first, end in reversed(access.steps()) if bottom_up else access.steps():
             start, stop = (output.offset + row * access.row_bytes for row in (first, end))
             if scratch is not None:
                 self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
@@ -109,12 +111,20 @@ class _Machine:
             self.arena[start:stop] = rows.view(np.uint8)
             for tensor in freed:
                 same = [i for i, t in enumerate(activations) if self.buffers[t] is self.buffers[tensor]]
-                unread = min(_unread_from(access, i, end, self.buffers[tensor]) for i in same)
                 offset = self.buffers[tensor].offset
+                written = output.offset + output.size_bytes if bottom_up else stop
+                if bottom_up:
+                    end_byte = offset + self.buffers[tensor].size_bytes
+                    unread_to = max(_unread_to(access, i, first) for i in same)
+                    free_from, free_to = offset + unread_to, end_byte - freed[tensor]
+                    freed[tensor] = max(freed[tensor], end_byte - free_from)
+                else:
+                    unread = min(_unread_from(access, i, end, self.buffers[tensor]) for i in same)
+                    free_from, free_to = offset + freed[tensor], offset + unread
+                    freed[tensor] = max(freed[tensor], unread)
                 # The output's rows written so far may lie anywhere in the bytes that are free now.
-                self.poison(offset + freed[tensor], min(offset + unread, output.offset))
-                self.poison(max(offset + freed[tensor], stop), offset + unread)
-                freed[tensor] = max(freed[tensor], unread)
+                self.poison(free_from, min(free_to, start if bottom_up else output.offset))
+                self.poison(max(free_from, written), free_to)
         self._poison_dead(stage)
 
     def _poison_dead(self, stage: int) -> None:
@@ -124,6 +134,13 @@ class _Machine:
             if buffer.first <= stage and (buffer.last > stage or id(buffer) in self.kept):
                 dead[buffer.offset : buffer.offset + buffer.size_bytes] = False
         self.arena[dead] = self._random(int(dead.sum()))
+
+
+def _unread_to(access: AccessMap, i: int, row: int) -> int:
+    """End of the bytes of input i that output rows below `row` read; 0 where there are none."""
+    row_map = access.inputs[i]
+    assert row_map is not None  # only such inputs allow rows to be computed bottom up
+    return 0 if row == 0 else (row_map.last(row - 1) + 1) * row_map.row_bytes
 
 
 def _unread_from(access: AccessMap, i: int, row: int, source: Buffer) -> int:
