@@ -140,7 +140,33 @@ def _graph(
 
 def aimed_graphs() -> list[Graph]:
     """Return the graphs; each kernel is tried on all that it accepts."""
-    return [*_pointwise(), *_windows(), *_depthwise(), *_dense()]
+    return [*_pointwise(), *_windows(), *_depthwise(), *_dense(), *constant_channel_graphs()]
+
+
+def constant_channel_graphs() -> list[Graph]:
+    """Channels whose weights are all zero, and ones whose scale TFLite rounds to nothing."""
+    graphs = [
+        conv_graph(in_shape=(3, 3, 8), out_c=7),
+        conv_graph(in_shape=(4, 5, 4), out_c=6, kernel=(3, 3), pads=SAME3, activation=Activation.RELU6),
+        *[
+            conv_graph(in_shape=(4, 5, 6), out_c=6, kernel=kernel, pads=SAME3, depthwise=True)
+            for kernel in [(3, 3), (5, 5)]
+        ],
+    ]
+    constant = []
+    for graph in graphs:
+        x, w, b, y = graph.tensors
+        assert w.data is not None
+        assert w.quant is not None
+        data = w.data.copy()
+        channels = data if w.quant.axis == 0 else data.transpose(3, 0, 1, 2)
+        channels[[0, 2, 5]] = 0
+        # shifts far beyond the rest, a positive one, and a multiplier of zero on live weights
+        factors = np.array([2.0**-20, 1, 2.0**14, 1, 2.0**-60, 2.0**-31, *[1] * len(channels)])
+        scale = tuple((np.array(w.quant.scale) * factors[: len(channels)]).tolist())
+        weights = Tensor(w.name, w.shape, w.dtype, Quant(scale, w.quant.zero_point, w.quant.axis), data)
+        constant.append(graph.replace(tensors=(x, weights, b, y)))
+    return constant
 
 
 def _pointwise() -> list[Graph]:

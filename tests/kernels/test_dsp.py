@@ -13,7 +13,7 @@ from pathlib import Path
 import kernel_cases
 import numpy as np
 import pytest
-from dsp_cases import aimed_graphs
+from dsp_cases import aimed_graphs, constant_channel_graphs
 from harness import (
     EMULATED_M0_SOURCES,
     INCLUDES,
@@ -116,6 +116,13 @@ def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
         assert len(values) > 150, symbol
         inside = counts[1:-1].sum() / counts.sum()
         assert inside > 0.4, f"{symbol}: most outputs saturate"
+
+
+def test_constant_channels_do_not_slow_a_layer_down() -> None:
+    graphs = constant_channel_graphs()
+    for kernel in KERNELS:
+        for _, graph in _accepted(kernel, graphs):
+            assert dict(kernel.lower(OpContext(graph, graph.ops[0])).literals)["form"] == "3"
 
 
 def test_emulated_instructions_on_the_host(everything: Work, tmp_path: Path) -> None:

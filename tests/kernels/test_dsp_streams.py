@@ -55,12 +55,12 @@ def test_convolution(k: int, out_c: int) -> None:
 
 @pytest.mark.parametrize("channels", [1, 4, 5])
 def test_depthwise_3x3(channels: int) -> None:
-    weights, bias, requant = random_layer(channels, (3, 3, channels), channels)
+    weights, bias, requant = random_layer(channels, (channels, 3, 3), channels)
     stream = depthwise_3x3_stream(weights, bias, requant).reshape(channels, 6)
     for c, words in enumerate(stream.tolist()):
         assert words[:2] == requant[c].tolist()
         assert words[5] == bias[c]
-        for row, word in zip(weights[:, :, c].tolist(), words[2:5], strict=True):
+        for row, word in zip(weights[c].tolist(), words[2:5], strict=True):
             assert split(word) == ((row[0], row[1]), (row[1], row[2]))
 
 
@@ -69,7 +69,7 @@ def test_depthwise_3x3(channels: int) -> None:
 )
 def test_depthwise(kernel: tuple[int, int], taps: int) -> None:
     channels = 3
-    weights, bias, requant = random_layer(taps, (*kernel, channels), channels)
+    weights, bias, requant = random_layer(taps, (channels, *kernel), channels)
     pairs = taps * kernel[0]
     stream = depthwise_stream(weights, bias, requant, taps).reshape(channels, -1)
     assert stream.shape[1] == 3 + -(-pairs // 2)
@@ -77,7 +77,7 @@ def test_depthwise(kernel: tuple[int, int], taps: int) -> None:
         assert words[:3] == [*requant[c].tolist(), bias[c]]
         seen = [pair for word in words[3:] for pair in split(word)]
         filled = np.zeros((kernel[0], 2 * taps), np.int64)
-        filled[:, : kernel[1]] = weights[:, :, c]
+        filled[:, : kernel[1]] = weights[c]
         for n in range(pairs):
             t, line = divmod(n, kernel[0])
             assert seen[n] == tuple(filled[line, 2 * t : 2 * t + 2])

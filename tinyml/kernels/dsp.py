@@ -5,6 +5,8 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tinyml import numerics
@@ -62,11 +64,36 @@ def _weights(context: OpContext) -> Int8Array:
     return np.asarray(data, np.int8)
 
 
-def _requant(context: OpContext) -> tuple[Int32Array, RequantForm, Int32Array]:
-    """Return the folded bias, and the form and words of the requantisation."""
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What a convolution's stream is packed from; channels are the first axis of the weights."""
+
+    weights: Int8Array
+    bias: Int32Array
+    form: RequantForm
+    requant: Int32Array
+
+
+def _layer(context: OpContext, weights: Int8Array) -> _Layer:
+    """Fold, and choose the form of requantisation.
+
+    A channel without a weight other than 0, or with a multiplier of 0, gives the same value for
+    every input. Pruned networks have many of them, with shifts that would force the slow forms on
+    the whole layer; the same value comes out of bias 8·(value − zero point), multiplier 2^30 and a
+    right shift by 2, exactly: both roundings see whole numbers.
+    """
     multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    bias = numerics.folded_bias(context.graph, context.op)
+    zero_point = context.output.zero_point
+    constant = (multiplier == 0) | ~weights.any(axis=tuple(range(1, weights.ndim)))
+    value = numerics.multiply_by_quantized_multiplier(bias, multiplier, shift)
+    value = np.clip(value, -128 - zero_point, 127 - zero_point)
+    weights = np.where(constant.reshape(-1, *[1] * (weights.ndim - 1)), np.int8(0), weights)
+    bias = np.where(constant, 8 * value, bias).astype(np.int32)
+    multiplier = np.where(constant, np.int32(1 << 30), multiplier)
+    shift = np.where(constant, np.int32(-2), shift)
     form = requant_form(multiplier, shift)
-    return numerics.folded_bias(context.graph, context.op), form, requant_words(form, multiplier, shift)
+    return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
 
 
 def _stream(values: Int32Array) -> tuple[Constant, ...]:
@@ -87,13 +114,13 @@ def _lower_pointwise(context: OpContext) -> Lowered:
     _, out_h, out_w, out_c = context.output.shape
     in_c = context.input(0).shape[3]
     pixels = out_h * out_w
-    bias, form, requant = _requant(context)
+    layer = _layer(context, _weights(context).reshape(out_c, in_c))
     return Lowered(
         access=AccessMap(
             rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
         ),
-        constants=_stream(conv_stream(_weights(context).reshape(out_c, in_c), bias, requant)),
-        literals=_literals(context, form, pixels=pixels, in_c=in_c, out_c=out_c),
+        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant)),
+        literals=_literals(context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c),
         scratch_bytes=8 * _filled(in_c, 4),
         macs=pixels * in_c * out_c,
     )
@@ -104,13 +131,13 @@ def _lower_conv(context: OpContext) -> Lowered:
     _, _, in_w, in_c = context.input(0).shape
     _, _, out_w, out_c = context.output.shape
     taps = attrs.kernel_h * attrs.kernel_w * in_c
-    bias, form, requant = _requant(context)
+    layer = _layer(context, _weights(context).reshape(out_c, taps))
     return Lowered(
         access=window_access(context),
-        constants=_stream(conv_stream(_weights(context).reshape(out_c, taps), bias, requant)),
+        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant)),
         literals=_literals(
             context,
-            form,
+            layer.form,
             in_w=in_w,
             in_c=in_c,
             out_w=out_w,
@@ -129,9 +156,9 @@ def _lower_conv(context: OpContext) -> Lowered:
     )
 
 
-def _depthwise_weights(context: OpContext) -> Int8Array:
-    """Return the weights as [kernel_h, kernel_w, channels]."""
-    return np.asarray(_weights(context)[0])
+def _depthwise_layer(context: OpContext) -> _Layer:
+    """Return the layer with weights as [channels, kernel_h, kernel_w]."""
+    return _layer(context, np.asarray(_weights(context)[0]).transpose(2, 0, 1))
 
 
 def _depthwise_words(context: OpContext, taps: int) -> int:
@@ -167,24 +194,24 @@ def _depthwise(
 
 
 def _lower_depthwise_3x3(context: OpContext) -> Lowered:
-    bias, form, requant = _requant(context)
-    stream = depthwise_3x3_stream(_depthwise_weights(context), bias, requant)
+    layer = _depthwise_layer(context)
+    stream = depthwise_3x3_stream(layer.weights, layer.bias, layer.requant)
     words = _depthwise_words(context, 2)
-    return _depthwise(context, stream, form, 48 * words, stride_w=window_attrs(context).stride_w)
+    return _depthwise(context, stream, layer.form, 48 * words, stride_w=window_attrs(context).stride_w)
 
 
 def _lower_depthwise(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = attrs.kernel_w // 2 + 1 if attrs.stride_w == 1 else -(-attrs.kernel_w // 2)
-    bias, form, requant = _requant(context)
-    stream = depthwise_stream(_depthwise_weights(context), bias, requant, taps)
+    layer = _depthwise_layer(context)
+    stream = depthwise_stream(layer.weights, layer.bias, layer.requant, taps)
     lines = 16 * _depthwise_words(context, taps) * attrs.kernel_h
     # with stride 1 every weight pair is there twice, the second shifted by one tap
     weights = (8 if attrs.stride_w == 1 else 4) * _filled(taps * attrs.kernel_h, 2)
     return _depthwise(
         context,
         stream,
-        form,
+        layer.form,
         lines + weights,
         kernel_h=attrs.kernel_h,
         kernel_w=attrs.kernel_w,
@@ -195,12 +222,12 @@ def _lower_depthwise(context: OpContext) -> Lowered:
 def _lower_depthwise_taps(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = -(-attrs.kernel_w // 2)
-    bias, form, requant = _requant(context)
-    stream = depthwise_stream(_depthwise_weights(context), bias, requant, taps)
+    layer = _depthwise_layer(context)
+    stream = depthwise_stream(layer.weights, layer.bias, layer.requant, taps)
     return _depthwise(
         context,
         stream,
-        form,
+        layer.form,
         32 * _filled(taps * attrs.kernel_h, 2),
         kernel_h=attrs.kernel_h,
         kernel_w=attrs.kernel_w,

@@ -83,15 +83,15 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
     """Pack a 3x3 depthwise convolution for tm_dwconv2d_3x3_s8_dsp.h.
 
     Args:
-        weights: [3, 3, channels].
+        weights: [channels, 3, 3].
         bias: [channels], the input's zero point folded in.
         requant: [channels, 2].
 
     Returns:
         Six words per channel; three bytes of weights take four.
     """
-    channels = weights.shape[2]
-    rows = weights.transpose(2, 0, 1)[:, :, [0, 1, 1, 2]]
+    channels = weights.shape[0]
+    rows = weights[:, :, [0, 1, 1, 2]]
     return np.concatenate([requant, _words(rows, channels), bias[:, None]], axis=1).astype(np.int32).ravel()
 
 
@@ -99,7 +99,7 @@ def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, 
     """Pack a depthwise convolution for tm_dwconv2d_s8_dsp.h and tm_dwconv2d_taps_s8_dsp.h.
 
     Args:
-        weights: [kernel_h, kernel_w, channels].
+        weights: [channels, kernel_h, kernel_w].
         bias: [channels], the input's zero point folded in.
         requant: [channels, 2].
         taps: pairs of weights per kernel row, at least kernel_w / 2.
@@ -107,9 +107,9 @@ def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, 
     Returns:
         Per channel: requantisation, bias, weight pairs (two to a word).
     """
-    kernel_h, kernel_w, channels = weights.shape
+    channels, kernel_h, kernel_w = weights.shape
     rows = np.zeros((channels, kernel_h, 2 * taps), np.int8)
-    rows[:, :, :kernel_w] = weights.transpose(2, 0, 1)
+    rows[:, :, :kernel_w] = weights
     # [channels, taps, kernel_h, 2]: the order in which the lines are interleaved
     pairs = rows.reshape(channels, kernel_h, taps, 2).transpose(0, 2, 1, 3).reshape(channels, -1, 2)
     if pairs.shape[1] % 2:
