@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyml import __version__
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
-from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
+from tinyml.kernels.registry import Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.select import Selection
 
@@ -124,9 +124,8 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
     for value, size in sorted(pad_rows.items()):
         symbol = f"{graph.name}_pad_row_{'m' if value < 0 else 'p'}{abs(value)}"
         pad_symbols[value] = symbol
-        arrays.append(
-            ArrayContext(symbol, "int8_t", np.full(size, value, np.int8), "stands for rows outside an image")
-        )
+        row = np.full(size, value, np.int8)
+        arrays.append(ArrayContext(symbol, "int8_t", row, "stands for rows outside an image"))
     for stage_index, stage in enumerate(plan.stages):
         for op_index in stage.ops:
             selection = selections[op_index]
@@ -139,7 +138,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 symbol = f"{graph.name}_op{op_index}_{constant.name}"
                 arrays.append(
                     ArrayContext(
-                        symbol, constant.ctype, constant.values.ravel(), _array_comment(context, constant)
+                        symbol, constant.ctype, constant.values.ravel(), f"{context.op.kind} {constant.comment}".strip()
                     )
                 )
                 symbols.append(symbol)
@@ -295,10 +294,6 @@ def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
     return sizes
 
 
-def _array_comment(context: OpContext, constant: Constant) -> str:
-    return f"{context.op.kind} {constant.comment}".strip()
-
-
 def _shape(tensor: Tensor) -> str:
     return "[" + "][".join(map(str, tensor.shape[1:] if len(tensor.shape) > 1 else tensor.shape)) + "]"
 
@@ -328,7 +323,7 @@ def _placement_note(context: OpContext, plan: Plan) -> str:
             return (
                 "in place"
                 if out.offset == source.offset
-                else f"writes over {shared} B of rows it has consumed"
+                else f"over {shared} B of rows it has read"
             )
     return ""
 

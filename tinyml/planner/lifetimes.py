@@ -185,7 +185,7 @@ class Flow:
 
 
 def _reverse_gap(lowered: Lowered, input_sizes: Sequence[int]) -> int | None:
-    """Return Node.reverse_gap: only a loop over single rows, which the generated code writes, can be turned."""
+    """Return Node.reverse_gap: only a loop over single rows, as generated code has it, can be turned."""
     access = lowered.access
     if lowered.loop is None or access.granule != 1 or len(input_sizes) != 1:
         return None

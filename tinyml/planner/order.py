@@ -43,6 +43,16 @@ class _Search:
         self.needs = [sum(1 << p for p in predecessors) for predecessors in flow.predecessors]
         self.readers = [sum(1 << c for c in storage.consumers) for storage in storages]
         self.kept = [bool(storage.consumers) or storage.is_output for storage in storages]
+        # Per node and input it reads: (distance in bounds, size), were the input to die.
+        self.sharing = [
+            [
+                (sharing_distance(distance, node.reverse_gap, size, storages[node.writes].size_bytes), size)
+                for distance, size in zip(
+                    node.distances, (storages[s].size_bytes for s in node.reads), strict=True
+                )
+            ]
+            for node in nodes
+        ]
         self.all_done = (1 << len(nodes)) - 1
         self.effort = 0  # moves weighed so far
         # An input that nobody reads is live during the first stage only (Lifetimes.of).
@@ -65,11 +75,8 @@ class _Search:
         pending = ~(state.done | 1 << index)
         output = storages[node.writes].size_bytes
         dying = [
-            (
-                sharing_distance(distance, node.reverse_gap, storages[s].size_bytes, output),
-                storages[s].size_bytes,
-            )
-            for s, distance in zip(node.reads, node.distances, strict=True)
+            pair
+            for s, pair in zip(node.reads, self.sharing[index], strict=True)
             if not self.readers[s] & pending and not storages[s].is_output
         ]
         needed = state.live_bytes + output + node.scratch_bytes - shared_bytes(output, dying)
@@ -107,15 +114,8 @@ class _Search:
         """Bytes that no order can go below: each node alone with what it reads and writes."""
         storages = self.flow.storages
         bound = sum(storage.size_bytes for storage in storages if storage.producer < 0)
-        for node in self.flow.nodes:
+        for node, inputs in zip(self.flow.nodes, self.sharing, strict=True):
             output = storages[node.writes].size_bytes
-            inputs = [
-                (
-                    sharing_distance(distance, node.reverse_gap, storages[s].size_bytes, output),
-                    storages[s].size_bytes,
-                )
-                for s, distance in zip(node.reads, node.distances, strict=True)
-            ]
             dying = [pair for s, pair in zip(node.reads, inputs, strict=True) if not storages[s].is_output]
             alone = sum(size for _, size in inputs) + output + node.scratch_bytes
             bound = max(bound, alone - shared_bytes(output, dying))

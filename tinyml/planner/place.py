@@ -2,7 +2,8 @@
 
 Two buffers that are live together need a gap: `gap[u][v]` bytes from u's start to v's start where u
 lies first. It is u's size, except where u is an output that may lie on its dying input v, or an input
-under an output computed from its last row to its first. So an offset x of v is forbidden by a placed u in the open interval (off_u − gap[v][u], off_u + gap[u][v]).
+under an output computed from its last row to its first. So an offset x of v is forbidden by a placed u
+in the open interval (off_u − gap[v][u], off_u + gap[u][v]).
 
 Sources: best fit with several orders, then branch and bound over canonical solutions as in MiniMalloc
 (Moffitt, ASPLOS 2023), here with gaps that may be smaller than the lower buffer.

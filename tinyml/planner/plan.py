@@ -66,7 +66,7 @@ class Plan:
     buffers: tuple[Buffer, ...]
     arena_bytes: int
     lower_bound_bytes: (
-        int  # live bytes at the fullest moment, best overlap taken: none of this order is smaller
+        int  # live bytes at the fullest moment, best overlap taken; of this order
     )
     peak_stage: int
     macs: int
