@@ -138,7 +138,10 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 symbol = f"{graph.name}_op{op_index}_{constant.name}"
                 arrays.append(
                     ArrayContext(
-                        symbol, constant.ctype, constant.values.ravel(), f"{context.op.kind} {constant.comment}".strip()
+                        symbol,
+                        constant.ctype,
+                        constant.values.ravel(),
+                        f"{context.op.kind} {constant.comment}".strip(),
                     )
                 )
                 symbols.append(symbol)
@@ -320,11 +323,7 @@ def _placement_note(context: OpContext, plan: Plan) -> str:
             out.offset, source.offset
         )
         if source is not out and shared > 0:
-            return (
-                "in place"
-                if out.offset == source.offset
-                else f"over {shared} B of rows it has read"
-            )
+            return "in place" if out.offset == source.offset else f"over {shared} B of rows it has read"
     return ""
 
 

@@ -65,9 +65,7 @@ class Plan:
     stages: tuple[Stage, ...]
     buffers: tuple[Buffer, ...]
     arena_bytes: int
-    lower_bound_bytes: (
-        int  # live bytes at the fullest moment, best overlap taken; of this order
-    )
+    lower_bound_bytes: int  # live bytes at the fullest moment, best overlap taken; of this order
     peak_stage: int
     macs: int
     extra_macs: float = 0.0
