@@ -95,8 +95,8 @@ def stack_bound(
         if name in unbounded or base in unbounded:
             problems.append(f"{name} has a frame whose size is not known before it runs")
         for key in (name, base):
-            if key in frames:
-                return max(frames[key], 0)
+            if frames.get(key):  # 0 for a naked function, whose assembly pushes by itself
+                return frames[key]
         return functions[name].scanned_frame
 
     def deepest(name: str, above: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
