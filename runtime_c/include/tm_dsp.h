@@ -2,7 +2,8 @@
  *
  * With GCC or Clang for a core that has them, each function is one instruction. Anywhere else it
  * is C that gives the same bits, so that every kernel also runs, and is tested, on the host.
- * Words hold two signed halfwords, the lower one first in memory: little-endian cores only.
+ * Words hold two signed halfwords, the lower one first in memory: little-endian cores only. Words of
+ * activations are loaded from any address, which these cores do unless CCR.UNALIGN_TRP is set.
  */
 #ifndef TM_DSP_H
 #define TM_DSP_H
