@@ -103,13 +103,15 @@ class Tensor:
     @property
     def scale(self) -> float:
         """The per-tensor scale."""
-        assert self.quant is not None and not self.quant.per_channel
+        assert self.quant is not None
+        assert not self.quant.per_channel
         return self.quant.scale[0]
 
     @property
     def zero_point(self) -> int:
         """The per-tensor zero point."""
-        assert self.quant is not None and not self.quant.per_channel
+        assert self.quant is not None
+        assert not self.quant.per_channel
         return self.quant.zero_point[0]
 
 

@@ -71,6 +71,7 @@ check() {
             ;;
         tests)
             have git || need git
+            links g++ || need g++ # the generated headers are checked as C++ too
             links clang || need clang
             # the sanitizers' runtime is only recommended by clang, not required
             links clang -fsanitize=address,undefined ||

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +94,7 @@ def test_a_model_that_is_too_large_is_refused_with_figures(path: Path, tmp_path:
 
 
 @pytest.fixture
-def speech() -> Iterator[Path]:
+def speech() -> Path:
     """1,000 keyword clips with labels; the reference network gets 901 of them right."""
     path = SHARED / "data" / "kws01.npz"
     if not path.is_file():
