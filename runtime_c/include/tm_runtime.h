@@ -13,10 +13,10 @@
 
 /* Kernels are specialised by inlining: the generated calls pass every shape as a literal. */
 #if defined(__GNUC__) || defined(__clang__)
-#define TM_INLINE   static inline __attribute__((always_inline, unused))
+#define TM_INLINE static inline __attribute__((always_inline, unused))
 #define TM_RESTRICT __restrict__
 /* One copy per distinct operator: inlining it into the caller would add up the stacks of all. */
-#define TM_NOINLINE       __attribute__((noinline))
+#define TM_NOINLINE __attribute__((noinline))
 #define TM_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #else
 #define TM_INLINE static inline

@@ -9,8 +9,8 @@
 
 void tm_clock_init(void)
 {
-    TM_REG(0x40000100u) = 0;  /* EVENTS_HFCLKSTARTED */
-    TM_REG(0x40000000u) = 1u; /* TASKS_HFCLKSTART */
+    TM_REG(0x40000100u) = 0;                /* EVENTS_HFCLKSTARTED */
+    TM_REG(0x40000000u) = 1u;               /* TASKS_HFCLKSTART */
     (void)tm_reg_wait(0x40000100u, 1u, 1u); /* without a crystal the RC oscillator goes on */
 #if defined(TM_CLOCK_NRF52)
     TM_REG(0x4001E540u) = 1u; /* NVMC ICACHECNF: cache on */

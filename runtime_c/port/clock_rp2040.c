@@ -9,7 +9,7 @@
 #define CLOCKS 0x40008000u
 #define XOSC 0x40024000u
 #define PLL_SYS 0x40028000u
-#define SET 0x2000u   /* address offsets that write 1 bits only */
+#define SET 0x2000u /* address offsets that write 1 bits only */
 #define CLEAR 0x3000u
 #define RESET_HZ 6500000u /* ring oscillator, 1.8 to 12 MHz: no serial port without the crystal */
 
@@ -23,8 +23,8 @@ void tm_clock_init(void)
 {
     tm_clock_core_hz = RESET_HZ;
     tm_clock_uart_hz = RESET_HZ;
-    TM_REG(XOSC) = 0xAA0u;      /* 1 to 15 MHz */
-    TM_REG(XOSC + 0xCu) = 47u;  /* STARTUP: 1 ms in units of 256 periods at 12 MHz */
+    TM_REG(XOSC) = 0xAA0u;     /* 1 to 15 MHz */
+    TM_REG(XOSC + 0xCu) = 47u; /* STARTUP: 1 ms in units of 256 periods at 12 MHz */
     TM_REG(XOSC + SET) = 0xFABu << 12;
     if (!tm_reg_wait(XOSC + 4u, 1u << 31, 1u << 31)) {
         return;
@@ -55,7 +55,7 @@ void tm_clock_init(void)
             }
         }
     }
-    TM_REG(CLOCKS + 0x48u) = 1u << 11; /* CLK_PERI: from the system clock, on */
+    TM_REG(CLOCKS + 0x48u) = 1u << 11;           /* CLK_PERI: from the system clock, on */
     (void)release(1u << 5 | 1u << 8 | 1u << 22); /* IO_BANK0, PADS_BANK0, UART0 */
 }
 

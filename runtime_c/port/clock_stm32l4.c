@@ -17,7 +17,7 @@ void tm_clock_init(void)
     TM_REG(RCC + 0x58u) |= 1u << 28; /* PWREN */
     (void)TM_REG(RCC + 0x58u);
     TM_REG(PWR + 4u) |= 1u << 9; /* IOSV: pins PG2 to PG15, the serial port's, are dead without */
-    TM_REG(RCC) |= 1u << 8; /* HSION */
+    TM_REG(RCC) |= 1u << 8;      /* HSION */
     if (!tm_reg_wait(RCC, 1u << 10, 1u << 10)) {
         return;
     }

@@ -24,8 +24,9 @@ static bool start_pll(void)
     /* Source, input range and booster divider first: the booster runs on the PLL's source. */
     const uint32_t range = TM_CLOCK_SOURCE_HZ / TM_PLL_M > 8000000u ? 3u : 0u;
     TM_REG(RCC + 0x28u) = 2u | range << 2 | (TM_PLL_M - 1u) << 8 | 1u << 18; /* HSI16, R on */
-    TM_REG(RCC + 0x34u) = (TM_PLL_N - 1u) | 1u << 9 | 1u << 16 | (TM_PLL_P - 1u) << 24; /* R carries the core */
-    TM_REG(PWR_VOSR) |= 3u << 16; /* range 1 */
+    TM_REG(RCC + 0x34u) =
+        (TM_PLL_N - 1u) | 1u << 9 | 1u << 16 | (TM_PLL_P - 1u) << 24; /* R carries the core */
+    TM_REG(PWR_VOSR) |= 3u << 16;                                     /* range 1 */
     if (!tm_reg_wait(PWR_VOSR, 1u << 15, 1u << 15)) {
         return false;
     }

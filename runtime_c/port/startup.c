@@ -61,18 +61,17 @@ const vector_table tm_vectors = {
  * may come here with another. Also the limit below which Armv8-M refuses to push. */
 __attribute__((naked)) void Reset_Handler(void)
 {
-    __asm volatile(
-        ".syntax unified\n"
-        "cpsid i\n"
+    __asm volatile(".syntax unified\n"
+                   "cpsid i\n"
 #if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
-        "ldr r0, =__stack_low\n"
-        "msr msplim, r0\n"
+                   "ldr r0, =__stack_low\n"
+                   "msr msplim, r0\n"
 #endif
-        "ldr r0, =__stack_top\n"
-        "msr msp, r0\n"
-        "ldr r0, =tm_start\n"
-        "bx r0\n"
-        ".ltorg\n");
+                   "ldr r0, =__stack_top\n"
+                   "msr msp, r0\n"
+                   "ldr r0, =tm_start\n"
+                   "bx r0\n"
+                   ".ltorg\n");
 }
 
 #if defined(TM_CORE_CORTEX_M7) || defined(TM_CORE_CORTEX_M55)
@@ -81,7 +80,7 @@ __attribute__((naked)) void Reset_Handler(void)
 static void enable_caches(void)
 {
     const uint32_t clidr = TM_REG(TM_SCB + 0x78u);
-    if ((clidr & 1u) != 0u) { /* instruction cache present */
+    if ((clidr & 1u) != 0u) {        /* instruction cache present */
         TM_REG(TM_SCB + 0x250u) = 0; /* ICIALLU */
         __asm volatile("dsb\n isb" ::: "memory");
         TM_REG(TM_SCB + 0x14u) |= 1u << 17; /* CCR.IC */
@@ -176,37 +175,36 @@ void tm_irq_entry(void)
  * pointer stands; it counts only if all of it lies on the stack. */
 void tm_fault_entry(void)
 {
-    __asm volatile(
-        ".syntax unified\n"
-        "cpsid i\n"
-        "mrs r0, msp\n"
-        "mrs r1, ipsr\n"
-        "ldr r2, =__stack_top\n"
+    __asm volatile(".syntax unified\n"
+                   "cpsid i\n"
+                   "mrs r0, msp\n"
+                   "mrs r1, ipsr\n"
+                   "ldr r2, =__stack_top\n"
 #if defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
-        "movs r3, #0\n" /* the report may use the whole stack, whatever happened to it */
-        "msr msplim, r3\n"
+                   "movs r3, #0\n" /* the report may use the whole stack, whatever happened to it */
+                   "msr msplim, r3\n"
 #endif
-        "ldr r3, =__stack_low\n"
-        "cmp r0, r3\n"
-        "blo 1f\n"
-        "mov r3, r2\n"
-        "subs r3, #32\n"
-        "cmp r0, r3\n"
-        "bhi 1f\n"
-        "mov r12, r1\n" /* copy 8 words: the report's stack will overwrite the original */
-        "ldr r3, =fault_frame\n"
-        "movs r1, #32\n"
-        "2: subs r1, #4\n"
-        "ldr r2, [r0, r1]\n"
-        "str r2, [r3, r1]\n"
-        "bne 2b\n"
-        "mov r1, r12\n"
-        "ldr r2, =__stack_top\n"
-        "1: msr msp, r2\n"
-        "ldr r0, =fault_frame\n"
-        "ldr r2, =tm_fault_handle\n"
-        "bx r2\n"
-        ".ltorg\n");
+                   "ldr r3, =__stack_low\n"
+                   "cmp r0, r3\n"
+                   "blo 1f\n"
+                   "mov r3, r2\n"
+                   "subs r3, #32\n"
+                   "cmp r0, r3\n"
+                   "bhi 1f\n"
+                   "mov r12, r1\n" /* copy 8 words: the report's stack will overwrite the original */
+                   "ldr r3, =fault_frame\n"
+                   "movs r1, #32\n"
+                   "2: subs r1, #4\n"
+                   "ldr r2, [r0, r1]\n"
+                   "str r2, [r3, r1]\n"
+                   "bne 2b\n"
+                   "mov r1, r12\n"
+                   "ldr r2, =__stack_top\n"
+                   "1: msr msp, r2\n"
+                   "ldr r0, =fault_frame\n"
+                   "ldr r2, =tm_fault_handle\n"
+                   "bx r2\n"
+                   ".ltorg\n");
 }
 
 void tm_fault_handle(const uint32_t *frame, uint32_t exc)

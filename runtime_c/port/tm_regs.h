@@ -32,7 +32,7 @@ static inline bool tm_reg_wait(uintptr_t address, uint32_t mask, uint32_t value)
 /* Core peripherals, at the same address in every Cortex-M. */
 #define TM_SYSTICK 0xE000E010u   /* CTRL LOAD VAL */
 #define TM_NVIC_ISER 0xE000E100u /* set-enable, one bit per interrupt */
-#define TM_SCB 0xE000ED00u /* ICSR +4, VTOR +8, AIRCR +C, CCR +14, SHCSR +24, CFSR +28, CPACR +88 */
+#define TM_SCB 0xE000ED00u       /* ICSR +4, VTOR +8, AIRCR +C, CCR +14, SHCSR +24, CFSR +28, CPACR +88 */
 
 /* clock_<family>.c: raises the core clock, or leaves the reset clock where that fails. */
 void tm_clock_init(void);

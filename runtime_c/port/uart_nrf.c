@@ -5,9 +5,20 @@
 #if defined(TM_UART_NRF)
 
 enum {
-    STARTRX = 0x000, STARTTX = 0x008, RXDRDY = 0x108, TXDRDY = 0x11C, INTENSET = 0x304, ERRORSRC = 0x480,
-    ENABLE = 0x500, PSELRTS = 0x508, PSELTXD = 0x50C, PSELCTS = 0x510, PSELRXD = 0x514, RXD = 0x518,
-    TXD = 0x51C, BAUDRATE = 0x524
+    STARTRX = 0x000,
+    STARTTX = 0x008,
+    RXDRDY = 0x108,
+    TXDRDY = 0x11C,
+    INTENSET = 0x304,
+    ERRORSRC = 0x480,
+    ENABLE = 0x500,
+    PSELRTS = 0x508,
+    PSELTXD = 0x50C,
+    PSELCTS = 0x510,
+    PSELRXD = 0x514,
+    RXD = 0x518,
+    TXD = 0x51C,
+    BAUDRATE = 0x524
 };
 
 static bool sending; /* a byte is under way; TXDRDY is only set by the end of one */

@@ -4,7 +4,17 @@
 
 #if defined(TM_UART_PL011)
 
-enum { DR = 0x00, RSR = 0x04, FR = 0x18, IBRD = 0x24, FBRD = 0x28, LCR_H = 0x2C, CR = 0x30, IMSC = 0x38, ICR = 0x44 };
+enum {
+    DR = 0x00,
+    RSR = 0x04,
+    FR = 0x18,
+    IBRD = 0x24,
+    FBRD = 0x28,
+    LCR_H = 0x2C,
+    CR = 0x30,
+    IMSC = 0x38,
+    ICR = 0x44
+};
 
 void tm_uart_init(void)
 {

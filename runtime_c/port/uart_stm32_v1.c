@@ -15,7 +15,7 @@ void tm_uart_init(void)
     stm32_uart_pins();
     TM_REG(TM_UART_BASE + CR1) = 0;
     TM_REG(TM_UART_BASE + BRR) = (tm_clock_uart_hz + TM_UART_BAUD / 2u) / TM_UART_BAUD; /* 16 samples a bit */
-    TM_REG(TM_UART_BASE + CR1) = 1u << 13 | 1u << 5 | 1u << 3 | 1u << 2; /* UE RXNEIE TE RE */
+    TM_REG(TM_UART_BASE + CR1) = 1u << 13 | 1u << 5 | 1u << 3 | 1u << 2;                /* UE RXNEIE TE RE */
 }
 
 bool tm_uart_rx_ready(void)

@@ -28,16 +28,16 @@ class LatencyEstimate:
 # Executed instructions per unit of work and per output element, by operator and instruction set. Fitted
 # by tools/fit_latency.py to the layers of seven networks, counted on the emulated mps2-an386.
 _INSTRUCTIONS = {
-    (OpKind.CONV_2D, Isa.DSP): (0.90, 6.2),
-    (OpKind.CONV_2D, Isa.C): (3.12, 39.3),
-    (OpKind.DEPTHWISE_CONV_2D, Isa.DSP): (3.55, 0.0),
-    (OpKind.DEPTHWISE_CONV_2D, Isa.C): (9.74, 0.0),
+    (OpKind.CONV_2D, Isa.DSP): (0.89, 6.3),
+    (OpKind.CONV_2D, Isa.C): (3.12, 39.6),
+    (OpKind.DEPTHWISE_CONV_2D, Isa.DSP): (3.56, 0.0),
+    (OpKind.DEPTHWISE_CONV_2D, Isa.C): (9.79, 0.0),
     (OpKind.FULLY_CONNECTED, Isa.DSP): (1.47, 13.9),
     (OpKind.FULLY_CONNECTED, Isa.C): (4.17, 19.8),
-    (OpKind.ADD, Isa.C): (0.0, 45.0),
-    (OpKind.AVERAGE_POOL_2D, Isa.C): (0.0, 58.2),
+    (OpKind.ADD, Isa.C): (0.0, 44.8),
+    (OpKind.AVERAGE_POOL_2D, Isa.C): (6.13, 0.0),
     (OpKind.MAX_POOL_2D, Isa.C): (0.0, 20.5),
-    (OpKind.MEAN, Isa.C): (0.0, 164.2),
+    (OpKind.MEAN, Isa.C): (6.75, 133.5),
     (OpKind.SOFTMAX, Isa.C): (0.0, 208.5),
 }
 _OTHER = (0.0, 8.0)  # padding, transposes, resizing, conversions: little but moved bytes

@@ -4,7 +4,7 @@
 
 #include "tm_model.h"
 
-#define APP_MODEL       toy_model
+#define APP_MODEL toy_model
 #define APP_ARENA_BYTES 656
 
 extern const tm_model toy_model;
