@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from dsp_cases import SAME3, conv_graph, dense_graph
-from harness import EMULATED_M0_SOURCES, ROOT, Case, Program, board_compiler, board_runner
-from kernel_cases import case_for, inputs_for
 
+from tests.kernels.dsp_cases import SAME3, conv_graph, dense_graph
+from tests.kernels.harness import EMULATED_M0_SOURCES, ROOT, Case, Program, board_compiler, board_runner
+from tests.kernels.kernel_cases import case_for, inputs_for
 from tinyml.graph import Graph, Pads
 from tinyml.kernels.dsp import KERNELS
 from tinyml.kernels.registry import OpContext

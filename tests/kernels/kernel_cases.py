@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from harness import Array, Case
 
+from tests.kernels.harness import Array, Case
 from tinyml import numerics
 from tinyml.access import AccessMap
 from tinyml.graph import (

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import ROOT, WARNINGS
 
+from tests.kernels.harness import ROOT, WARNINGS
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel
 

@@ -10,11 +10,12 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import kernel_cases
 import numpy as np
 import pytest
-from dsp_cases import aimed_graphs, constant_channel_graphs
-from harness import (
+
+from tests.kernels import kernel_cases
+from tests.kernels.dsp_cases import aimed_graphs, constant_channel_graphs
+from tests.kernels.harness import (
     EMULATED_M0_SOURCES,
     INCLUDES,
     SANITIZED,
@@ -26,8 +27,7 @@ from harness import (
     board_runner,
     overlaps,
 )
-from kernel_cases import case_for, graphs_for, inputs_for
-
+from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
 from tinyml import reference
 from tinyml.graph import Graph, OpKind
 from tinyml.kernels.dsp import KERNELS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from count_dsp import Shape, build_plugin, count, shapes
+
+from tests.kernels.count_dsp import Shape, build_plugin, count, shapes
 
 
 @pytest.fixture(scope="module")

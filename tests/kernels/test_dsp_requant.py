@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import EMULATED_M0_SOURCES, INCLUDES, WARNINGS, board_compiler, board_runner
 
+from tests.kernels.harness import EMULATED_M0_SOURCES, INCLUDES, WARNINGS, board_compiler, board_runner
 from tinyml import numerics
 from tinyml.kernels.dsp_streams import RequantForm, requant_form, requant_words
 

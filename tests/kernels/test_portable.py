@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import (
+
+from tests.kernels.harness import (
     EMULATED_M0_COMPILER,
     EMULATED_M0_RUNNER,
     EMULATED_M0_SOURCES,
@@ -18,8 +19,7 @@ from harness import (
     Program,
     overlaps,
 )
-from kernel_cases import GENERATORS, case_for, graphs_for, inputs_for, reference_case
-
+from tests.kernels.kernel_cases import GENERATORS, case_for, graphs_for, inputs_for, reference_case
 from tinyml import reference
 from tinyml.graph import Graph
 from tinyml.kernels.convolution import KERNELS as CONVOLUTION

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from kernel_cases import GENERATORS, Rng, convolution, graphs_for, one_op, pooling, softmax
 
+from tests.kernels.kernel_cases import GENERATORS, Rng, convolution, graphs_for, one_op, pooling, softmax
 from tinyml.graph import DType, Graph, OpKind, Pads, Quant, Tensor, WindowAttrs
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel, OpContext

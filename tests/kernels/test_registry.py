@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from kernel_cases import GENERATORS
 
+from tests.kernels.kernel_cases import GENERATORS
 from tinyml.graph import OpKind
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel

@@ -7,7 +7,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from harness import ROOT, WARNINGS, Array
+
+from tests.kernels.harness import ROOT, WARNINGS, Array
 
 INT32 = (-(2**31), 2**31 - 1)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planner.networks import random_graph
 
+from tests.planner.networks import random_graph
 from tinyml import planner, reference
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library

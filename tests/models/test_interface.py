@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import ModelBuilder
 
+from tests.tflite_builder import ModelBuilder
 from tinyml import boards, reference
 from tinyml.build import Compiled, compile_model, generate
 

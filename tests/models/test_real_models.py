@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared_models import SHARED, shared_models
 
+from tests.shared_models import SHARED, shared_models
 from tinyml import boards
 from tinyml.build import compile_model, generate, open_target
 from tinyml.errors import DoesNotFit

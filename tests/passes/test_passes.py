@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared_models import shared_models
-from tflite_builder import ModelBuilder
 
+from tests.shared_models import shared_models
+from tests.tflite_builder import ModelBuilder
 from tinyml import passes, reference
 from tinyml.errors import ModelError
 from tinyml.graph import Array, DType, Graph, OpKind, Pads, ReduceAttrs, WindowAttrs

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-from networks import Network, access_of, loop_of, lower, random_graph, window
 
+from tests.planner.networks import Network, access_of, loop_of, lower, random_graph, window
 from tinyml import reference
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import ActivationAttrs, Graph, Op, OpKind

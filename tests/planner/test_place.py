@@ -8,8 +8,8 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import lower, random_graph
 
+from tests.planner.networks import lower, random_graph
 from tinyml.planner.lifetimes import Flow, Lifetime, Lifetimes, shared_bytes
 from tinyml.planner.order import peak_bytes, search_order
 from tinyml.planner.place import find_offsets

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared_models import shared_models
-from tflite_builder import ModelBuilder
 
+from tests.shared_models import shared_models
+from tests.tflite_builder import ModelBuilder
 from tinyml import passes
 from tinyml.errors import ModelError
 from tinyml.readers import read_model

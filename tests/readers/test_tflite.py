@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import ModelBuilder
 
+from tests.tflite_builder import ModelBuilder
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import (
     Activation,

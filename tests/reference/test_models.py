@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared_models import shared_models
 
+from tests.shared_models import shared_models
 from tinyml import passes, reference
 from tinyml.oracle import Oracle, float_inputs, int8_edges
 from tinyml.readers import read_model

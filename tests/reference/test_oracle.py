@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import ModelBuilder
 
+from tests.tflite_builder import ModelBuilder
 from tinyml.errors import ModelError, ToolchainError, UsageError
 from tinyml.oracle import Oracle, float_inputs, int8_edges
 from tinyml.readers import read_model

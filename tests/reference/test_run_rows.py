@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tflite_builder import ModelBuilder
 
+from tests.tflite_builder import ModelBuilder
 from tinyml import reference
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Array, Graph, Op, OpKind, WindowAttrs

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import toy
 
+from tests.run import toy
 from tinyml import boards, resources
 from tinyml.run.host import build_host_program
 from tinyml.toolchain import gcc

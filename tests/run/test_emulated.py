@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy
 
+from tests.run import toy
 from tinyml import boards
 from tinyml.boards import Board
 from tinyml.errors import TargetError, ToolchainError, UsageError

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import toy
-from lines import BadLine, Faults, WrongSpeed
 
+from tests.run import toy
+from tests.run.lines import BadLine, Faults, WrongSpeed
 from tinyml.errors import TargetError, UsageError
 from tinyml.run import wire
 from tinyml.run.host import LinkedHostTarget
