@@ -46,8 +46,8 @@ def row(path: Path) -> str:
             ]
             equal = verified(compiled, Path(folder, "verify"))
         except DoesNotFit:
-            cells = [f"{compiled.plan.arena_bytes:,}", f"{compiled.context().constant_bytes:,}", "", ""]
-            equal = f"does not fit {BOARD}"
+            cells = [f"{compiled.plan.arena_bytes:,}", f"{compiled.context().constant_bytes:,}", "–", "–"]
+            equal = "does not fit"
         counted = compile_model(path, boards.load(COUNTER))
         profile = infer(counted, Path(folder, "profile"), toolchain="gcc", profile=True)
     cells = [compiled.graph.name, f"{compiled.plan.macs:,}", *cells, f"{profile.instructions:,}", equal]
