@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -41,11 +40,3 @@ def digits_data() -> Path:
     """Its held-out images as int8 input `x` [360,8,8,1], with labels `y`."""
     return ROOT / "examples" / "digits" / "digits_test.npz"
 
-
-@pytest.fixture(scope="session")
-def shared_dir() -> Path:
-    """The folder of real networks and data, which are not part of the project; skips where it is absent."""
-    folder = Path(os.environ.get("TINYML_SHARED", ROOT.parent / "shared"))
-    if not (folder / "models").is_dir():
-        pytest.skip(f"no real networks at {folder} (set TINYML_SHARED)")
-    return folder
