@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from tinyml.errors import TinymlError
@@ -83,8 +83,8 @@ class Stages:
             self._live = Progress(
                 SpinnerColumn(finished_text="[green]✓"),
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
+                TextColumn("{task.fields[count]}", markup=False),
+                TimeElapsedColumn(),
                 console=output.stderr,
                 transient=output.json,
             )
@@ -99,10 +99,11 @@ class Stages:
             self.finish()
             self._name, self._started = name, time.monotonic()
             if self._live:
-                self._task = self._live.add_task(name, total=total)
+                self._task = self._live.add_task(name, total=total, count="")
         if self._live and self._task is not None:
             text = f"{name}  {detail}" if detail else name
-            self._live.update(self._task, completed=done, total=total, description=text)
+            count = f"{done}/{total}" if total > 1 else ""
+            self._live.update(self._task, completed=done, total=total, description=text, count=count)
 
     def finish(self) -> None:
         """Mark the current stage as done."""
