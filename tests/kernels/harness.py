@@ -206,7 +206,7 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
     arguments += [f"(const {c.ctype} *)constants[{i}]" for i, c in enumerate(low.constants)]
     if low.scratch_bytes > 0:
         arguments.append("scratch")
-    arguments += [value if specialise else f"literals[{i}]" for i, (_, value) in enumerate(low.literals)]
+    arguments += [str(value) if specialise else f"literals[{i}]" for i, (_, value) in enumerate(low.literals)]
     return (
         f"static void call_{number}(const int8_t *const *rows, const void *const *inputs, void *output,\n"
         "    const void *const *constants, void *scratch, const int32_t *literals)\n"
@@ -228,7 +228,7 @@ def _encode(wrapper: int, case: Case) -> bytes:
     else:
         words += [loop.kernel_h, loop.stride_h, loop.dilation_h, loop.pad_top, loop.in_rows]
         words += [loop.in_row_bytes, loop.out_rows, _NULL if loop.pad_value is None else loop.pad_value]
-    literals = [int(value, 0) for _, value in low.literals]
+    literals = [value for _, value in low.literals]
     words += [len(literals), *literals, len(case.inputs), len(low.constants)]
     chunks = [np.array(words, _WORD).tobytes()]
     for array in (*case.inputs, *(_typed(c.values, c.ctype) for c in low.constants)):

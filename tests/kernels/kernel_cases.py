@@ -397,7 +397,7 @@ def reference_case(graph: Graph, inputs: tuple[Array, ...]) -> Case:
     lowered = Lowered(
         access=AccessMap(rows=1, row_bytes=output.size_bytes, inputs=(None,)),
         constants=tuple(Constant(f"c{i}", ctype, values) for i, (ctype, values) in enumerate(call.constants)),
-        literals=tuple((f"p{i}", str(value)) for i, value in enumerate(call.literals)),
+        literals=tuple((f"p{i}", value) for i, value in enumerate(call.literals)),
     )
     return Case(call.symbol, lowered, inputs, (output.shape, output.dtype.value))
 

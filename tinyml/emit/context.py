@@ -38,7 +38,7 @@ class FunctionContext:
     input_types: tuple[str, ...]
     output_type: str
     constants: tuple[tuple[str, str], ...]  # (ctype, parameter name)
-    literals: tuple[tuple[str, str], ...]
+    literals: tuple[tuple[str, int], ...]
     scratch: bool
     loop: RowLoop | None
     pad_row: str | None

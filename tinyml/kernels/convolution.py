@@ -69,6 +69,46 @@ def window_loop(context: OpContext, pad_value: int | None) -> RowLoop:
     )
 
 
+def lower_window(context: OpContext, macs: int, **extra: int) -> Lowered:
+    """Lower a convolution with weights to a row kernel of the portable kind.
+
+    Args:
+        context: CONV_2D or DEPTHWISE_CONV_2D.
+        macs: multiply-accumulates, padded taps included.
+        extra: literals between the sizes and the window, by parameter name.
+    """
+    attrs = window_attrs(context)
+    _, _, in_w, in_c = context.input(0).shape
+    _, _, out_w, out_c = context.output.shape
+    weights = context.input(1)
+    assert weights.data is not None
+    zp_in = context.input(0).zero_point
+    lo, hi = numerics.output_range(context.graph, context.op)
+    literals = {
+        "in_w": in_w,
+        "in_c": in_c,
+        "out_w": out_w,
+        "out_c": out_c,
+        **extra,
+        "kernel_h": attrs.kernel_h,
+        "kernel_w": attrs.kernel_w,
+        "stride_w": attrs.stride_w,
+        "dilation_w": attrs.dilation_w,
+        "pad_left": attrs.pads.left,
+        "zp_in": zp_in,
+        "zp_out": context.output.zero_point,
+        "lo": lo,
+        "hi": hi,
+    }
+    return Lowered(
+        access=window_access(context),
+        constants=(Constant("weights", "int8_t", weights.data), *requant_constants(context)),
+        literals=tuple(literals.items()),
+        loop=window_loop(context, zp_in),
+        macs=macs,
+    )
+
+
 def divisible_groups(context: OpContext) -> bool:
     """The input channels must be a multiple of the weights' channels, and the groups divide the output's."""
     if not has_rank(context, 4, 4):
@@ -96,36 +136,8 @@ def _macs(context: OpContext) -> int:
 
 
 def _lower_rows(context: OpContext) -> Lowered:
-    attrs = window_attrs(context)
-    _, _, in_w, in_c = context.input(0).shape
-    _, _, out_w, out_c = context.output.shape
-    weights = context.input(1)
-    assert weights.data is not None
-    zp_in = context.input(0).zero_point
-    lo, hi = numerics.output_range(context.graph, context.op)
-    literals = {
-        "in_w": in_w,
-        "in_c": in_c,
-        "out_w": out_w,
-        "out_c": out_c,
-        "groups": in_c // weights.shape[3],
-        "kernel_h": attrs.kernel_h,
-        "kernel_w": attrs.kernel_w,
-        "stride_w": attrs.stride_w,
-        "dilation_w": attrs.dilation_w,
-        "pad_left": attrs.pads.left,
-        "zp_in": zp_in,
-        "zp_out": context.output.zero_point,
-        "lo": lo,
-        "hi": hi,
-    }
-    return Lowered(
-        access=window_access(context),
-        constants=(Constant("weights", "int8_t", weights.data), *requant_constants(context)),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
-        loop=window_loop(context, zp_in),
-        macs=_macs(context),
-    )
+    groups = context.input(0).shape[3] // context.input(1).shape[3]
+    return lower_window(context, _macs(context), groups=groups)
 
 
 def _lower_pixels(context: OpContext) -> Lowered:
@@ -146,7 +158,7 @@ def _lower_pixels(context: OpContext) -> Lowered:
     return Lowered(
         access=AccessMap(rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),)),
         constants=(Constant("weights", "int8_t", weights.data), *requant_constants(context)),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
         macs=_macs(context),
     )
 

@@ -46,7 +46,7 @@ def _lower(context: OpContext, per_channel: bool) -> Lowered:
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
         constants=tuple(constants),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
         macs=batches * out_c * in_c,
     )
 

@@ -100,10 +100,10 @@ def _stream(values: Int32Array) -> tuple[Constant, ...]:
     return (Constant("stream", "int32_t", values, "weights, biases and requantisation, interleaved"),)
 
 
-def _literals(context: OpContext, form: RequantForm, **shape: int) -> tuple[tuple[str, str], ...]:
+def _literals(context: OpContext, form: RequantForm, **shape: int) -> tuple[tuple[str, int], ...]:
     lo, hi = numerics.output_range(context.graph, context.op)
     values = {**shape, "form": int(form), "zp_out": context.output.zero_point, "lo": lo, "hi": hi}
-    return tuple((name, str(value)) for name, value in values.items())
+    return tuple(values.items())
 
 
 def _filled(n: int, multiple: int) -> int:
@@ -259,7 +259,7 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
         constants=_stream(fully_connected_stream(weights, bias, requant)),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
         macs=batches * in_c * out_c,
     )
 
@@ -267,21 +267,16 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
 _ACCEPTS = (one_activation, int8_activations, constant_symmetric_weights, constant_int32_bias)
 _CONV = (*_ACCEPTS, single_image, one_group)
 _DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
-_BLOCK = ("tm_conv_block_s8_dsp.h",)
-_LINES = ("tm_dw_lines_s8_dsp.h",)
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel(
-        "tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise), depends=_BLOCK
-    ),
-    Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV, depends=_BLOCK),
+    Kernel("tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise)),
+    Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV),
     Kernel(
         "tm_dwconv2d_3x3_s8_dsp",
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, lines_of_pairs),
-        depends=_LINES,
     ),
     Kernel(
         "tm_dwconv2d_s8_dsp",
@@ -289,7 +284,6 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise,
         (*_DEPTHWISE, lines_of_pairs),
-        depends=_LINES,
     ),
     Kernel(
         "tm_dwconv2d_taps_s8_dsp",
@@ -297,7 +291,6 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_taps,
         _DEPTHWISE,
-        depends=_LINES,
     ),
     Kernel(
         "tm_fully_connected_s8_dsp",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from tinyml import numerics
 from tinyml.graph import OpKind
-from tinyml.kernels.geometry import RANK, elementwise_access, strides, walk
-from tinyml.kernels.predicates import int8_activations
+from tinyml.kernels.geometry import elementwise_access, strides, walk
+from tinyml.kernels.predicates import at_most_six_dimensions, int8_activations
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 
 
@@ -32,17 +32,11 @@ def int8_constants(context: OpContext) -> bool:
     return all(t.dtype.value == "int8" and t.quant is not None and not t.quant.per_channel for t in constants)
 
 
-def at_most_six_dimensions(context: OpContext) -> bool:
-    """Tensors may have at most six dimensions."""
-    return all(len(context.graph.tensors[i].shape) <= RANK for i in (*context.op.inputs, *context.op.outputs))
-
-
 def _broadcast_strides(shape: Sequence[int], output: Sequence[int]) -> tuple[int, ...]:
     """Return an input's stride along each output dimension, 0 where it repeats."""
-    steps = (0,) * (len(output) - len(shape)) + tuple(
+    return (0,) * (len(output) - len(shape)) + tuple(
         0 if dim == 1 else step for dim, step in zip(shape, strides(shape), strict=True)
     )
-    return steps
 
 
 def _add_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
@@ -86,7 +80,7 @@ def _lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
         values = {"elements": output.elements} | literals(context, (0, 1))
         return Lowered(
             access=elementwise_access(output.shape, [output.shape, output.shape]),
-            literals=tuple((name, str(value)) for name, value in values.items()),
+            literals=tuple(values.items()),
         )
 
     return lower
@@ -109,7 +103,7 @@ def _lower_broadcast(literals: _Literals) -> Callable[[OpContext], Lowered]:
         return Lowered(
             access=elementwise_access(shape, activations),
             constants=(*constants, table),
-            literals=tuple((name, str(value)) for name, value in literals(context, order).items()),
+            literals=tuple(literals(context, order).items()),
         )
 
     return lower
@@ -120,15 +114,14 @@ def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
     same, broadcast, const = f"tm_{name}_s8_c", f"tm_{name}_broadcast_s8_c", f"tm_{name}_const_s8_c"
     return (
         Kernel(same, op, Isa.C, _lower_same_shape(literals), (*accepts, two_activations, same_shape)),
-        Kernel(broadcast, op, Isa.C, _lower_broadcast(literals), (*accepts, two_activations), (f"{same}.h",)),
         Kernel(
-            const,
+            broadcast,
             op,
             Isa.C,
             _lower_broadcast(literals),
-            (*accepts, one_constant),
-            (f"{broadcast}.h", f"{same}.h"),
+            (*accepts, two_activations),
         ),
+        Kernel(const, op, Isa.C, _lower_broadcast(literals), (*accepts, one_constant)),
     )
 
 

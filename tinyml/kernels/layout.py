@@ -5,14 +5,14 @@ from __future__ import annotations
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind, PadAttrs, ResizeAttrs, TransposeAttrs
-from tinyml.kernels.geometry import RANK, strides, walk
-from tinyml.kernels.predicates import int8_activations, one_activation, single_image
+from tinyml.kernels.geometry import strides, walk
+from tinyml.kernels.predicates import (
+    at_most_six_dimensions,
+    int8_activations,
+    one_activation,
+    single_image,
+)
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext, RowLoop
-
-
-def at_most_six_dimensions(context: OpContext) -> bool:
-    """Tensors may have at most six dimensions."""
-    return len(context.input(0).shape) <= RANK
 
 
 def _pad_attrs(context: OpContext) -> PadAttrs:
@@ -39,7 +39,7 @@ def _lower_pad_rows(context: OpContext) -> Lowered:
         access=AccessMap(
             rows=out_h, row_bytes=out_w * out_c, inputs=(RowMap(in_h, in_w * in_c, lo=-top, hi=-top),)
         ),
-        literals=tuple((name, str(v)) for name, v in literals.items()),
+        literals=tuple(literals.items()),
         loop=RowLoop(
             kernel_h=1,
             stride_h=1,
@@ -61,11 +61,7 @@ def _lower_pad_nd(context: OpContext) -> Lowered:
     return Lowered(
         access=AccessMap(rows=1, row_bytes=output.elements, inputs=(None,)),
         constants=(walk("geometry", shape, steps, comment="input dimensions, output strides"),),
-        literals=(
-            ("out_elements", str(output.elements)),
-            ("start", str(start)),
-            ("value", str(output.zero_point)),
-        ),
+        literals=(("out_elements", output.elements), ("start", start), ("value", output.zero_point)),
     )
 
 
@@ -99,7 +95,7 @@ def _lower_resize(context: OpContext) -> Lowered:
             Constant("in_rows", "int32_t", numerics.resize_indices(in_h, out_h, attrs)),
             Constant("in_cols", "int32_t", numerics.resize_indices(in_w, out_w, attrs)),
         ),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
     )
 
 

@@ -43,7 +43,7 @@ def _lower(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=window_access(context),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
         loop=window_loop(context, None),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinyml.graph import DType, WindowAttrs
+from tinyml.kernels.geometry import RANK
 from tinyml.kernels.registry import OpContext
 
 
@@ -44,6 +45,11 @@ def single_image(context: OpContext) -> bool:
     """Images must be [1, height, width, channels]: one at a time."""
     tensors = [context.graph.tensors[i] for i in (context.activation_inputs[0], *context.op.outputs)]
     return all(len(tensor.shape) == 4 and tensor.shape[0] == 1 for tensor in tensors)
+
+
+def at_most_six_dimensions(context: OpContext) -> bool:
+    """Tensors may have at most six dimensions."""
+    return all(len(context.graph.tensors[i].shape) <= RANK for i in (*context.op.inputs, *context.op.outputs))
 
 
 def has_rank(context: OpContext, *ranks: int) -> bool:

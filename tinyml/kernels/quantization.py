@@ -42,7 +42,7 @@ def _lower_requantize(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=elementwise_access(output.shape, [output.shape]),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
     )
 
 
@@ -54,7 +54,7 @@ def _lower_quantize(context: OpContext) -> Lowered:
             rows=output.elements, row_bytes=1, inputs=(RowMap(output.elements, 4),), buffered=True
         ),
         constants=(_scale(output),),
-        literals=(("elements", str(output.elements)), ("zp_out", str(output.zero_point))),
+        literals=(("elements", output.elements), ("zp_out", output.zero_point)),
     )
 
 
@@ -64,7 +64,7 @@ def _lower_dequantize(context: OpContext) -> Lowered:
     return Lowered(
         access=AccessMap(rows=rows, row_bytes=4 * row, inputs=(RowMap(rows, row),)),
         constants=(_scale(x),),
-        literals=(("elements", str(x.elements)), ("zp_in", str(x.zero_point))),
+        literals=(("elements", x.elements), ("zp_in", x.zero_point)),
     )
 
 

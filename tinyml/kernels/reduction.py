@@ -5,14 +5,9 @@ from __future__ import annotations
 from tinyml import numerics
 from tinyml.access import AccessMap
 from tinyml.graph import OpKind, ReduceAttrs
-from tinyml.kernels.geometry import RANK, strides, walk
-from tinyml.kernels.predicates import int8_activations, one_activation
+from tinyml.kernels.geometry import strides, walk
+from tinyml.kernels.predicates import at_most_six_dimensions, int8_activations, one_activation
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
-
-
-def at_most_six_dimensions(context: OpContext) -> bool:
-    """The input may have at most six dimensions."""
-    return len(context.input(0).shape) <= RANK
 
 
 def _lower(context: OpContext) -> Lowered:
@@ -41,7 +36,7 @@ def _lower(context: OpContext) -> Lowered:
             )
             for name, axes in (("kept", kept), ("reduced", list(attrs.axes)))
         ),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
     )
 
 

@@ -95,7 +95,7 @@ class Lowered:
 
     access: AccessMap
     constants: tuple[Constant, ...] = ()
-    literals: tuple[tuple[str, str], ...] = ()  # (parameter name, C expression)
+    literals: tuple[tuple[str, int], ...] = ()  # (parameter name, value), each an int32_t
     scratch_bytes: int = 0
     loop: RowLoop | None = None
     macs: int = 0
@@ -114,7 +114,6 @@ class Kernel:
     isa: Isa
     lower: Callable[[OpContext], Lowered]
     accepts: tuple[Predicate, ...] = field(default=())
-    depends: tuple[str, ...] = ()  # further headers of runtime_c/kernels/ that the file includes
 
     def refusals(self, context: OpContext) -> list[str]:
         """Return the sentences of the predicates that the operator breaks."""

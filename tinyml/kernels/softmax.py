@@ -34,7 +34,7 @@ def _lower(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=classes, inputs=(RowMap(batches, classes),)),
-        literals=tuple((name, str(value)) for name, value in literals.items()),
+        literals=tuple(literals.items()),
     )
 
 
