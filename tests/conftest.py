@@ -39,4 +39,3 @@ def digits_model() -> Path:
 def digits_data() -> Path:
     """Its held-out images as int8 input `x` [360,8,8,1], with labels `y`."""
     return ROOT / "examples" / "digits" / "digits_test.npz"
-

@@ -58,7 +58,8 @@ def test_a_project_is_replaced_but_what_someone_added_stays(tmp_path: Path) -> N
 
 
 def test_the_build_folder_does_not_travel(tmp_path: Path) -> None:
-    write(tmp_path / "out", {"x": "1", ".pio/build/x.o": "with absolute paths"})
+    left_behind = {".pio/build/x.o": "with absolute paths", "platforms/__pycache__/y.pyc": "too"}
+    write(tmp_path / "out", {"x": "1", **left_behind})
     assert tree(tmp_path / "out") == {"x": "1"}
 
 

@@ -14,7 +14,8 @@ from tinyml import __version__
 from tinyml.errors import UsageError
 
 MANIFEST = ".tinyml.json"
-_BUILD_FOLDER = ".pio"  # holds absolute paths of the temporary folder, and no product
+# Left behind by PlatformIO: no product, and full of the temporary folder's absolute paths.
+_BUILD_FOLDERS = (".pio", "__pycache__")
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -66,7 +67,9 @@ def _foreign(destination: Path) -> bool:
 
 
 def _move(stage: Path, destination: Path) -> None:
-    shutil.rmtree(stage / _BUILD_FOLDER, ignore_errors=True)
+    for name in _BUILD_FOLDERS:
+        for folder in list(stage.rglob(name)):
+            shutil.rmtree(folder)
     files = sorted(path.relative_to(stage) for path in stage.rglob("*") if path.is_file())
     manifest = {"tinyml": __version__, "files": [path.as_posix() for path in files]}
     (stage / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
@@ -79,7 +82,7 @@ def _move(stage: Path, destination: Path) -> None:
     for path in [*files, Path(MANIFEST)]:
         (destination / path).parent.mkdir(parents=True, exist_ok=True)
         (stage / path).replace(destination / path)
-    shutil.rmtree(destination / _BUILD_FOLDER, ignore_errors=True)  # objects of the project before
+    shutil.rmtree(destination / ".pio", ignore_errors=True)  # objects of the project before
 
 
 def _previous(destination: Path) -> set[Path]:
