@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
+import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +16,14 @@ import pytest
 
 from tests.planner.networks import random_graph
 from tinyml import planner, reference
+from tinyml.emit import filters
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library
 from tinyml.graph import Array, DType, Graph
 from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
+ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = 24
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -102,3 +107,18 @@ def _array(name: str, values: Array) -> str:
 def _run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def test_clang_format_leaves_generated_code_alone(tmp_path: Path) -> None:
+    formatter = shutil.which("clang-format", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if formatter is None:
+        pytest.skip("clang-format is not installed")
+    for seed in range(NETWORKS):
+        graph = random_graph(random.Random(seed + 2000), steps=random.Random(seed).randint(1, 12))
+        _write(graph.replace(name=f"net{seed}"), (Isa.DSP, Isa.C), tmp_path)
+    shutil.copy(ROOT / ".clang-format", tmp_path)
+    _run([formatter, "--dry-run", "-Werror", *(str(f) for f in sorted(tmp_path.rglob("net*.[ch]")))])
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(filters, extraglobs={"np": np}).failed == 0

@@ -43,7 +43,6 @@ class FunctionContext:
     loop: RowLoop | None
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
-    macs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                     op=context.op.kind.value,
                     function=function.name,
                     summary=_summary(context),
-                    note=_placement_note(context, plan),
+                    note=_placement_note(context, plan, stage.bottom_up),
                     inputs=tuple(
                         (_ctype(graph.tensors[t]), plan.buffer_of(t).offset)
                         for t in context.activation_inputs
@@ -242,7 +241,7 @@ def _function(
     )
     if key not in functions:
         functions[key] = FunctionContext(
-            name=names.unique(_stem(context, lowered)),
+            name=names.unique(_stem(context)),
             kernel=kernel,
             summary=_summary(context),
             input_types=input_types,
@@ -253,14 +252,13 @@ def _function(
             loop=lowered.loop,
             pad_row=pad_row,
             direction="up" if bottom_up else "down",
-            macs=lowered.macs,
         )
     elif functions[key].direction != ("up" if bottom_up else "down"):
         functions[key] = dataclasses.replace(functions[key], direction="both")
     return functions[key]
 
 
-def _stem(context: OpContext, lowered: Lowered) -> str:
+def _stem(context: OpContext) -> str:
     """A readable function name: the operator, its window and its output shape."""
     short = {
         "CONV_2D": "conv",
@@ -275,9 +273,8 @@ def _stem(context: OpContext, lowered: Lowered) -> str:
     if isinstance(attrs, WindowAttrs):
         window = f"_{attrs.kernel_h}x{attrs.kernel_w}"
         if (attrs.stride_h, attrs.stride_w) != (1, 1):
-            window += f"s{attrs.stride_h}" + (
-                f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else ""
-            )
+            window += f"s{attrs.stride_h}"
+            window += f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else ""
     shape = "x".join(str(d) for d in context.output.shape[1:]) or "1"
     return f"{short}{window}_to_{shape}"
 
@@ -302,7 +299,7 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _summary(context: OpContext) -> str:
-    sources = " , ".join(_shape(context.graph.tensors[t]) for t in context.activation_inputs)
+    sources = ", ".join(_shape(context.graph.tensors[t]) for t in context.activation_inputs)
     attrs = context.op.attrs
     window = ""
     if isinstance(attrs, WindowAttrs):
@@ -311,11 +308,11 @@ def _summary(context: OpContext) -> str:
             window += f" stride {attrs.stride_h}x{attrs.stride_w}"
         if (attrs.dilation_h, attrs.dilation_w) != (1, 1):
             window += f" dilation {attrs.dilation_h}x{attrs.dilation_w}"
-    return f"{context.op.kind}{window}: {sources.replace(' , ', ', ')} -> {_shape(context.output)}"
+    return f"{context.op.kind}{window}: {sources} -> {_shape(context.output)}"
 
 
-def _placement_note(context: OpContext, plan: Plan) -> str:
-    """Say which input the output overwrites, if any."""
+def _placement_note(context: OpContext, plan: Plan, bottom_up: bool) -> str:
+    """Say how much of an input the output overwrites, if any."""
     out = plan.buffer_of(context.op.outputs[0])
     for tensor in context.activation_inputs:
         source = plan.buffer_of(tensor)
@@ -323,7 +320,9 @@ def _placement_note(context: OpContext, plan: Plan) -> str:
             out.offset, source.offset
         )
         if source is not out and shared > 0:
-            return "in place" if out.offset == source.offset else f"over {shared} B of rows it has read"
+            if out.offset == source.offset:
+                return "in place"
+            return f"over {shared} B of rows it has read" + (", last row first" if bottom_up else "")
     return ""
 
 

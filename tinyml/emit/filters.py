@@ -8,6 +8,8 @@ import textwrap
 from tinyml.graph import Array
 from tinyml.kernels.registry import RowLoop
 
+_COLUMNS = 110  # ColumnLimit of .clang-format
+
 
 def c_int(value: int) -> str:
     """Return an int literal, in parentheses where it is negative.
@@ -50,7 +52,11 @@ def row_index(rows: RowLoop) -> str:
 
 
 def wrap(code: str, indent: int) -> str:
-    """Break a long C call over lines after its commas, continuation lines one level deeper.
+    """Break a long C call after commas, under its first argument: where clang-format would.
+
+    Args:
+        code: one line with a parameter or argument list.
+        indent: columns in front of its first line, which the template writes.
 
     >>> print(wrap("f(x, /* a */ 1);", 4))
     f(x, /* a */ 1);
@@ -58,8 +64,8 @@ def wrap(code: str, indent: int) -> str:
     glued = re.sub(r"(?<!,) ", "\u00a0", code)
     lines = textwrap.wrap(
         glued,
-        width=104 - indent,
-        subsequent_indent="    ",
+        width=_COLUMNS - indent,
+        subsequent_indent=" " * (code.index("(") + 1),
         break_long_words=False,
         break_on_hyphens=False,
     )
