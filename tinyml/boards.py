@@ -86,11 +86,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The document a fact of the board file comes from."""
+    """The document or public code that facts of the board file were taken from or compared with."""
 
     document: str
     section: str
     facts: str
+    checked: str  # "read" | "header" | "vendor code" | "other code" | "run" | "not opened" | "not confirmed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -407,7 +408,9 @@ def _board(path: Path, manifest: dict[str, Any] | None = None, board_id: str | N
         vendor=Vendor(**vendor) if vendor else None,
         upload_protocol=manifest.get("upload", {}).get("protocol", ""),
         evidence={k: Evidence(**v) for k, v in own["evidence"].items()},
-        sources=tuple(Source(s["document"], s["section"], s["for"]) for s in own["sources"]),
+        sources=tuple(
+            Source(s["document"], s["section"], s["for"], s.get("checked", "")) for s in own["sources"]
+        ),
         path=path,
         manifest=manifest,
     )
