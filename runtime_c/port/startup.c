@@ -1,7 +1,7 @@
 /* startup.c: vector table, reset, and the way from any fault to tm_fault_report().
  *
  * Source: Arm v6-M, v7-M and v8-M Architecture Reference Manuals, "Exception model", "System Control
- * Block"; RP2040 datasheet 2.8.1 for the table's place behind the second boot stage.
+ * Block"; RP2040 datasheet, boot sequence, for the table's place behind the second boot stage.
  */
 #include <stddef.h>
 #include <string.h>
@@ -32,9 +32,11 @@ static uint32_t fault_frame[8] __attribute__((used));
 #if defined(__ARM_ARCH_6M__)
 #define IRQS IRQ16, IRQ16
 #define IRQ_COUNT 32
+#define IRQ_WORDS 1u
 #else
 #define IRQS IRQ16, IRQ16, IRQ16, IRQ16, IRQ16, IRQ16
 #define IRQ_COUNT 96
+#define IRQ_WORDS 8u /* a chip may have more interrupts than the table; absent words ignore writes */
 #endif
 _Static_assert(TM_UART_IRQ < IRQ_COUNT, "the vector table is too short for the UART's interrupt");
 
@@ -69,13 +71,16 @@ __attribute__((naked)) void Reset_Handler(void)
 #endif
                    "ldr r0, =__stack_top\n"
                    "msr msp, r0\n"
+                   "movs r0, #0\n" /* a boot loader's thread may have run on the process stack */
+                   "msr control, r0\n"
+                   "isb\n"
                    "ldr r0, =tm_start\n"
                    "bx r0\n"
                    ".ltorg\n");
 }
 
 #if defined(TM_CORE_CORTEX_M7) || defined(TM_CORE_CORTEX_M55)
-/* Turns the L1 caches on (Arm Cortex-M7 Devices Generic User Guide 4.8). Nothing here uses DMA, so
+/* Turns the L1 caches on (as CMSIS does, cachel1_armv7.h). Nothing here uses DMA, so
  * no coherence is needed. The data cache's content is undefined after reset: invalidated by set and way. */
 static void enable_caches(void)
 {
@@ -129,6 +134,18 @@ static void protect_external_memory(void)
 }
 #endif
 
+/* Forgets whatever interrupts a boot loader left enabled or pending: its USB device's, say, for which this
+ * program has no handler. SysTick too. */
+static void disable_interrupts(void)
+{
+    TM_REG(TM_SYSTICK) = 0;
+    for (uint32_t word = 0; word < IRQ_WORDS; ++word) {
+        TM_REG(TM_NVIC_ISER + 0x80u + 4u * word) = 0xFFFFFFFFu;  /* ICER */
+        TM_REG(TM_NVIC_ISER + 0x180u + 4u * word) = 0xFFFFFFFFu; /* ICPR */
+    }
+    TM_REG(TM_SCB + 4u) = 1u << 27 | 1u << 25; /* ICSR: PENDSVCLR, PENDSTCLR */
+}
+
 void tm_start(void)
 {
     /* This function's own frame is a few words below __stack_top: stay well clear of it. */
@@ -136,6 +153,7 @@ void tm_start(void)
     for (uint32_t *p = __stack_low; p < here; ++p) {
         *p = STACK_PAINT;
     }
+    disable_interrupts();
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     TM_REG(TM_SCB + 0x88u) |= 0xFu << 20; /* CPACR: full access to CP10 and CP11 */
     __asm volatile("dsb\n isb" ::: "memory");
