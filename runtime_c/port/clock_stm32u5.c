@@ -1,5 +1,6 @@
 /* clock_stm32u5.c: HSI16 and PLL1 of STM32U575, range 1 with the EPOD booster. Not run on silicon.
- * Source: RM0456 7.3.3 table 54 (wait states), chapters PWR (voltage scaling, EPOD booster), RCC, ICACHE.
+ * Source: RM0456, chapters flash (wait states), PWR (voltage scaling, EPOD booster), RCC, ICACHE; compared
+ * with ST's LL driver and Zephyr's clock driver.
  */
 #include "tm_regs.h"
 
