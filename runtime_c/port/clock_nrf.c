@@ -1,7 +1,7 @@
 /* clock_nrf.c: crystal and instruction cache of nRF51 and nRF52840. The core clock is fixed; the crystal
  * only makes it exact, which the UART needs.
  * nRF52840 not run on silicon; nRF51 run in QEMU.
- * Source: nRF51 Series Reference Manual, CLOCK; nRF52840 Product Specification 4.3.6 (ICACHECNF), 5.4 (CLOCK).
+ * Source: nRF51 Series Reference Manual, CLOCK; nRF52840 register description (CLOCK, NVMC).
  */
 #include "tm_regs.h"
 

@@ -1,5 +1,5 @@
 /* uart_nrf.c: the UART of nRF51, which nRF52 keeps beside its UARTE. Six bytes of receive FIFO.
- * Source: nRF51 Series Reference Manual, UART; nRF52840 Product Specification 6.33. */
+ * Source: nRF51 Series Reference Manual, UART; nRF52840 register description (UART0). */
 #include "tm_regs.h"
 
 #if defined(TM_UART_NRF)
