@@ -1,5 +1,5 @@
 /* clock_rp2040.c: resets, crystal, PLL and clock muxes of the RP2040. Not run on silicon.
- * Source: RP2040 datasheet 2.14 (resets), 2.15 (clocks), 2.16 (XOSC), 2.18 (PLL).
+ * Source: RP2040 datasheet, chapters resets, clocks, XOSC and PLL; compared with the Pico SDK's register headers.
  */
 #include "tm_regs.h"
 

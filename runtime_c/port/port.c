@@ -192,7 +192,7 @@ void tm_port_reset(void)
     tm_port_flush();
 #if defined(TM_CLOCK_RP2040)
     /* SYSRESETREQ leaves the peripherals as they are; the watchdog resets all but the oscillators
-     * (RP2040 datasheet 2.13 PSM_WDSEL, 4.7 WATCHDOG_CTRL.TRIGGER). */
+     * (RP2040 datasheet, PSM_WDSEL and WATCHDOG_CTRL.TRIGGER). */
     TM_REG(0x40010008u) = 0x0001FFFCu;
     TM_REG(0x40058000u) |= 1u << 31;
 #else

@@ -6,7 +6,8 @@
  * every SPI flash knows, at a quarter of the system clock (31 MHz later; 03h is good to 50 MHz), and
  * enters the program through the vector table behind these 256 bytes. Not run on silicon.
  *
- * Source: RP2040 datasheet 2.8.1.3 (CRC: polynomial 0x04C11DB7, start 0xFFFFFFFF, not reflected), 4.10 (SSI).
+ * Source: RP2040 datasheet, chapters boot sequence (CRC: polynomial 0x04C11DB7, start 0xFFFFFFFF, not
+ * reflected) and SSI; register values compared with the Pico SDK's boot2_generic_03h.S.
  */
 #include "tm_regs.h"
 

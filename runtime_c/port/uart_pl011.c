@@ -1,5 +1,6 @@
 /* uart_pl011.c: Arm PL011, as in the RP2040.
- * Source: PrimeCell UART (PL011) Technical Reference Manual (DDI 0183) 3.3; RP2040 datasheet 4.2 and 2.19. */
+ * Source: PrimeCell UART (PL011) Technical Reference Manual (DDI 0183), registers; RP2040 datasheet, UART
+ * and GPIO. */
 #include "tm_regs.h"
 
 #if defined(TM_UART_PL011)
