@@ -408,9 +408,7 @@ def _board(path: Path, manifest: dict[str, Any] | None = None, board_id: str | N
         vendor=Vendor(**vendor) if vendor else None,
         upload_protocol=manifest.get("upload", {}).get("protocol", ""),
         evidence={k: Evidence(**v) for k, v in own["evidence"].items()},
-        sources=tuple(
-            Source(s["document"], s["section"], s["for"], s.get("checked", "")) for s in own["sources"]
-        ),
+        sources=tuple(Source(s["document"], s["section"], s["for"], s["checked"]) for s in own["sources"]),
         path=path,
         manifest=manifest,
     )

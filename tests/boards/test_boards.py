@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,26 @@ def test_a_board_cites_its_facts_and_says_what_was_run(board: boards.Board) -> N
             assert "not run on silicon" in board.evidence["boot"].how
         else:
             assert levels["boot"] == levels["uart"] == "emulated"
+
+
+COMPARED = {"read", "header", "vendor code", "other code"}
+
+
+@pytest.mark.parametrize("board", ALL, ids=lambda b: b.id)
+def test_a_source_claims_no_more_than_was_checked(board: boards.Board) -> None:
+    checked = {s.checked for s in board.sources}
+    if board.emulator is not None:
+        assert "run" in checked
+    elif not board.is_host:
+        assert checked & COMPARED, "some public header or code must back a real board's facts"
+        assert "run" not in checked
+    for source in board.sources:
+        # what nobody opened has no section number that anyone could have seen, nor a revision
+        if source.checked in ("not opened", "not confirmed"):
+            assert not re.search(r"\b\d+\.\d|[Tt]able \d|[Ff]igure \d", source.section)
+            assert not re.search(r" v\d+\.\d", source.document)
+        # a fact without a source has no document to hide behind
+        assert (source.document == "none") == (source.checked == "not confirmed")
 
 
 def test_the_f746_is_one_run_of_320_kib() -> None:
@@ -138,6 +159,11 @@ BROKEN = {
     "origin a number": (put(T, "memory", "SRAM1", "origin", value=1), "$.tinyml.memory.SRAM1.origin", "1"),
     "memory a list": (put(T, "memory", value=[]), "$.tinyml.memory", "object"),
     "no sources": (put(T, "sources", value=[]), "$.tinyml.sources", "[]"),
+    "unchecked source": (
+        put(T, "sources", value=[{"document": "a", "section": "b", "for": "c"}]),
+        "$.tinyml.sources[0]",
+        "'checked'",
+    ),
     "no evidence": (drop(T, "evidence"), "$.tinyml", "'evidence'"),
     "overlap": (
         put(T, "memory", "SRAM1", "origin", value="0x2000F000"),
