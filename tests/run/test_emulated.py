@@ -211,7 +211,7 @@ def test_a_plugin_that_does_not_compile(
     (tmp_path / "qemu_plugin" / "tm_profile.c").write_text("int broken(")
     monkeypatch.setattr("tinyml.resources.runtime_dir", lambda: tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ToolchainError, match="plugin does not compile"):
+    with pytest.raises(ToolchainError, match="tm_profile.*failed"):
         profile(elf, board, "toy", toy.inputs(0))
     assert list((tmp_path / "cache" / "tinyml").iterdir()) == []
 
@@ -227,5 +227,5 @@ def test_a_missing_emulator_is_named(
         lambda: profile(elf, board, "toy", toy.inputs(0)),
         lambda: QemuTarget(elf, board).__enter__(),
     ):
-        with pytest.raises(ToolchainError, match="no emulator"):
+        with pytest.raises(ToolchainError, match="is not installed"):
             call()

@@ -23,12 +23,12 @@ def test_a_shared_library_is_built_whole_or_not_at_all(tmp_path: Path) -> None:
     header.parent.mkdir()
     header.write_text("int sum(int a, int b);\n")
     source.write_text('#include "sum.h"\nint sum(int a, int b) { return a + b + EXTRA; }\n')
-    library = gcc.build_shared([source], [header.parent], tmp_path / "out" / "libsum.so", defines=["EXTRA=4"])
+    library = gcc.build_host([source], [header.parent], tmp_path / "out" / "libsum.so", defines=["EXTRA=4"])
     assert ctypes.CDLL(str(library)).sum(1, 2) == 7
     good = library.read_bytes()
     source.write_text('#include "sum.h"\nint sum(int a, int b) { return a; }\n')  # b is not used
     with pytest.raises(ToolchainError, match=r"compiling libsum\.so for this computer failed") as caught:
-        gcc.build_shared([source], [header.parent], library)
+        gcc.build_host([source], [header.parent], library)
     assert "unused" in caught.value.where
     assert library.read_bytes() == good
     assert [p.name for p in library.parent.iterdir()] == ["libsum.so"]

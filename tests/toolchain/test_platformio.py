@@ -16,6 +16,7 @@ from tests.boards.conftest import make_project
 from tinyml import boards, resources
 from tinyml.errors import ToolchainError
 from tinyml.toolchain import gcc, platformio
+from tinyml.toolchain.programs import OPENOCD_INSTALL
 
 needs_tools = pytest.mark.skipif(
     not (shutil.which("arm-none-eabi-gcc") and platformio.available()),
@@ -128,7 +129,7 @@ def test_an_unreachable_registry_is_told_with_the_systems_own_package(
     steps: list[str] = []
     with pytest.raises(ToolchainError, match="needs tool-openocd, and PlatformIO's registry") as caught:
         platformio.upload(project, "mps2-an386", progress=steps.append)
-    assert platformio.OPENOCD_INSTALL in caught.value.hint
+    assert OPENOCD_INSTALL in caught.value.hint
     assert steps == ["ask PlatformIO's registry for tool-openocd"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import zlib
@@ -21,9 +20,8 @@ from tinyml.run.link import Expected, Link, Progress, Timing
 from tinyml.run.linked import LinkedTarget
 from tinyml.run.ports import SocketPort
 from tinyml.run.target import Inference, LayerInfo, LayerTrace, TargetInfo, input_bytes
-from tinyml.toolchain.gcc import build_shared
+from tinyml.toolchain.gcc import build_host
 
-_WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 _GUARD = 64  # bytes on either side of the arena that must stay as they are
 
 # The declarations of tm_model.h and tm_host_trace.c, as cffi reads them.
@@ -54,34 +52,6 @@ def _model_sources(project_dir: Path, model_name: str) -> tuple[list[Path], Path
     return sources, folder
 
 
-def _compile(sources: Sequence[Path], out: Path, flags: Sequence[str], compiler: str) -> Path:
-    program = shutil.which(compiler)
-    if program is None:
-        raise ToolchainError(
-            f"there is no C compiler '{compiler}'", hint="apt-get install gcc, then `tinyml doctor`"
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        done = subprocess.run(
-            [program, *_WARNINGS, *flags, "-o", str(half), *map(str, sources), "-lm"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ToolchainError(
-                f"{compiler} refuses the generated code",
-                where=str(sources[0].parent),
-                expected="\n  ".join(done.stderr.strip().splitlines()[:12]),
-                hint="this is a defect of the generator: please report it with the model",
-            )
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)
-    return out
-
-
 def build_host_library(project_dir: Path, model_name: str, out: Path, *, sanitize: bool = False) -> Path:
     """Compile a generated model for this computer, with trace hooks.
 
@@ -103,7 +73,7 @@ def build_host_library(project_dir: Path, model_name: str, out: Path, *, sanitiz
     flags = ["-O2"]
     if sanitize:
         flags += ["-g", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-    return build_shared(
+    return build_host(
         [*sources, runtime / "host" / "tm_host_trace.c"],
         [include, runtime / "include"],
         out,
@@ -139,14 +109,20 @@ def build_host_program(
     """
     runtime = resources.runtime_dir()
     values = {"TM_TRACE": "1", "main": "tm_firmware_main", **(defines or {})}
-    flags = ["-O2", *(f"-D{name}={value}" for name, value in values.items())]
-    flags += [f"-I{folder}" for folder in (*include, runtime / "port", runtime / "include")]
-    flags += ["-Wl,--defsym=tm_image_end=tm_image_start+64"]
+    flags = ["-O2", "-Wl,--defsym=tm_image_end=tm_image_start+64"]
     if sanitize:
         flags += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
     port = runtime / "host" / "tm_host_port.c"
     link = [runtime / "port" / "main.c", runtime / "port" / "tm_link.c"]
-    return _compile([*sources, *link, port], out, flags, compiler)
+    return build_host(
+        [*sources, *link, port],
+        [*include, runtime / "port", runtime / "include"],
+        out,
+        shared=False,
+        defines=[f"{name}={value}" for name, value in values.items()],
+        flags=flags,
+        compiler=compiler,
+    )
 
 
 class HostTarget:

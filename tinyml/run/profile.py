@@ -10,9 +10,7 @@ executes. Counts depend on the input only as far as the kernels branch on data.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,6 +26,8 @@ from tinyml.run.firmware import symbol_ranges
 from tinyml.run.link import Expected, Timing
 from tinyml.run.qemu import QemuTarget
 from tinyml.run.target import LayerInfo
+from tinyml.toolchain.gcc import build_host
+from tinyml.toolchain.programs import QEMU_INSTALL, require
 
 Result = TypeVar("Result")
 
@@ -220,37 +220,15 @@ def _plugin(program: str) -> Path:
     source = resources.runtime_dir() / "qemu_plugin" / "tm_profile.c"
     api = _plugin_api(program)
     digest = hashlib.sha256(source.read_bytes() + bytes([api])).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyml"
-    path = cache / f"tm_profile-{digest}.so"
+    path = resources.cache_dir() / f"tm_profile-{digest}.so"
     if path.is_file():
         return path
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise ToolchainError("there is no C compiler for this computer", hint="apt-get install gcc")
-    cache.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(f".{os.getpid()}")
-    try:
-        flags = ["-std=c11", "-O2", "-shared", "-fPIC", f"-DTM_PLUGIN_API={api}"]
-        done = subprocess.run(
-            [compiler, *flags, "-o", str(half), str(source)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise ToolchainError(
-                "the profiling plugin does not compile", where=str(source), expected=done.stderr.strip()[:600]
-            )
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
-    return path
+    return build_host([source], [], path, defines=[f"TM_PLUGIN_API={api}"])
 
 
 def _plugin_api(program: str) -> int:
     """Return the version of the plugin interface to declare: QEMU 9 no longer loads version 1."""
-    path = shutil.which(program)
-    if path is None:
-        raise ToolchainError(
-            f"there is no emulator '{program}'", hint="apt-get install qemu-system-arm, then `tinyml doctor`"
-        )
+    path = require(program, QEMU_INSTALL)
     text = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"version (\d+)\.", text)
     return 2 if match and int(match[1]) >= 9 else 1

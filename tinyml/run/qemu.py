@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tinyml.boards import Board
-from tinyml.errors import TargetError, ToolchainError, UsageError
+from tinyml.errors import TargetError, UsageError
 from tinyml.run.link import Expected, Link, Progress, Timing
 from tinyml.run.linked import LinkedTarget
 from tinyml.run.ports import SocketPort
+from tinyml.toolchain.programs import QEMU_INSTALL, require
 
 _START_S = 20.0  # until QEMU answers on QMP; it needs 0.04 s on an idle computer
 
@@ -67,12 +68,7 @@ class QemuTarget(LinkedTarget):
         self.process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> Link:
-        program = shutil.which(self._emulator.program)
-        if program is None:
-            raise ToolchainError(
-                f"there is no emulator '{self._emulator.program}'",
-                hint="apt-get install qemu-system-arm, then `tinyml doctor`",
-            )
+        program = require(self._emulator.program, QEMU_INSTALL)
         if not self._elf.is_file():
             raise UsageError(f"there is no firmware {self._elf}", hint="make it with `tinyml build`")
         self._folder = Path(tempfile.mkdtemp(prefix="tinyml-qemu-"))

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyml.errors import ToolchainError
-from tinyml.toolchain import gcc, platformio
-
-QEMU_INSTALL = "sudo apt-get install qemu-system-arm"
+from tinyml.toolchain import platformio
+from tinyml.toolchain.programs import HOST_GCC_INSTALL, OPENOCD_INSTALL, QEMU_INSTALL
 
 # distribution: what it is needed for
 _PACKAGES = {
@@ -65,10 +64,10 @@ def checks() -> Iterator[Check]:
         "sudo apt-get install gcc-arm-none-eabi",
     )
     yield _newlib()
-    yield _program("gcc", ["-dumpfullversion"], "running on this computer", gcc.HOST_GCC_INSTALL)
+    yield _program("gcc", ["-dumpfullversion"], "running on this computer", HOST_GCC_INSTALL)
     yield _program("qemu-system-arm", ["--version"], "emulated boards", QEMU_INSTALL)
     yield _plugins()
-    yield _program("openocd", ["--version"], "flashing boards", platformio.OPENOCD_INSTALL, optional=True)
+    yield _program("openocd", ["--version"], "flashing boards", OPENOCD_INSTALL, optional=True)
     yield _serial_ports()
 
 

@@ -1,4 +1,4 @@
-"""Builds without PlatformIO: arm-none-eabi-gcc for boards, the host's compiler for shared libraries.
+"""Builds without PlatformIO: arm-none-eabi-gcc for boards, the host's compiler for this computer.
 
 The flags, linker script and board_config.h come from `runtime_c/platformio/board_files.py`, which the
 PlatformIO platform uses too, so both ways give the same code.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -20,11 +19,10 @@ from typing import Any
 from tinyml import resources
 from tinyml.boards import Board
 from tinyml.errors import DoesNotFit, ToolchainError
+from tinyml.toolchain.programs import ARM_GCC_INSTALL, HOST_GCC_INSTALL, require
 from tinyml.toolchain.result import BuildResult, Progress, publish
 
-ARM_GCC_INSTALL = "sudo apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi"
 HOST_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
-HOST_GCC_INSTALL = "sudo apt-get install gcc libc6-dev"
 
 
 def _platform_module(name: str) -> Any:
@@ -36,16 +34,6 @@ def _platform_module(name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def require(program: str, install: str) -> str:
-    """Return the path of a program, or raise ToolchainError with the command that installs it."""
-    path = shutil.which(program)
-    if path is None:
-        raise ToolchainError(
-            f"{program} is not installed", expected="it must be on PATH", hint=f"install it with: {install}"
-        )
-    return path
 
 
 def _run(command: Sequence[str], cwd: Path, doing: str) -> str:
@@ -109,7 +97,7 @@ def build(
         DoesNotFit: the linker finds a memory too small.
     """
     if board.is_host:
-        raise ToolchainError("a firmware cannot be built for the host", hint="use build_shared()")
+        raise ToolchainError("a firmware cannot be built for the host", hint="use build_host()")
     project = project_dir.resolve()
     report = progress or (lambda line: None)
     gcc = require("arm-none-eabi-gcc", ARM_GCC_INSTALL)
@@ -161,25 +149,40 @@ def build(
         return publish({f.name: f for f in results}, project / "build" / (name or board.id), log)
 
 
-def build_shared(
+def build_host(
     sources: Sequence[Path],
     include_dirs: Sequence[Path],
     output: Path,
     *,
+    shared: bool = True,
     defines: Iterable[str] = (),
     flags: Sequence[str] = ("-O2",),
+    compiler: str | None = None,
 ) -> Path:
-    """Compile C files to a shared library for this computer, as C11 with all warnings as errors.
+    """Compile C files for this computer, as C11 with all warnings as errors.
+
+    Args:
+        sources: the C files.
+        include_dirs: folders of headers.
+        output: the file to write, whole or not at all.
+        shared: make a shared library rather than a program.
+        defines: macros such as "TM_TRACE=1".
+        flags: further flags of the compiler.
+        compiler: by default $CC, or gcc.
+
+    Returns:
+        `output`.
 
     Raises:
         ToolchainError: no compiler, or it refuses a file.
     """
-    cc = require(os.environ.get("CC", "gcc"), HOST_GCC_INSTALL)
+    cc = require(compiler or os.environ.get("CC", "gcc"), HOST_GCC_INSTALL)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tinyml-host-", dir=output.parent) as scratch:
         fresh = Path(scratch) / output.name
-        command = [cc, "-std=c11", *flags, "-fPIC", "-shared", *HOST_WARNINGS, *(f"-D{d}" for d in defines)]
-        command += [f"-I{i}" for i in include_dirs] + [str(s) for s in sources] + ["-o", str(fresh)]
+        command = [cc, "-std=c11", *flags, *(("-fPIC", "-shared") if shared else ()), *HOST_WARNINGS]
+        command += [f"-D{d}" for d in defines] + [f"-I{i}" for i in include_dirs]
+        command += [*map(str, sources), "-o", str(fresh)]
         _run(command, Path.cwd(), f"compiling {output.name} for this computer")
         fresh.replace(output)
     return output

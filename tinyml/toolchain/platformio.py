@@ -17,13 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tinyml import resources
 from tinyml.errors import ToolchainError
 from tinyml.toolchain import gcc
+from tinyml.toolchain.programs import ARM_GCC_INSTALL, OPENOCD_INSTALL, require
 from tinyml.toolchain.result import BuildResult, Progress, publish
 
 INSTALL = "pip install 'platformio>=6.2,<6.3' 'scons>=4.11.1,<4.12'"
-
-OPENOCD_INSTALL = "sudo apt-get install openocd"
 _FETCH = re.compile(r"Tool Manager: Installing platformio/(\S+)")
 _FROM_SYSTEM = {"tool-openocd": OPENOCD_INSTALL, "tool-scons": INSTALL}
 
@@ -59,8 +59,7 @@ def core_dir() -> Path:
     """Return PlatformIO's core folder: PLATFORMIO_CORE_DIR where set, else one in the user's cache."""
     if configured := os.environ.get("PLATFORMIO_CORE_DIR"):
         return Path(configured)
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "tinyml" / "platformio"
+    return resources.cache_dir() / "platformio"
 
 
 def seed(core: Path) -> None:
@@ -179,7 +178,7 @@ def _pio(project: Path, arguments: list[str], doing: str, progress: Progress | N
         if "HTTPClientError" in output and (asked := _FETCH.findall(output)):
             raise ToolchainError(
                 f"{doing} needs {asked[-1]}, and PlatformIO's registry cannot be reached",
-                hint=f"install it with: {_FROM_SYSTEM.get(asked[-1], gcc.ARM_GCC_INSTALL)}",
+                hint=f"install it with: {_FROM_SYSTEM.get(asked[-1], ARM_GCC_INSTALL)}",
             )
         raise gcc.failure(doing, output)
     return output
@@ -201,7 +200,7 @@ def build(project_dir: Path, env: str, progress: Progress | None = None) -> Buil
         DoesNotFit: the linker finds a memory too small.
     """
     project = project_dir.resolve()
-    gcc.require("arm-none-eabi-gcc", gcc.ARM_GCC_INSTALL)
+    require("arm-none-eabi-gcc", ARM_GCC_INSTALL)
     log = _pio(project, ["-e", env], f"building {env} with PlatformIO", progress)
     out = project / ".pio" / "build" / env
     files = {f.name: f for f in out.glob("firmware.*")}

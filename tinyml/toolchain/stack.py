@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinyml.errors import ToolchainError
-from tinyml.toolchain.gcc import ARM_GCC_INSTALL, require
+from tinyml.toolchain.programs import ARM_GCC_INSTALL, require
 
 # Registers the core stacks at an exception: 8 words, 18 more where the FPU is in use (Armv7-M ARM, B1.5.7),
 # and one of padding to 8-byte alignment.
