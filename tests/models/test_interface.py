@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, reference
 from tinyml.build import Compiled, compile_model, generate
+from tinyml.build import build as build_firmware
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 
@@ -135,3 +137,17 @@ def _defined(assembly: str) -> set[str]:
         for line in assembly.splitlines()
         if line and line[0].isalpha() and line.endswith(":")
     }
+
+
+@pytest.mark.skipif(not shutil.which("arm-none-eabi-gcc"), reason="arm-none-eabi-gcc is not installed")
+def test_a_model_may_be_named_like_a_part_of_the_firmware(tmp_path: Path) -> None:
+    """No header, include guard or macro of the firmware may hide one of the model, nor the reverse."""
+    b = ModelBuilder(1)
+    b.output(b.fully_connected(b.input((1, 4)), 3))
+    content = b.save(tmp_path / "m.tflite").read_bytes()
+    for name in ("app", "link", "stm32_gpio", "tm"):
+        path = tmp_path / f"{name}.tflite"
+        path.write_bytes(content)
+        folder = tmp_path / f"{name} project"
+        build_firmware(compile_model(path, boards.load("stm32f407")), folder, toolchain="gcc")
+        assert (folder / "firmware.elf").is_file(), name

@@ -127,6 +127,8 @@ def test_same_padding(size: int, kernel: int, stride: int, dilation: int, expect
         ("string", "model_string"),
         ("main", "model_main"),
         ("tm_runtime", "model_tm_runtime"),
+        ("tm", "model_tm"),
+        ("app", "model_app"),
         ("---", "model_0"),
         ("", "model_0"),
         ("naïve", "na_ve"),
@@ -371,6 +373,41 @@ def test_other_integer_types_are_refused(tmp_path: Path) -> None:
         record.dtype, record.zero_point = "uint8", (128,)
     with pytest.raises(UnsupportedOp, match="uint8 must be int8"):
         _read(b, tmp_path)
+
+
+@pytest.mark.parametrize("as_output", [False, True])
+def test_shapes_that_an_open_batch_size_computes(tmp_path: Path, as_output: bool) -> None:
+    """Keras' Flatten: SHAPE, STRIDED_SLICE and PACK give RESHAPE its shape, and need no kernel."""
+    b = ModelBuilder(1)
+    x = b.conv2d(b.input((1, 6, 6, 4)), 4)
+    shape, batch, wanted = (b.tensor(s, "int32") for s in ((4,), (), (2,)))
+    zero, one = (b.constant(np.array([v], np.int32)) for v in (0, 1))
+    b.raw_op("SHAPE", [x], [shape])
+    b.raw_op("STRIDED_SLICE", [shape, zero, one, one], [batch])
+    b.raw_op("PACK", [batch, b.constant(np.array(144, np.int32))], [wanted])
+    flat = b.reshape(x, (1, 144))
+    b.operators[-1].inputs[1:] = [wanted]
+    b.output(b.fully_connected(flat, 3))
+    if as_output:
+        b.output(batch)  # then it is a value, and needs a kernel
+        with pytest.raises(UnsupportedOp, match=r"2 operators .*\(SHAPE, STRIDED_SLICE\)"):
+            _read(b, tmp_path)
+        return
+    graph = _read(b, tmp_path)
+    assert [op.kind for op in graph.ops] == [OpKind.CONV_2D, OpKind.RESHAPE, OpKind.FULLY_CONNECTED]
+    assert graph.tensors[graph.ops[1].outputs[0]].shape == (1, 144)
+
+
+def test_uint8_edges_of_an_int8_model(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 4), 0.1, 0)
+    b.tensors[x].dtype, b.tensors[x].zero_point = "uint8", (128,)
+    inner = b.tensor((1, 4), scale=0.1, zero_point=0)
+    b.raw_op("QUANTIZE", [x], [inner])
+    b.output(b.softmax(inner))
+    with pytest.raises(UnsupportedOp, match="neither int8 nor float32") as caught:
+        _read(b, tmp_path)
+    assert "inference_input_type" in caught.value.hint
 
 
 def test_float_inside_the_model_is_refused(tmp_path: Path) -> None:

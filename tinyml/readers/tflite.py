@@ -53,6 +53,10 @@ _POOL_SCALE_TOLERANCE = 1e-6  # lite/kernels/pooling.cc
 # Operators that only change the shape are RESHAPE from here on.
 _KINDS = {kind.value: kind for kind in OpKind} | {"SQUEEZE": OpKind.RESHAPE, "EXPAND_DIMS": OpKind.RESHAPE}
 _SHAPE_ONLY = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+# With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
+_SHAPE_ARITHMETIC = frozenset(
+    ("CAST", "CONCATENATION", "GATHER", "MUL", "PACK", "REDUCE_PROD", "SLICE", "STRIDED_SLICE")
+)
 _ACTIVATIONS = {
     0: Activation.NONE,
     1: Activation.RELU,
@@ -65,6 +69,10 @@ _QUANTISE = (
     "quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
     "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
+_INT8_EDGES = (
+    "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
+    "or leave both float32"
+)
 _ADVICE = {
     "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "RELU6": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
@@ -75,6 +83,7 @@ _ADVICE = {
     "RESIZE_BILINEAR": "use nearest-neighbour resizing",
     "IF": "export a model without control flow",
     "WHILE": "export a model without control flow; unroll recurrent layers",
+    "TILE": "for UpSampling2D use tf.image.resize(x, size, method='nearest')",
     "SHAPE": "convert with fixed input shapes, so that shapes are constants",
 }
 
@@ -93,9 +102,11 @@ virtual void volatile wchar_t while xor xor_eq
 _HEADERS = """
 assert complex ctype errno fenv inttypes iso646 limits locale math setjmp signal stdalign
 stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time
-uchar wchar wctype main app_model model port arduino
+uchar wchar wctype main model port arduino stm32_gpio
 """
-_RESERVED = frozenset((_KEYWORDS + _HEADERS).split())
+# Prefixes of the harness (APP_ARENA_BYTES in app_model.h) and of the runtime (type tm_model).
+_NAMESPACES = "app app_model tm"
+_RESERVED = frozenset(f"{_KEYWORDS} {_HEADERS} {_NAMESPACES}".split())
 
 
 def read_model(path: Path) -> Graph:
@@ -174,6 +185,7 @@ class _GraphReader:
         self._file = file
         self._tensors: dict[int, Tensor] = {}
         self._where = ""  # the operator at hand, for messages
+        self._shape_ops: frozenset[int] = frozenset()  # operators left out, see _shape_arithmetic
         self._readers: dict[
             OpKind, Callable[[RawOperator], tuple[tuple[int, ...], Attrs, tuple[int, ...]]]
         ] = {
@@ -199,6 +211,7 @@ class _GraphReader:
     def graph(self, name: str, sha256: str) -> Graph:
         """Check and convert everything."""
         self._check_indices()
+        self._shape_ops = self._shape_arithmetic()
         self._refuse_unsupported()
         available = set(self._raw.inputs)
         written: dict[int, str] = dict.fromkeys(self._raw.inputs, "the model's inputs")
@@ -206,6 +219,8 @@ class _GraphReader:
         for i, raw in enumerate(self._raw.operators):
             self._where = f"op {i} {raw.name} '{self._raw.tensors[raw.outputs[0]].name}'"
             self._check_order(raw, available, written)
+            if i in self._shape_ops:
+                continue
             inputs, attrs, shape = self._readers[_KINDS[raw.name]](raw)
             output = self._tensor(raw.outputs[0])
             if output.shape != shape:
@@ -291,12 +306,35 @@ class _GraphReader:
             hint="convert or copy the file again",
         )
 
+    def _shape_arithmetic(self) -> frozenset[int]:
+        """Return the operators that compute nothing but new shapes of RESHAPEs, from tensors' shapes."""
+        operators = self._raw.operators
+        found: set[int] = set()
+        known = {t for t, tensor in enumerate(self._raw.tensors) if tensor.data is not None}
+        for i, op in enumerate(operators):
+            if op.name == "SHAPE" or (op.name in _SHAPE_ARITHMETIC and known.issuperset(op.inputs)):
+                found.add(i)
+                known.update(op.outputs)
+        while True:
+            elsewhere = set(self._raw.outputs).union(
+                t
+                for i, op in enumerate(operators)
+                for position, t in enumerate(op.inputs)
+                if i not in found and not (op.name == "RESHAPE" and position == 1)
+            )
+            values = {i for i in found if elsewhere.intersection(operators[i].outputs)}
+            if not values:
+                return frozenset(found)
+            found -= values
+
     def _refuse_unsupported(self) -> None:
         """Raise one UnsupportedOp that lists every operator no kernel can run."""
         lines: list[str] = []
         kinds: set[str] = set()
-        wrong_types = 0
+        wrong_types = edges = 0
         for i, op in enumerate(self._raw.operators):
+            if i in self._shape_ops:
+                continue
             output = self._raw.tensors[op.outputs[0]]
             if op.name not in _KINDS:
                 advice = _ADVICE.get(op.name, "replace this layer, or run it outside the model")
@@ -305,23 +343,33 @@ class _GraphReader:
                 wrong = self._unsupported_type(op)
                 if wrong is None:
                     continue
-                advice = f"{wrong} must be int8: quantise the model"
+                advice = f"{wrong} must be int8"
                 wrong_types += 1
+                edges += self._unsupported_edge(op)
             lines.append(f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}")
         if not lines:
             return
         count = f"{len(lines)} operator{'s' * (len(lines) > 1)}"
         if kinds:
             what = f"{self._file} has {count} that cannot run ({', '.join(sorted(kinds))})"
+        elif edges == len(lines):
+            what = f"{self._file} is quantised, but has inputs or outputs that are neither int8 nor float32"
         elif any(t.type == "int8" and t.data is None for t in self._raw.tensors):
             what = f"{self._file} is only partly quantised: {count} cannot run in int8"
         else:
             what = f"{self._file} is not quantised to int8: {count} cannot run"
+        hint = _QUANTISE if wrong_types else "replace these operators, or run them outside the model"
         raise UnsupportedOp(
             what,
             where="\n  ".join(lines),
             expected=f"supported, in int8: {', '.join(sorted(_KINDS))}",
-            hint=_QUANTISE if wrong_types else "replace these operators, or run them outside the model",
+            hint=_INT8_EDGES if edges and edges == len(lines) else hint,
+        )
+
+    def _unsupported_edge(self, op: RawOperator) -> bool:
+        """Return whether an operator that cannot run only converts a model input or output, of uint8 say."""
+        return op.name == "QUANTIZE" and (
+            op.inputs[0] in self._raw.inputs or op.outputs[0] in self._raw.outputs
         )
 
     def _unsupported_type(self, op: RawOperator) -> str | None:
@@ -730,7 +778,9 @@ class _GraphReader:
         inputs = self._inputs(op, 1, 2)
         x = self._activation(inputs[0])
         output = self._activation(op.outputs[0])
-        if inputs[1] >= 0:
+        # A shape computed from shapes is what its output is declared as: batch sizes are fixed by now.
+        computed = {t for i in self._shape_ops for t in self._raw.operators[i].outputs}
+        if inputs[1] >= 0 and inputs[1] not in computed:
             wanted = self._integers(inputs[1], "new shape")
             if op.name == "RESHAPE" and not _shape_matches(wanted, output.shape):
                 raise self._error(
