@@ -5,6 +5,8 @@ Only this file imports LiteRT, and only when an `Oracle` is made.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,9 @@ from typing import Any
 from tinyml import numerics
 from tinyml.errors import ModelError, ToolchainError, UsageError
 from tinyml.graph import Array, DType, Graph, OpKind
+from tinyml.readers.flatbuffer import decode
+
+_SOFTMAX_LIMIT = 512  # lite/kernels/internal/reference/softmax.h checks for a shift of at most 31 bits
 
 
 class Oracle:
@@ -36,8 +41,15 @@ class Oracle:
                 hint="pip install ai-edge-litert",
             ) from error
         try:
+            # By content: LiteRT takes no path that is not UTF-8, and does not copy what it is given.
+            self._content = Path(path).read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"cannot read {Path(path).name}", where=str(path), expected=error.strerror or str(error)
+            ) from error
+        try:
             self._interpreter: Any = Interpreter(
-                model_path=str(path),
+                model_content=self._content,
                 experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
                 experimental_preserve_all_tensors=True,
             )
@@ -48,6 +60,11 @@ class Oracle:
             ) from error
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
+        raw = decode(self._content, Path(path).name)
+        self._may_abort = any(
+            op.name == "SOFTMAX" and raw.tensors[op.inputs[0]].shape[-1:] >= (_SOFTMAX_LIMIT,)
+            for op in raw.operators
+        )
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run once.
@@ -57,6 +74,9 @@ class Oracle:
 
         Returns:
             One array per model output, in the file's order.
+
+        Raises:
+            UsageError: the inputs do not fit the model, or LiteRT has no result for them.
         """
         if len(inputs) != len(self._inputs):
             raise UsageError(f"{len(inputs)} inputs given", expected=f"the model has {len(self._inputs)}")
@@ -68,8 +88,34 @@ class Oracle:
                     f"received {value.dtype} {value.shape}",
                 )
             self._interpreter.set_tensor(details["index"], value)
+        if self._may_abort:
+            self._refuse_abort()
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
+
+    def _refuse_abort(self) -> None:
+        """Say what is wrong with inputs on which LiteRT would end this process: a copy of it tries first.
+
+        Its SOFTMAX aborts where the exponentials of a row, relative to the largest, sum to 512 or more.
+        """
+        if not hasattr(os, "fork"):
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the copy uses none
+            child = os.fork()
+        if child == 0:
+            try:
+                self._interpreter.invoke()
+            finally:
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            raise UsageError(
+                "LiteRT's reference aborts on these inputs: they have no result to compare with",
+                where=f"a SOFTMAX over {_SOFTMAX_LIMIT} or more classes whose values are nearly equal",
+                expected=f"expected exponentials that sum to less than {_SOFTMAX_LIMIT} times the largest",
+                hint="give samples that the network was trained for with --data",
+            )
 
     def tensor(self, source_index: int) -> Array:
         """Return a tensor of the last run by its index in the file (`Graph.source_index`)."""

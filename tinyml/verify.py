@@ -237,7 +237,7 @@ class Dataset:
             raise UsageError(
                 f"{path.name} has no array {', '.join(missing)}",
                 where=str(path),
-                expected=f"expected {', '.join(names)}; it has {', '.join(sorted(arrays)) or 'none'}",
+                expected=f"expected {', '.join(names)}; it has {', '.join(sorted(arrays)) or 'no such'}",
                 hint="numpy.savez(path, x=samples, y=labels)",
             )
         inputs = tuple(_fit(arrays[n], t, f"{path.name}: {n}") for n, t in zip(names, tensors, strict=True))
@@ -257,6 +257,13 @@ class Dataset:
                 where=str(path),
                 expected=f"expected {len(inputs[0])} class numbers,"
                 f" received {labels.dtype}{list(labels.shape)}",
+            )
+        classes = graph.tensors[graph.outputs[0]].elements
+        if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise UsageError(
+                f"the labels `y` of {path.name} are not classes of the model",
+                where=str(path),
+                expected=f"expected 0 to {classes - 1}, received {labels.min()} to {labels.max()}",
             )
         return cls(inputs, tuple(t.shape for t in tensors), None if labels is None else labels.reshape(-1))
 
@@ -315,14 +322,14 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
             where=where,
             expected=f"expected shape {wanted}, received {list(x.shape)}",
         )
-    if x.dtype == np.dtype(tensor.dtype.value):
+    if x.dtype == np.int8 and tensor.dtype is DType.INT8:
         return x
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise UsageError("the samples hold values that are not finite", where=where)
-    if x.dtype.kind == "f" and tensor.dtype is DType.INT8:
-        return numerics.quantize_floats(x.astype(np.float32), tensor)
-    if x.dtype.kind == "f" and tensor.dtype is DType.FLOAT32:
-        return x.astype(np.float32)
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            real = x.astype(np.float32)
+        if not np.isfinite(real).all():
+            raise UsageError("the samples hold values that are not finite as float32", where=where)
+        return real if tensor.dtype is DType.FLOAT32 else numerics.quantize_floats(real, tensor)
     raise UsageError(
         f"the samples do not fit input '{tensor.name}'",
         where=where,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -56,3 +57,20 @@ def test_without_litert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(ToolchainError, match="not installed") as caught:
         Oracle(_float_edged(tmp_path))
     assert caught.value.hint == "pip install ai-edge-litert"
+
+
+def test_a_path_that_is_not_utf8(tmp_path: Path) -> None:
+    path = _float_edged(tmp_path).rename(tmp_path / os.fsdecode(b"caf\xe9.tflite"))
+    assert len(Oracle(path).run([np.zeros((1, 256), np.float32)])) == 2
+
+
+def test_inputs_on_which_litert_aborts(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.softmax(b.input((1, 512), scale=0.1, zero_point=0)))
+    oracle = Oracle(b.save(tmp_path / "m.tflite"))
+    with pytest.raises(UsageError, match="LiteRT's reference aborts"):
+        oracle.run([np.zeros((1, 512), np.int8)])
+    one_low = np.full((1, 512), 100, np.int8)
+    one_low[0, 0] = -128
+    (result,) = oracle.run([one_low])
+    assert result.min() == -128 < result.max()

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyml import boards, build
+from tests.tflite_builder import ModelBuilder
+from tinyml import boards, build, passes
 from tinyml.errors import TargetError, UsageError
 from tinyml.graph import Array, Graph
+from tinyml.readers.tflite import read_model
 from tinyml.run.host import HostTarget, build_host_library
 from tinyml.run.target import Inference
 from tinyml.verify import Dataset, VerifyReport, random_inputs, sample_inputs, verify
@@ -73,7 +75,7 @@ def test_the_first_differing_layer_is_named(
     """One element of layer 3 is wrong: [0, 2, 5, 7], far enough to be seen at the end."""
     element = (2 * 8 + 5) * 16 + 7
     at = offset_of_layer(digits, 3) + element
-    library = broken(f"a[{at}] = (uint8_t)(a[{at}] ^ 0x80u);")
+    library = broken(f"a[{at}] = (int8_t)(a[{at}] ^ -128);")
     with HostTarget(library, "digits") as target:
         report = verify(digits_model, target, samples=8)
         assert report.mismatched_samples > 0
@@ -228,6 +230,9 @@ def test_float_data_is_quantised(graph: Graph, tmp_path: Path) -> None:
         ({"x": np.full((2, 8, 8, 1), np.nan)}, "not finite"),
         ({"x": np.zeros((2, 8, 8, 1), np.int8), "y": np.zeros(3, int)}, "labels"),
         ({"x": np.zeros((2, 8, 8, 1), np.int8), "y": np.zeros(2)}, "labels"),
+        ({"x": np.zeros((2, 8, 8, 1), np.int8), "y": np.array([0, 10])}, "labels .* are not classes"),
+        ({"x": np.zeros((2, 8, 8, 1), np.int8), "y": np.array([-1, 0])}, "labels .* are not classes"),
+        ({"x": np.full((2, 8, 8, 1), 1e300)}, "not finite"),
         ({"x": np.array([None, None])}, "cannot be read"),
     ],
 )
@@ -235,6 +240,18 @@ def test_data_that_does_not_fit(graph: Graph, tmp_path: Path, arrays: dict[str, 
     np.savez(tmp_path / "d.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=message):
         Dataset.load(tmp_path / "d.npz", graph)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_float_edges_get_finite_values_only(tmp_path: Path, dtype: type[np.floating]) -> None:
+    b = ModelBuilder(1)
+    b.output(b.dequantize(b.softmax(b.quantize(b.input((1, 4), dtype="float32")))))
+    graph = passes.run(read_model(b.save(tmp_path / "m.tflite")), edges="float")
+    np.save(tmp_path / "x.npy", np.ones((2, 4), dtype))
+    assert Dataset.load(tmp_path / "x.npy", graph).inputs[0].dtype == np.float32
+    np.save(tmp_path / "x.npy", np.array([[0, 1, np.nan, 2]], dtype))
+    with pytest.raises(UsageError, match="not finite"):
+        Dataset.load(tmp_path / "x.npy", graph)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not numpy", b"PK\x03\x04 half a zip", b"\x93NUMPY\x01\x00"])
