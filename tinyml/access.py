@@ -16,7 +16,7 @@ from dataclasses import dataclass
 class RowMap:
     """Rows of one input that output row r reads: [mul·r + lo, mul·r + hi] ∩ [0, rows).
 
-    `mul` is not negative: every kernel walks its input upwards.
+    `mul` is not negative: a later output row never needs an earlier input row than the one before it.
     """
 
     rows: int

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tinyml import passes, planner
-from tinyml.boards import Board
+from tinyml.boards import Board, all_boards
 from tinyml.emit.context import ModelContext, model_context
 from tinyml.emit.project import write_library, write_project
 from tinyml.errors import DoesNotFit, TargetError, UsageError
 from tinyml.graph import Graph
 from tinyml.kernels.registry import Isa
+from tinyml.passes import Edges
 from tinyml.planner.plan import Plan
 from tinyml.readers.tflite import read_model
 from tinyml.report.html import render_html
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tinyml.run.target import Target
     from tinyml.toolchain.result import BuildResult
 
-Edges = Literal["int8", "float"]
 Toolchain = Literal["platformio", "gcc"]
 
 _HOOKS = ("tm_trace_begin", "tm_trace_end")  # of the validation firmware; a product has none
@@ -64,6 +64,11 @@ class Compiled:
         """Return what the plan costs; code and stack are unknown before compiling."""
         constant_bytes = self.context().constant_bytes
         return from_plan(self.graph, self.selections, self.plan, self.board, constant_bytes)
+
+    @property
+    def lowered_bytes(self) -> int:
+        """Bytes of the kernels' constants: all of the model's flash but code and rows of zero points."""
+        return sum(c.values.nbytes for s in self.selections if s.lowered for c in s.lowered.constants)
 
 
 def compile_model(
@@ -105,7 +110,7 @@ def check_fit(compiled: Compiled) -> None:
             f" planned {plan.arena_bytes:,} B",
             hint=_larger_boards(compiled),
         )
-    constants = sum(c.values.nbytes for s in compiled.selections if s.lowered for c in s.lowered.constants)
+    constants = compiled.lowered_bytes
     if board.flash_bytes is not None and constants > board.flash_bytes:
         raise DoesNotFit(
             f"{graph.name} does not fit {board.id}: {constants - board.flash_bytes:,} B of flash too many",
@@ -118,15 +123,12 @@ def check_fit(compiled: Compiled) -> None:
 
 def _larger_boards(compiled: Compiled) -> str:
     """Name the boards whose RAM and flash would hold the same plan."""
-    from tinyml.boards import all_boards
-
-    constants = sum(c.values.nbytes for s in compiled.selections if s.lowered for c in s.lowered.constants)
     names = [
         board.id
         for board in all_boards()
         if not board.is_host
         and (board.sram_bytes or 0) >= compiled.plan.arena_bytes
-        and (board.flash_bytes or 0) > constants
+        and (board.flash_bytes or 0) > compiled.lowered_bytes
     ]
     return f"it would fit: {', '.join(names)}" if names else "no board that ships with tinyml is large enough"
 

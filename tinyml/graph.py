@@ -244,6 +244,10 @@ class Graph:
         """Indices of the operators that read the tensor."""
         return tuple(i for i, op in enumerate(self.ops) if tensor in op.inputs)
 
+    def activations(self, op: Op) -> tuple[int, ...]:
+        """Return the inputs of an operator that are not constants, in operator order."""
+        return tuple(t for t in op.inputs if t >= 0 and self.tensors[t].data is None)
+
     def replace(self, **changes: Any) -> Graph:
         """Return a copy with fields replaced."""
         return dataclasses.replace(self, **changes)

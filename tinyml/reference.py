@@ -1,15 +1,14 @@
 """Runs a graph in numpy, byte for byte as TensorFlow Lite's reference kernels do.
 
-`run` is what verification falls back on where LiteRT is not installed, `run_op` folds constants,
-and `run_rows` lets the arena simulator execute operators a few output rows at a time while it
-poisons everything else. Convolutions are float matrix products; they are exact, because every
-partial sum is an integer below 2^24 (float32) or 2^53 (float64).
+`run` gives every tensor of a network, `run_op` folds constants, and `run_rows` lets the arena
+simulator execute operators a few output rows at a time while it poisons everything else.
+Convolutions are float matrix products; they are exact, because every partial sum is an integer
+below 2^24 (float32) or 2^53 (float64).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -289,7 +288,7 @@ def _dequantize(graph: Graph, op: Op, operands: list[Array]) -> Array:
 # Pooling and reduction
 
 
-def _average_pool(graph: Graph, op: Op, operands: list[Array]) -> Array:
+def _pooling(graph: Graph, op: Op, operands: list[Array]) -> Array:
     assert isinstance(op.attrs, WindowAttrs)
     return _pool(graph, op, op.attrs, operands[0], graph.tensors[op.outputs[0]].shape[1])
 
@@ -386,8 +385,8 @@ _RUNNERS: Mapping[OpKind, Callable[[Graph, Op, list[Array]], Array]] = {
     OpKind.FULLY_CONNECTED: _fully_connected,
     OpKind.ADD: _add,
     OpKind.MUL: _mul,
-    OpKind.AVERAGE_POOL_2D: _average_pool,
-    OpKind.MAX_POOL_2D: _average_pool,
+    OpKind.AVERAGE_POOL_2D: _pooling,
+    OpKind.MAX_POOL_2D: _pooling,
     OpKind.MEAN: _mean,
     OpKind.PAD: _pad,
     OpKind.RESHAPE: _reshape,
@@ -601,14 +600,3 @@ def _run_masked(
             "that their access map does not allow"
         )
     return results[0]
-
-
-def macs(graph: Graph, op: Op) -> int:
-    """Return the multiply-accumulates of an operator; 0 for operators without weights."""
-    if op.kind not in (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.FULLY_CONNECTED):
-        return 0
-    weights, output = graph.tensors[op.inputs[1]], graph.tensors[op.outputs[0]]
-    per_output = weights.elements // numerics.output_channels(graph, op)
-    if op.kind is OpKind.DEPTHWISE_CONV_2D:
-        per_output = math.prod(weights.shape[1:3])
-    return output.elements * per_output

@@ -12,7 +12,7 @@ from tinyml.cli.options import board_option, edges_option, model_argument, outpu
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.build import Edges
+    from tinyml.passes import Edges
 
 
 @click.command(

@@ -20,7 +20,8 @@ from tinyml.cli.options import (
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.build import Edges, Toolchain
+    from tinyml.build import Toolchain
+    from tinyml.passes import Edges
 
 
 @click.command(

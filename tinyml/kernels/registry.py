@@ -50,7 +50,7 @@ class OpContext:
     @property
     def activation_inputs(self) -> tuple[int, ...]:
         """Tensor indices of the inputs that are not constants, in operator order."""
-        return tuple(t for t in self.op.inputs if t >= 0 and self.graph.tensors[t].data is None)
+        return self.graph.activations(self.op)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +67,7 @@ class Constant:
 class RowLoop:
     """The loop of a row kernel: one call per output row, with `kernel_h` input row pointers.
 
+    The rows may be computed from the first to the last or the other way round (Stage.bottom_up).
     Row r of the output reads input rows r·stride_h − pad_top + k·dilation_h, k < kernel_h; a row
     outside [0, in_rows) is replaced by a row of `pad_value` (the input's zero point). Where
     `pad_value` is None its pointer is NULL instead, and the kernel leaves the row out (pooling).

@@ -56,11 +56,6 @@ def _require(condition: bool, message: str) -> None:
         raise PlanError(message)
 
 
-def _activations(graph: Graph, op: int) -> list[int]:
-    """Tensors in the arena that an operator reads, in the order of its access map's inputs."""
-    return [t for t in graph.ops[op].inputs if t >= 0 and graph.tensors[t].data is None]
-
-
 def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
     """Return the stage of every operator that runs code."""
     _require(
@@ -87,7 +82,7 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
     def expand_views() -> None:
         """Views exist as soon as their input does."""
         for op in views:  # in file order, so chains of views resolve in one pass
-            sources = _activations(graph, op)
+            sources = graph.activations(graph.ops[op])
             if all(t in written for t in sources):
                 written.update(
                     {t: max((written[s] for s in sources), default=-1) for t in graph.ops[op].outputs}
@@ -96,7 +91,7 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
     for index, stage in enumerate(plan.stages):
         expand_views()
         op = stage.ops[0]
-        missing = [t for t in _activations(graph, op) if t not in written]
+        missing = [t for t in graph.activations(graph.ops[op]) if t not in written]
         _require(
             not missing,
             f"stage {index} (op {op} {graph.ops[op].kind}) reads tensors {missing} not written yet",
@@ -129,7 +124,7 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
                 f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small "
                 f"for tensor {tensor} of {needed} B",
             )
-    used = {t for op in range(len(graph.ops)) for t in (*_activations(graph, op), *graph.ops[op].outputs)}
+    used = {t for op in graph.ops for t in (*graph.activations(op), *op.outputs)}
     used |= {t for t in (*graph.inputs, *graph.outputs) if graph.tensors[t].data is None}
     _require(
         used == set(buffer_of),
@@ -138,7 +133,7 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
     )
     views: dict[int, int] = {}  # tensor -> the tensor it is a view of
     for selection, op in zip(selections, graph.ops, strict=True):
-        sources = _activations(graph, selection.op)
+        sources = graph.activations(op)
         if selection.lowered is None:
             _require(
                 len(sources) == 1
@@ -209,7 +204,7 @@ def _check_lifetimes(graph: Graph, plan: Plan, stage_of: dict[int, int], buffer_
     end = max(len(plan.stages) - 1, 0)
     uses += [(t, end, "model output") for t in graph.outputs if t in buffer_of]
     for op, stage in stage_of.items():
-        uses += [(t, stage, f"input of op {op}") for t in _activations(graph, op)]
+        uses += [(t, stage, f"input of op {op}") for t in graph.activations(graph.ops[op])]
         uses += [(t, stage, f"output of op {op}") for t in graph.ops[op].outputs]
     for tensor, stage, role in uses:
         buffer = plan.buffers[buffer_of[tensor]]
@@ -257,7 +252,7 @@ def _check_overlap(
     _require(stage < len(plan.stages), where)
     _require(scratch_of.get(stage) not in (a, b), f"{where}: one is scratch")
     op = plan.stages[stage].ops[0]
-    reads = [buffer_of[t] for t in _activations(graph, op)]
+    reads = [buffer_of[t] for t in graph.activations(graph.ops[op])]
     output = buffer_of[graph.ops[op].outputs[0]]
     _require(
         (output == a and b in reads) or (output == b and a in reads),
@@ -286,7 +281,7 @@ def _used_later(graph: Graph, plan: Plan, stage: int, buffer: int, buffer_of: di
             return "a model output"
     for index in range(stage + 1, len(plan.stages)):
         op = plan.stages[index].ops[0]
-        if any(buffer_of[t] == buffer for t in _activations(graph, op)):
+        if any(buffer_of[t] == buffer for t in graph.activations(graph.ops[op])):
             return f"op {op} reads it in stage {index}"
     return ""
 

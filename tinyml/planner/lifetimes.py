@@ -116,7 +116,7 @@ class Flow:
             store(tensor, -1)
         coded: list[tuple[int, tuple[int, ...]]] = []  # (op, storages it reads, with repetitions)
         for selection, op in zip(selections, graph.ops, strict=True):
-            activations = [t for t in op.inputs if t >= 0 and graph.tensors[t].data is None]
+            activations = graph.activations(op)
             missing = [t for t in activations if t not in storage_of]
             if missing:
                 raise PlanError(

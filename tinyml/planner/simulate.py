@@ -87,7 +87,7 @@ class _Machine:
         lowered = selections[op_index].lowered
         assert lowered is not None
         access = lowered.access
-        activations = [t for t in op.inputs if t >= 0 and self.graph.tensors[t].data is None]
+        activations = self.graph.activations(op)
         output = self.buffers[op.outputs[0]]
         scratch = self.plan.scratch_of(stage)
         # Per dying tensor, the bytes that are poisoned: from its start, or bottom up from its end.
