@@ -210,8 +210,10 @@ def test_an_unknown_board_names_the_nearest(verb: str, digits_model: Path) -> No
         (["plan", "--board", "host"], "MODEL"),
         (["plan", "--board", "host", "--edges", "int4", "x"], "int4"),
         (["paln", "x"], "paln"),
+        (["verify", "--board", "host", "--seed", "-1", "x"], "--seed"),
+        (["run", "--board", "host", "--sample", "-1", "x"], "--sample"),
     ],
-    ids=["option", "missing option", "missing argument", "choice", "verb"],
+    ids=["option", "missing option", "missing argument", "choice", "verb", "seed", "sample"],
 )
 def test_wrong_use(arguments: list[str], complaint: str) -> None:
     error = fails(invoke(*arguments, "--json"), 2, "UsageError")
@@ -294,3 +296,29 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
     assert done.stdout == "{0\n"
     assert done.stderr == ""
+
+
+def test_a_terminal_without_unicode_gets_what_it_can_show(digits_model: Path, tmp_path: Path) -> None:
+    done = process("build", "--board", "host", "-o", tmp_path, digits_model, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "?" in done.stdout
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("option", ["--json", "-v"])
+def test_a_full_disk_is_no_bug(digits_model: Path, option: str) -> None:
+    code = "from tinyml.cli.app import main; main()"
+    arguments = ["plan", "--board", "host", option, str(digits_model)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "error: no space left" in done.stderr
+    assert "Traceback" not in done.stderr

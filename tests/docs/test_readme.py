@@ -29,9 +29,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commands = folder / "bin"
     commands.mkdir()
     script = commands / "tinyml"
-    script.write_text(
-        f"#!/bin/sh\nexec {sys.executable} -c 'from tinyml.cli.app import main; main()' \"$@\"\n"
-    )
+    script.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{ENTRY}' \"$@\"\n")
     script.chmod(0o755)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{commands}:{os.environ['PATH']}"}
     log = []

@@ -22,10 +22,11 @@ import numpy.typing as npt
 
 from tinyml.access import AccessMap
 from tinyml.kernels.registry import Lowered
+from tinyml.toolchain.gcc import HOST_WARNINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDES = tuple(ROOT / "runtime_c" / folder for folder in ("include", "kernels", "ref"))
-WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+WARNINGS = HOST_WARNINGS
 SANITIZED = (
     "gcc",
     "-std=c11",

@@ -22,31 +22,10 @@ from tests.kernels.harness import (
 from tests.kernels.kernel_cases import GENERATORS, case_for, graphs_for, inputs_for, reference_case
 from tinyml import reference
 from tinyml.graph import Graph
-from tinyml.kernels.convolution import KERNELS as CONVOLUTION
-from tinyml.kernels.dense import KERNELS as DENSE
-from tinyml.kernels.depthwise import KERNELS as DEPTHWISE
-from tinyml.kernels.elementwise import KERNELS as ELEMENTWISE
-from tinyml.kernels.layout import KERNELS as LAYOUT
-from tinyml.kernels.pooling import KERNELS as POOLING
-from tinyml.kernels.quantization import KERNELS as QUANTIZATION
-from tinyml.kernels.reduction import KERNELS as REDUCTION
-from tinyml.kernels.registry import Kernel, OpContext
-from tinyml.kernels.softmax import KERNELS as SOFTMAX
+from tinyml.kernels import KERNELS
+from tinyml.kernels.registry import Isa, Kernel, OpContext
 
-PORTABLE = {
-    kernel.symbol: kernel
-    for kernel in (
-        *CONVOLUTION,
-        *DEPTHWISE,
-        *DENSE,
-        *ELEMENTWISE,
-        *POOLING,
-        *REDUCTION,
-        *SOFTMAX,
-        *LAYOUT,
-        *QUANTIZATION,
-    )
-}
+PORTABLE = {kernel.symbol: kernel for kernel in KERNELS if kernel.isa is Isa.C}
 Work = dict[str, list[tuple[Graph, tuple[Array, ...]]]]
 CASES = 150  # random graphs per kernel
 

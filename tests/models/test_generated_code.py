@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kernels.harness import WARNINGS
 from tests.planner.networks import random_graph
 from tinyml import planner, reference
 from tinyml.emit import filters
@@ -25,7 +26,6 @@ from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORKS = 24
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kernels.harness import WARNINGS
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, reference
 from tinyml.build import Compiled, compile_model, generate
 from tinyml.build import build as build_firmware
-
-WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 
 
 @pytest.fixture(scope="module")

@@ -211,7 +211,7 @@ def test_a_plugin_that_does_not_compile(
     (tmp_path / "qemu_plugin" / "tm_profile.c").write_text("int broken(")
     monkeypatch.setattr("tinyml.resources.runtime_dir", lambda: tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(ToolchainError, match="tm_profile.*failed"):
+    with pytest.raises(ToolchainError, match=r"tm_profile.*failed"):
         profile(elf, board, "toy", toy.inputs(0))
     assert list((tmp_path / "cache" / "tinyml").iterdir()) == []
 

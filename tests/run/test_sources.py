@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernels.harness import WARNINGS
 from tinyml import resources
 from tinyml.run import wire
 
-STRICT = ("-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+STRICT = ("-std=c11", *WARNINGS)
 
 
 def compile_object(source: str, out: Path, *command: str) -> None:

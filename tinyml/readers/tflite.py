@@ -52,7 +52,6 @@ _POOL_SCALE_TOLERANCE = 1e-6  # lite/kernels/pooling.cc
 
 # Operators that only change the shape are RESHAPE from here on.
 _KINDS = {kind.value: kind for kind in OpKind} | {"SQUEEZE": OpKind.RESHAPE, "EXPAND_DIMS": OpKind.RESHAPE}
-_SHAPE_ONLY = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 # With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
 _SHAPE_ARITHMETIC = frozenset(
     ("CAST", "CONCATENATION", "GATHER", "MUL", "PACK", "REDUCE_PROD", "SLICE", "STRIDED_SLICE")

@@ -53,7 +53,7 @@ class SerialTarget(LinkedTarget):
             raise TargetError(
                 f"serial port {self._port} cannot be opened",
                 expected=str(error),
-                hint=_ports_hint(self._port, error),
+                hint=_ports_hint(error),
             ) from error
         return Link(
             port,
@@ -74,7 +74,7 @@ class SerialTarget(LinkedTarget):
         pass  # the link has closed the port
 
 
-def _ports_hint(port: str, error: Exception) -> str:
+def _ports_hint(error: Exception) -> str:
     if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return "add your user to the group that owns it (Debian: `adduser $USER dialout`), then log in again"
     if "busy" in str(error).lower() or "lock" in str(error).lower():
