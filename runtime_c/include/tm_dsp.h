@@ -41,15 +41,6 @@
 #define TM_NAKED static __attribute__((naked, noinline, noclone, noipa, unused))
 #endif
 
-/* Before a short hot loop. */
-#if defined(__clang__)
-#define TM_UNROLL4 _Pragma("clang loop unroll_count(4)")
-#elif defined(__GNUC__)
-#define TM_UNROLL4 _Pragma("GCC unroll 4")
-#else
-#define TM_UNROLL4
-#endif
-
 /* Four bytes from any address. */
 TM_INLINE int32_t tm_load4(const void *p)
 {

@@ -94,7 +94,7 @@ TM_INLINE const int32_t *tm_conv_pair_1pixel(int32_t form, const int32_t *column
     int32_t acc0 = stream[0];
     int32_t acc1 = stream[1];
     stream += 2;
-    TM_UNROLL4
+    TM_UNROLL_4
     for (int32_t g = 0; g < groups; ++g, stream += 2, column += 8) {
         acc0 = tm_smlad(column[0], tm_sxtb16(stream[0]), acc0);
         acc1 = tm_smlad(column[0], tm_sxtb16_ror8(stream[0]), acc1);
@@ -111,7 +111,7 @@ TM_INLINE int8_t tm_conv_single_1pixel(int32_t form, const int32_t *column, cons
                                        int32_t groups, int32_t zero_point)
 {
     int32_t acc = *stream++;
-    TM_UNROLL4
+    TM_UNROLL_4
     for (int32_t g = 0; g < groups; ++g, ++stream, column += 8) {
         acc = tm_smlad(column[0], tm_sxtb16(stream[0]), acc);
         acc = tm_smlad(column[4], tm_sxtb16_ror8(stream[0]), acc);

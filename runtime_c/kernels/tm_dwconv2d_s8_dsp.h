@@ -58,7 +58,7 @@ TM_INLINE void tm_dwconv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const in
                 int32_t acc3 = bias;
                 /* Two outputs are enough for the last ones of a row. */
                 if (left < 3) {
-                    TM_UNROLL4
+                    TM_UNROLL_4
                     for (int32_t n = 0; n < pairs; ++n) {
                         if (stride_w == 1) {
                             acc0 = tm_smlad(x[n], weights[2 * n], acc0);
@@ -69,7 +69,7 @@ TM_INLINE void tm_dwconv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const in
                         }
                     }
                 } else {
-                    TM_UNROLL4
+                    TM_UNROLL_4
                     for (int32_t n = 0; n < pairs; ++n) {
                         if (stride_w == 1) {
                             acc0 = tm_smlad(x[n], weights[2 * n], acc0);

@@ -95,7 +95,7 @@ TM_SHARED void tm_fc_outputs4_dsp(const int8_t *x, const int32_t *w, int32_t gro
 /* acc + sum over 4 * groups inputs, for one output. */
 TM_SHARED int32_t tm_fc_output1_dsp(const int8_t *x, const int32_t *w, int32_t groups, int32_t acc)
 {
-    TM_UNROLL4
+    TM_UNROLL_4
     for (int32_t g = 0; g < groups; ++g, x += 4, ++w) {
         const int32_t word = tm_load4(x);
         acc = tm_smlad(tm_sxtb16(*w), tm_sxtb16(word), acc);
