@@ -193,7 +193,7 @@ def build(
     report = dataclasses.replace(report, files=tuple(str(f.relative_to(out_dir)) for f in files))
     (out_dir / "plan.json").write_text(json.dumps(compiled.plan.to_json(), indent=2) + "\n")
     (out_dir / "report.json").write_text(json.dumps(report.to_json(), indent=2) + "\n")
-    (out_dir / "report.html").write_text(render_html(report))
+    (out_dir / "report.html").write_text(render_html(report), "utf-8")
     return report
 
 

@@ -302,7 +302,7 @@ def test_a_terminal_without_unicode_gets_what_it_can_show(digits_model: Path, tm
     done = process("build", "--board", "host", "-o", tmp_path, digits_model, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert "?" in done.stdout
-    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

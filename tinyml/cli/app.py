@@ -6,6 +6,8 @@ that `inspect` and `plan` load no compiler, no PlatformIO and no reference inter
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -33,6 +35,7 @@ class App(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         """Run a command and exit: 0 good, 1 a check failed, 2 user, 3 toolchain or board, 70 our bug."""
+        _prepare_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         out = Output(json="--json" in arguments)
         extra["standalone_mode"] = False
@@ -51,6 +54,16 @@ class App(click.Group):
             # The reader of our stdout has gone (`tinyml boards | head`): no error of ours.
             sys.stderr.close()
             sys.exit(0)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                _report_bug(out)
+                sys.exit(_BUG)
+            # Perhaps it is stdout that is full: on stderr, also with --json.
+            full = UsageError(
+                "no space left to write to", where=error.filename or "stdout, or a temporary folder"
+            )
+            Output().error(full)
+            sys.exit(full.exit_status)
         except Exception:
             _report_bug(out)
             sys.exit(_BUG)
@@ -92,6 +105,16 @@ for _command in (
 def main() -> None:
     """Entry point of the `tinyml` command."""
     cli.main()
+
+
+def _prepare_streams() -> None:
+    """Let output that the terminal's encoding lacks become "?", and output to a closed stream nothing."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _report_usage(error: click.ClickException, out: Output) -> None:

@@ -70,9 +70,13 @@ def port_option(command: Command) -> Command:
 
 def seed_option(command: Command) -> Command:
     """Add --seed."""
-    return click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")(
-        command
-    )
+    return click.option(
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Of the random samples.",
+    )(command)
 
 
 def output_dir_options(command: Command) -> Command:

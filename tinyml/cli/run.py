@@ -45,7 +45,13 @@ Example:
     help="Samples: a .npy array, or a .npz with x (x0, x1, ... for several inputs). Float values are "
     "quantised where the input is int8. Without it the values are random.",
 )
-@click.option("--sample", type=int, default=0, show_default=True, help="Which sample of the file.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Which sample of the file, or of the random ones.",
+)
 @seed_option
 @click.option(
     "--profile", is_flag=True, help="Count per layer: instructions in an emulator, cycles on a board."
