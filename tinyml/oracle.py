@@ -165,7 +165,7 @@ def int8_edges(graph: Graph) -> Int8Edges:
             raise UsageError(
                 f"input '{graph.tensors[index].name}' is quantised in {len(quants)} ways",
                 expected="expected one QUANTIZE, or several with equal scales",
-                hint="use float edges",
+                hint="add --edges float",
             )
         inputs.append(inner[0])
     outputs = []

@@ -16,7 +16,7 @@
 #define TM_DSP_INSTRUCTIONS 0
 #endif
 
-/* Whole inner loops in assembly: GCC spills what fits the registers exactly (docs/architecture.md).
+/* Whole inner loops in assembly: GCC spills what fits the registers exactly.
  * Compile with -DTM_NO_ASM for the same loops in C.
  */
 #if TM_DSP_INSTRUCTIONS && defined(__thumb2__) && !defined(TM_NO_ASM)

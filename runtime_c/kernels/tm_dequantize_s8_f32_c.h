@@ -8,7 +8,7 @@
  *               double product does.
  * Scratch       none.
  * Requires      nothing. Float arithmetic: only at a model's float edges.
- * Overlap       none: the output is four times as large.
+ * Overlap       reads element i, then writes its four bytes: y may reach into elements already read.
  * Source        TFLite kernels/internal/reference/dequantize.h.
  */
 #ifndef TM_DEQUANTIZE_S8_F32_C_H

@@ -33,14 +33,14 @@ def _strip_input(graph: Graph, position: int) -> Graph:
         raise ModelError(
             f"float input '{graph.tensors[index].name}' is read by no operator",
             expected="expected a QUANTIZE that gives its int8 form",
-            hint="remove it from the model's inputs, or build with float edges",
+            hint="remove it from the model's inputs, or add --edges float",
         )
     if len({graph.tensors[t].quant for t in targets}) > 1:
         raise ModelError(
             f"input '{graph.tensors[index].name}' is quantised in {len(targets)} different ways",
             where=f"{len(targets)} QUANTIZE operators read it",
             expected="expected one, so that an int8 input can take its place",
-            hint="build with float edges",
+            hint="add --edges float",
         )
     ops = tuple(op for i, op in enumerate(graph.ops) if i not in consumers)
     inputs = (*graph.inputs[:position], targets[0], *graph.inputs[position + 1 :])

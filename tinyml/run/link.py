@@ -316,7 +316,7 @@ class Link:
             f"wrong baud rate on {self._name}",
             expected=f"received {reader.noise_bytes} bytes in {seconds} and no frame among them;"
             f" the last ones: {tail[-16:].hex(' ')}",
-            hint="give the baud rate of the board's file: --baud",
+            hint="is this the port of that board? Its speed is `baud` in the board's file",
         )
 
     def _check_identity(self, info: TargetInfo) -> None:
