@@ -9,15 +9,15 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 
 from tinyml import resources
 from tinyml.errors import TargetError, ToolchainError
 from tinyml.graph import Array
-from tinyml.run.link import Expected, Link, Progress, Timing
-from tinyml.run.linked import LinkedTarget
+from tinyml.run.link import Link
+from tinyml.run.linked import LinkedTarget, LinkOptions
 from tinyml.run.ports import SocketPort
 from tinyml.run.target import Inference, LayerInfo, LayerTrace, TargetInfo, input_bytes
 from tinyml.toolchain.gcc import build_host
@@ -276,28 +276,21 @@ class LinkedHostTarget(LinkedTarget):
 
     Args:
         program: written by build_host_program().
-        timing, expected, packet, progress: see Link.
         environment: set for the process besides the caller's own.
         wrap: puts something around the port, such as a bad line.
+        options: see Link.
     """
 
     def __init__(
         self,
         program: Path,
         *,
-        timing: Timing | None = None,
-        expected: Expected | None = None,
-        packet: int = 256,
-        progress: Progress | None = None,
         environment: Mapping[str, str] | None = None,
         wrap: Callable[[SocketPort], Any] | None = None,
+        **options: Unpack[LinkOptions],
     ) -> None:
-        super().__init__()
+        super().__init__(**options)
         self._program = program
-        self._timing = timing
-        self._expected = expected
-        self._packet = packet
-        self._progress = progress
         self._environment = dict(environment or {})
         self._wrap = wrap
         self.process: subprocess.Popen[bytes] | None = None
@@ -321,15 +314,7 @@ class LinkedHostTarget(LinkedTarget):
         finally:
             theirs.close()
         port: Any = SocketPort(ours)
-        return Link(
-            self._wrap(port) if self._wrap else port,
-            f"process {self._program.name}",
-            timing=self._timing,
-            expected=self._expected,
-            packet=self._packet,
-            progress=self._progress,
-            explain=self._explain,
-        )
+        return self._link_over(self._wrap(port) if self._wrap else port, f"process {self._program.name}")
 
     def _explain(self) -> str:
         if self.process is None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 from tinyml.graph import Array
-from tinyml.run.link import Link
+from tinyml.run.link import BytePort, Expected, Link, Progress, Timing
 from tinyml.run.target import Inference, LayerInfo, LayerTrace, TargetInfo
+
+
+class LinkOptions(TypedDict, total=False):
+    """What every linked target hands on to its Link, which documents it."""
+
+    timing: Timing | None
+    expected: Expected | None
+    packet: int
+    progress: Progress | None
 
 
 class LinkedTarget(ABC):
@@ -17,10 +26,22 @@ class LinkedTarget(ABC):
 
     Subclasses open the port in `_start` and clean up in `_stop`, which must also work after a
     `_start` that failed half-way.
+
+    Args:
+        options: timing, expected, packet, progress: see Link.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Unpack[LinkOptions]) -> None:
+        self._options = options
         self._link: Link | None = None
+
+    def _link_over(self, port: BytePort, name: str, wake: Callable[[], None] | None = None) -> Link:
+        """Return a link over an open port; `name` and `wake` as for Link."""
+        return Link(port, name, wake=wake, explain=self._explain, **self._options)
+
+    @abstractmethod
+    def _explain(self) -> str:
+        """Say why the port may have vanished; "" where nothing is known."""
 
     @abstractmethod
     def _start(self) -> Link:

@@ -10,12 +10,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from tinyml.boards import Board
 from tinyml.errors import TargetError, UsageError
-from tinyml.run.link import Expected, Link, Progress, Timing
-from tinyml.run.linked import LinkedTarget
+from tinyml.run.link import Link
+from tinyml.run.linked import LinkedTarget, LinkOptions
 from tinyml.run.ports import SocketPort
 from tinyml.toolchain.programs import QEMU_INSTALL, require
 
@@ -31,9 +31,9 @@ class QemuTarget(LinkedTarget):
     Args:
         elf: the firmware, linked for `board`.
         board: a board with an emulator (`Board.emulated()`).
-        timing, expected, packet, progress: see Link.
         extra_args: further arguments of QEMU, such as `-plugin`.
         log: where QEMU's own messages go; a temporary file where not given.
+        options: see Link.
     """
 
     def __init__(
@@ -41,14 +41,11 @@ class QemuTarget(LinkedTarget):
         elf: Path,
         board: Board,
         *,
-        timing: Timing | None = None,
-        expected: Expected | None = None,
-        packet: int = 256,
-        progress: Progress | None = None,
         extra_args: Sequence[str] = (),
         log: Path | None = None,
+        **options: Unpack[LinkOptions],
     ) -> None:
-        super().__init__()
+        super().__init__(**options)
         if board.emulator is None:
             raise UsageError(
                 f"board '{board.id}' has no emulator", hint="give --port, or a board from `tinyml boards`"
@@ -56,10 +53,6 @@ class QemuTarget(LinkedTarget):
         self._elf = elf
         self._board = board
         self._emulator = board.emulator
-        self._timing = timing
-        self._expected = expected
-        self._packet = packet
-        self._progress = progress
         self._extra_args = tuple(extra_args)
         self._log = log
         self._folder: Path | None = None
@@ -101,16 +94,7 @@ class QemuTarget(LinkedTarget):
                 hint="is the firmware built for this board, and does"
                 f" `{self._emulator.program} -M help` list the machine?",
             ) from error
-        return Link(
-            self._port,
-            f"QEMU {self._emulator.machine}",
-            timing=self._timing,
-            expected=self._expected,
-            packet=self._packet,
-            progress=self._progress,
-            wake=self._wake,
-            explain=self._explain,
-        )
+        return self._link_over(self._port, f"QEMU {self._emulator.machine}", self._wake)
 
     def _connect_monitor(self, control: Path) -> _Monitor:
         assert self.process is not None

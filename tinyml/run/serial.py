@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import serial
 from serial.tools import list_ports
 
 from tinyml.errors import TargetError
-from tinyml.run.link import Expected, Link, Progress, Timing
-from tinyml.run.linked import LinkedTarget
+from tinyml.run.link import Link, Timing
+from tinyml.run.linked import LinkedTarget, LinkOptions
 
 
 class SerialTarget(LinkedTarget):
@@ -18,30 +19,15 @@ class SerialTarget(LinkedTarget):
     Args:
         port: a device ("/dev/ttyACM0") or a pyserial URL ("rfc2217://host:port").
         baud: bits per second, as in the board's file.
-        timing: time-outs; chosen for `baud` where not given.
-        expected: model and firmware that should answer.
-        packet: largest packet in bytes. Lower it to 64 or 33 where an adapter without flow control
-            loses bytes.
-        progress: called while inputs and outputs move.
+        options: see Link. `timing` is chosen for `baud` where not given. Lower `packet` to 64 or 33
+            where an adapter without flow control loses bytes.
     """
 
-    def __init__(
-        self,
-        port: str,
-        baud: int,
-        *,
-        timing: Timing | None = None,
-        expected: Expected | None = None,
-        packet: int = 256,
-        progress: Progress | None = None,
-    ) -> None:
-        super().__init__()
+    def __init__(self, port: str, baud: int, **options: Unpack[LinkOptions]) -> None:
+        options["timing"] = options.get("timing") or Timing.for_baud(baud)
+        super().__init__(**options)
         self._port = port
         self._baud = baud
-        self._timing = timing or Timing.for_baud(baud)
-        self._expected = expected
-        self._packet = packet
-        self._progress = progress
 
     def _start(self) -> Link:
         try:
@@ -55,15 +41,7 @@ class SerialTarget(LinkedTarget):
                 expected=str(error),
                 hint=_ports_hint(error),
             ) from error
-        return Link(
-            port,
-            f"{self._port} at {self._baud} baud",
-            timing=self._timing,
-            expected=self._expected,
-            packet=self._packet,
-            progress=self._progress,
-            explain=self._explain,
-        )
+        return self._link_over(port, f"{self._port} at {self._baud} baud")
 
     def _explain(self) -> str:
         if self._port.startswith("/") and not Path(self._port).exists():
