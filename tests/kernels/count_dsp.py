@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.kernels.dsp_cases import SAME3, conv_graph, dense_graph
-from tests.kernels.harness import EMULATED_M0_SOURCES, ROOT, Case, Program, board_compiler, board_runner
+from tests.kernels.harness import ROOT, SEMIHOSTING_SOURCES, Case, Program, board_compiler, board_runner
 from tests.kernels.kernel_cases import case_for, inputs_for
 from tinyml.graph import Graph, Pads
 from tinyml.kernels.dsp import KERNELS
@@ -97,7 +97,7 @@ def build_plugin(folder: Path) -> Path:
 def count(case: Case, plugin: Path, folder: Path, *flags: str) -> tuple[int, int]:
     """Return the instructions that one run of the case executes, and the bytes of its code."""
     compiler = board_compiler("cortex-m4", "-O2", *flags)
-    program = Program(folder, [case], compiler=compiler, sources=EMULATED_M0_SOURCES, specialise=True)
+    program = Program(folder, [case], compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True)
     symbols = subprocess.run(
         ["arm-none-eabi-nm", "-S", str(program.program)], capture_output=True, text=True, check=True
     ).stdout

@@ -16,9 +16,9 @@ import pytest
 from tests.kernels import kernel_cases
 from tests.kernels.dsp_cases import aimed_graphs, constant_channel_graphs
 from tests.kernels.harness import (
-    EMULATED_M0_SOURCES,
     INCLUDES,
     SANITIZED,
+    SEMIHOSTING_SOURCES,
     WARNINGS,
     Array,
     Case,
@@ -143,7 +143,7 @@ def test_real_instructions_on_a_board(
 ) -> None:
     """One program for all shapes, with separate buffers and with shared ones."""
     compiler = board_compiler(BOARDS[board], *flags)
-    program = Program(tmp_path, everything.apart, compiler=compiler, sources=EMULATED_M0_SOURCES)
+    program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
     everything.check(program.run(everything.apart, board_runner(board)))
     everything.check(program.run(everything.in_place, board_runner(board)))
 
@@ -152,7 +152,7 @@ def test_real_instructions_on_a_board(
 def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) -> None:
     """As in generated code, where every literal is a constant and GCC folds what it can."""
     compiler = board_compiler("cortex-m4", optimise)
-    program = Program(tmp_path, aimed.apart, compiler=compiler, sources=EMULATED_M0_SOURCES, specialise=True)
+    program = Program(tmp_path, aimed.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True)
     aimed.check(program.run(aimed.apart, board_runner("mps2-an386")))
     if optimise == "-O2":
         listing = subprocess.run(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels.harness import EMULATED_M0_SOURCES, INCLUDES, WARNINGS, board_compiler, board_runner
+from tests.kernels.harness import INCLUDES, SEMIHOSTING_SOURCES, WARNINGS, board_compiler, board_runner
 from tinyml import numerics
 from tinyml.kernels.dsp_streams import RequantForm, requant_form, requant_words
 
@@ -119,7 +119,7 @@ def test_emulated_instructions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("board", "core"), [("mps2-an386", "cortex-m4"), ("mps2-an500", "cortex-m7")])
 def test_real_instructions(board: str, core: str, tmp_path: Path) -> None:
     program = _compile(
-        tmp_path, board_compiler(core, "-O2"), 300_000, *(str(path) for path in EMULATED_M0_SOURCES)
+        tmp_path, board_compiler(core, "-O2"), 300_000, *(str(path) for path in SEMIHOSTING_SOURCES)
     )
     done = subprocess.run([*board_runner(board), str(program)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

@@ -13,7 +13,7 @@ import pytest
 from tests.kernels.harness import (
     EMULATED_M0_COMPILER,
     EMULATED_M0_RUNNER,
-    EMULATED_M0_SOURCES,
+    SEMIHOSTING_SOURCES,
     Array,
     Case,
     Program,
@@ -147,7 +147,7 @@ def test_specialised_calls_equal_general_ones(
 def test_thumb_code_in_the_emulator(work: Work, program: Program, tmp_path: Path) -> None:
     """The smallest core's instruction set, with its library's 64-bit multiplication."""
     cases = [case_for(kernel, *pair) for symbol, kernel in PORTABLE.items() for pair in work[symbol]]
-    emulated = Program(tmp_path, cases, compiler=EMULATED_M0_COMPILER, sources=EMULATED_M0_SOURCES)
+    emulated = Program(tmp_path, cases, compiler=EMULATED_M0_COMPILER, sources=SEMIHOSTING_SOURCES)
     for case, got, expected in zip(
         cases, emulated.run(cases, EMULATED_M0_RUNNER), program.run(cases), strict=True
     ):
