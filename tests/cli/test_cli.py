@@ -322,3 +322,30 @@ def test_a_full_disk_is_no_bug(digits_model: Path, option: str) -> None:
     assert done.returncode == 2
     assert "error: no space left" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_termination_leaves_nothing_behind(digits_model: Path, tmp_path: Path) -> None:
+    """What `timeout` does to a build: the temporary folder beside the destination goes too."""
+    code = (
+        "import os, signal, tinyml.build as b, tinyml.cli.app as app\n"
+        "b.build = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "app.main()"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "build",
+            "--board",
+            "host",
+            "-o",
+            str(tmp_path / "new"),
+            str(digits_model),
+        ],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 128 + 15
+    assert list(tmp_path.iterdir()) == []

@@ -167,3 +167,25 @@ def test_a_folder_without_a_project_is_refused(tmp_path: Path) -> None:
         pytest.skip("arm-none-eabi-gcc is not installed")
     with pytest.raises(ToolchainError, match="not a PlatformIO project"):
         platformio.build(tmp_path, "x")
+
+
+@needs_tools
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc")
+def test_an_interrupted_build_ends_platformio(tmp_path: Path) -> None:
+    project = write_project(tmp_path / "app", "microbit")
+
+    def interrupt(step: str) -> None:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        platformio.build(project, "microbit", interrupt)
+    time.sleep(0.2)  # for orphans to be reaped
+    commands = [_command(entry) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    assert [command for command in commands if str(project) in command] == []
+
+
+def _command(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text("utf-8", "replace")
+    except OSError:
+        return ""  # ended meanwhile

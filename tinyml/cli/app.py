@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -104,7 +105,15 @@ for _command in (
 
 def main() -> None:
     """Entry point of the `tinyml` command."""
+    # As with Ctrl-C, temporary folders are removed and emulators ended: think of `timeout`.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _terminated)
     cli.main()
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _prepare_streams() -> None:

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -164,15 +165,20 @@ def _pio(project: Path, arguments: list[str], doing: str, progress: Progress | N
         text=True,
         errors="replace",
         env=environment(),
+        start_new_session=True,  # a process group of its own, to end with all that it starts
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if (wanted := _FETCH.search(line)) and progress is not None:
-                progress(f"ask PlatformIO's registry for {wanted[1]}")
-            step = re.match(r"(Compiling|Archiving|Linking|Building|Uploading|Checksum) (\S*/\S+)", line)
-            if step and progress is not None:
-                progress(f"{step[1].lower()} {Path(step[2]).name}")
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                if (wanted := _FETCH.search(line)) and progress is not None:
+                    progress(f"ask PlatformIO's registry for {wanted[1]}")
+                step = re.match(r"(Compiling|Archiving|Linking|Building|Uploading|Checksum) (\S*/\S+)", line)
+                if step and progress is not None:
+                    progress(f"{step[1].lower()} {Path(step[2]).name}")
+        except BaseException:
+            _end(process)  # it would build on, into a folder that is gone, or wait for ever for a reader
+            raise
     output = "".join(lines)
     if process.returncode != 0:
         if "HTTPClientError" in output and (asked := _FETCH.findall(output)):
@@ -182,6 +188,21 @@ def _pio(project: Path, arguments: list[str], doing: str, progress: Progress | N
             )
         raise gcc.failure(doing, output)
     return output
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and its children; at once those that do not end when asked."""
+    if not hasattr(os, "killpg"):
+        process.kill()
+        return
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(5)
+        os.killpg(process.pid, signal.SIGKILL)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # all of them have ended
 
 
 def build(project_dir: Path, env: str, progress: Progress | None = None) -> BuildResult:
