@@ -249,6 +249,7 @@ def open_target(
         transfer: told (bytes done, bytes in all) while inputs and outputs move.
 
     Raises:
+        UsageError: a port was given for the host.
         TargetError: the board has neither an emulator nor a twin, and no port was given.
     """
     from tinyml.run.firmware import firmware_id
@@ -256,6 +257,8 @@ def open_target(
     from tinyml.run.link import Expected
 
     board = compiled.board
+    if port is not None and board.is_host:
+        raise UsageError("the host has no serial port", where="--port", hint="leave it out, or name a board")
     if port is None and not board.is_host and board.emulated() is None:
         raise TargetError(
             f"{board.id} has no emulator and no emulated twin",
@@ -301,12 +304,18 @@ def flash(
         progress: told one line per step.
 
     Raises:
-        UsageError: the host has no flash.
+        UsageError: the host has no flash, and an emulated machine would be left running for nobody.
         ToolchainError: a tool is missing, or the board does not answer.
     """
     from tinyml.toolchain import platformio
 
     if compiled.board.is_host:
         raise UsageError("the host has nothing to flash", where="--board", hint="see `tinyml boards`")
+    if compiled.board.manifest["upload"]["protocol"] == "qemu":
+        raise UsageError(
+            f"{compiled.board.id} is an emulated machine: it has nothing to flash",
+            where="--board",
+            hint="`tinyml run` and `tinyml verify` start it themselves",
+        )
     generate(compiled, folder)
     platformio.upload(folder, compiled.board.id, port, progress)

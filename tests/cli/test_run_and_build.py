@@ -222,6 +222,13 @@ def test_a_port_that_is_not_there(digits_model: Path, tmp_path: Path) -> None:
 # flash -------------------------------------------------------------------------------------------
 
 
-def test_the_host_has_nothing_to_flash(digits_model: Path) -> None:
-    error = as_json(invoke("flash", "--json", "--board", "host", digits_model), 2)
+@pytest.mark.parametrize("board", ["host", "mps2-an386", "netduinoplus2"])
+def test_what_is_no_real_board_has_nothing_to_flash(board: str, digits_model: Path) -> None:
+    error = as_json(invoke("flash", "--json", "--board", board, digits_model), 2)
     assert error["error"] == "UsageError"
+    assert "nothing to flash" in error["what"]
+
+
+def test_the_host_has_no_port(digits_model: Path) -> None:
+    error = as_json(invoke("verify", "--json", "--board", "host", "--port", "/dev/ttyS0", digits_model), 2)
+    assert error["where"] == "--port"

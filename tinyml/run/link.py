@@ -312,9 +312,10 @@ class Link:
                 expected=f"expected the tinyml protocol, received {tail.decode('ascii', 'replace')!r}",
                 hint="flash the model's firmware: `tinyml flash`",
             )
+        heard = f"{reader.noise_bytes} bytes" if reader.noise_bytes else "nothing but zeros"
         return TargetError(
             f"wrong baud rate on {self._name}",
-            expected=f"received {reader.noise_bytes} bytes in {seconds} and no frame among them;"
+            expected=f"received {heard} in {seconds} and no frame among them;"
             f" the last ones: {tail[-16:].hex(' ')}",
             hint="is this the port of that board? Its speed is `baud` in the board's file",
         )
