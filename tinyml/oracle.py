@@ -5,6 +5,7 @@ Only this file imports LiteRT, and only when an `Oracle` is made.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import warnings
 from collections.abc import Sequence
@@ -104,6 +105,7 @@ class Oracle:
             warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the copy uses none
             child = os.fork()
         if child == 0:
+            faulthandler.disable()  # its end is no news
             try:
                 self._interpreter.invoke()
             finally:
