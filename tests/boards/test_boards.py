@@ -183,6 +183,8 @@ BROKEN = {
     "unknown uart": (put(T, "uart", "kind", value="8250"), "$.tinyml.uart.kind", "8250"),
     "extends itself": (put(T, "extends", value="mine"), "$.tinyml.extends", "lead back"),
     "extends nobody": (put(T, "extends", value="nobody"), "$.tinyml.extends", "nobody"),
+    "name of two lines": (put("name", value="a\nb"), "$.name", "a"),
+    "name that ends its line": (put("name", value="a\n"), "$.name", "a"),
     "extends a number": (put(T, "extends", value=4), "$.tinyml.extends", "4"),
 }
 

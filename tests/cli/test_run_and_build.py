@@ -94,6 +94,20 @@ def test_a_missing_compiler_is_one_clear_error_and_leaves_nothing(
 # run ---------------------------------------------------------------------------------------------
 
 
+@needs_arm
+@pytest.mark.parametrize("verb", ["build", "run"])
+def test_a_home_that_cannot_be_written(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_model: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("PLATFORMIO_CORE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    special = ["-o", tmp_path / "new"] if verb == "build" else ["--profile", "--toolchain", "gcc"]
+    error = as_json(invoke(verb, "--json", "--board", "mps2-an386", *special, digits_model), 3)
+    assert "cannot be written: Not a directory" in error["what"]
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
 def test_run_on_the_host_gives_the_reference_answer(
     tmp_path: Path, digits_model: Path, digits_data: Path
 ) -> None:

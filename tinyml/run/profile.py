@@ -223,7 +223,13 @@ def _plugin(program: str) -> Path:
     path = resources.cache_dir() / f"tm_profile-{digest}.so"
     if path.is_file():
         return path
-    return build_host([source], [], path, defines=[f"TM_PLUGIN_API={api}"])
+    try:
+        return build_host([source], [], path, defines=[f"TM_PLUGIN_API={api}"])
+    except OSError as error:
+        raise ToolchainError(
+            f"the cache folder {path.parent} cannot be written: {error.strerror}",
+            hint="set XDG_CACHE_HOME to a folder that can be",
+        ) from error
 
 
 def _plugin_api(program: str) -> int:

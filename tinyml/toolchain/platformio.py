@@ -149,12 +149,19 @@ def environment() -> dict[str, str]:
 
 
 def _pio(project: Path, arguments: list[str], doing: str, progress: Progress | None) -> str:
-    """Run `pio run` and return its output, or raise what it says went wrong."""
+    """Run `pio run` and return its output, or raise what it, or its folder, says is wrong."""
     if not (project / "platformio.ini").is_file():
         raise ToolchainError(
             "this is not a PlatformIO project", where=str(project), expected="a platformio.ini"
         )
-    seed(core_dir())
+    try:
+        seed(core_dir())
+    except OSError as error:
+        raise ToolchainError(
+            f"PlatformIO's folder {core_dir()} cannot be written: {error.strerror}",
+            where=str(error.filename),
+            hint="set PLATFORMIO_CORE_DIR to a folder that can be, or build with --toolchain gcc",
+        ) from error
     lines: list[str] = []
     command = [sys.executable, "-m", "platformio", "run", "-d", str(project), *arguments]
     with subprocess.Popen(
