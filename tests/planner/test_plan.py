@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import time
 
 import numpy as np
 import pytest
@@ -17,6 +16,8 @@ from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph, OpKind, Pads
 from tinyml.kernels.registry import Isa, Lowered
 from tinyml.planner import BufferKind, Plan, PlanError, check, plan, timeline
+from tinyml.planner import order as orders
+from tinyml.planner.lifetimes import Flow
 from tinyml.planner.simulate import simulate
 from tinyml.select import Selection, select
 
@@ -297,7 +298,7 @@ def test_search_runs_the_branch_that_frees_memory_first() -> None:
     assert _same(graph, selections, searched)
 
 
-def test_chains_and_wide_networks_are_planned_quickly() -> None:
+def test_chains_need_no_search_and_wide_networks_a_bounded_one() -> None:
     net = Network()
     x = net.input(1, 16, 16, 4)
     for _ in range(150):  # inverted residuals
@@ -311,9 +312,11 @@ def test_chains_and_wide_networks_are_planned_quickly() -> None:
         total = net.add(total, top)
     graph = net.graph(total)
     selections = lower(graph, 3)
-    started = time.process_time()
+    search = orders._Search(Flow.of(graph, selections))
+    in_file_order = orders.peak_bytes(search.flow, range(len(search.flow.nodes)))
+    orders._best_first(search, search.floor(), in_file_order)
+    assert search.effort < 3 * orders.EFFORT  # moves weighed: the exact search gave way to the beam
     planned = plan(graph, selections)
-    assert time.process_time() - started < 10  # seconds; a loaded machine needs well under 2
     assert planned.arena_bytes >= planned.lower_bound_bytes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from tinyml.errors import ModelError
 from tinyml.readers import read_model
 
 CASES = 1500
-SLOWEST_S = 5.0  # on a busy machine; typical is a few milliseconds
 
 
 def _small_models() -> list[bytes]:
@@ -63,13 +61,11 @@ def _damage(data: bytes, rng: np.random.Generator) -> bytes:
 def _survives(data: bytes, path: Path) -> bool:
     """Read and rewrite a file; True where it was refused."""
     path.write_bytes(data)
-    start = time.monotonic()
     message = ""
     try:
         passes.run(read_model(path))
     except ModelError as error:
         message = str(error)
-    assert time.monotonic() - start < SLOWEST_S
     assert len(message) < 200_000
     return bool(message)
 

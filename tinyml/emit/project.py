@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinyml import resources
@@ -17,6 +18,7 @@ from tinyml.boards import Board
 from tinyml.emit.context import ModelContext
 from tinyml.emit.render import render
 
+_DRIVER_GUARD = re.compile(r"^#if (defined\(TM_(?:CLOCK|UART)_.*)$", re.MULTILINE)
 _INCLUDE = re.compile(r'^#include "(tm_\w+\.h)"', re.MULTILINE)
 
 
@@ -73,6 +75,7 @@ def write_project(model: ModelContext, board: Board, directory: Path) -> list[Pa
     twin = board.emulated()
     if twin is not None and twin.id == board.id:
         twin = None
+    boards = [one for one in (board, twin) if one is not None]
     values = {"model": model, "board": board, "twin": twin}
     runtime = resources.runtime_dir()
     texts = {
@@ -80,17 +83,17 @@ def write_project(model: ModelContext, board: Board, directory: Path) -> list[Pa
         directory / "README.md": render("project/README.md.j2", values),
         directory / "src" / "app_model.h": render("project/app_model.h.j2", values),
     }
-    for one in (board, twin):
-        if one is not None:
-            texts[directory / "boards" / f"{one.id}.json"] = json.dumps(one.manifest, indent=2) + "\n"
+    for one in boards:
+        texts[directory / "boards" / f"{one.id}.json"] = json.dumps(one.manifest, indent=2) + "\n"
     written = []
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         written.append(path)
-    port = runtime / "port"
     support = directory / "lib" / "tinyml_board"
-    for source in sorted(port.iterdir()):
+    for source in sorted((runtime / "port").iterdir()):
+        if not _concerns(source, boards):
+            continue
         if source.name == "main.c":
             target = directory / "src" / source.name
         else:
@@ -105,3 +108,13 @@ def write_project(model: ModelContext, board: Board, directory: Path) -> list[Pa
     )
     written.extend(sorted(path for path in platform.rglob("*") if path.is_file()))
     return written
+
+
+def _concerns(source: Path, boards: Sequence[Board]) -> bool:
+    """Whether a file of runtime_c/port is for these boards: a driver opens with an #if that names its own."""
+    guard = _DRIVER_GUARD.search(source.read_text(encoding="utf-8"))
+    if guard is None or not source.name.startswith(("clock_", "uart_", "rp2040_")):
+        return True
+    macros = {f"TM_CLOCK_{board.manifest['tinyml']['clock']['family']}".upper() for board in boards}
+    macros |= {f"TM_UART_{board.uart.kind}".upper() for board in boards if board.uart is not None}
+    return not macros.isdisjoint(re.findall(r"TM_\w+", guard[1]))
