@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tinyml.run.target import Target
     from tinyml.toolchain.result import BuildResult
 
+Schedule = Literal["auto", "layer", "stream"]
 Toolchain = Literal["platformio", "gcc"]
 
 _HOOKS = ("tm_trace_begin", "tm_trace_end")  # of the validation firmware; a product has none
@@ -48,6 +49,7 @@ class Compiled:
         selections: one kernel per operator of `graph`.
         plan: where every byte lives.
         board: the board it is planned for.
+        arena_limit: the most bytes its arena may take, None on the host.
     """
 
     source: Path
@@ -55,6 +57,7 @@ class Compiled:
     selections: tuple[Selection, ...]
     plan: Plan
     board: Board
+    arena_limit: int | None = None
 
     def context(self) -> ModelContext:
         """Return the values that the templates see."""
@@ -71,23 +74,49 @@ class Compiled:
         return sum(c.values.nbytes for s in self.selections if s.lowered for c in s.lowered.constants)
 
 
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """What the user decides about a plan.
+
+    Args:
+        edges: element type of inputs and outputs where the model has float ones.
+        schedule: "layer" runs one operator at a time; "stream" runs operators row by row where that
+            makes the arena smaller; "auto" streams as few as make the arena fit.
+        max_sram: the most bytes the arena may take, where that is less than the board has.
+    """
+
+    edges: Edges = "int8"
+    schedule: Schedule = "auto"
+    max_sram: int | None = None
+
+
 def compile_model(
-    path: Path, board: Board, *, edges: Edges = "int8", isa: Sequence[Isa] | None = None
+    path: Path, board: Board, planning: Planning | None = None, *, isa: Sequence[Isa] | None = None
 ) -> Compiled:
     """Read a model and plan it for a board.
 
     Args:
         path: a .tflite file.
         board: decides the instruction sets.
-        edges: element type of inputs and outputs where the model has float ones.
+        planning: what the user decides; the defaults where absent.
         isa: instruction sets instead of the board's own, preferred first (for comparisons).
 
     Raises:
         ModelError: the file is malformed; UnsupportedOp where operators have no kernel.
     """
-    graph = passes.run(read_model(path), edges=edges)
+    planning = planning or Planning()
+    graph = passes.run(read_model(path), edges=planning.edges)
     selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
-    return Compiled(path, graph, tuple(selections), planner.plan(graph, selections), board)
+    limit = _arena_limit(board, planning)
+    stream_above = {"layer": None, "stream": 0, "auto": limit}[planning.schedule]
+    plan = planner.plan(graph, selections, stream_above=stream_above)
+    return Compiled(path, graph, tuple(selections), plan, board, limit)
+
+
+def _arena_limit(board: Board, planning: Planning) -> int | None:
+    """Return the bytes an arena may take, None where nothing limits it (the host)."""
+    limits = [size for size in (board.sram_bytes, planning.max_sram) if size is not None]
+    return min(limits, default=None)
 
 
 def check_fit(compiled: Compiled) -> None:
@@ -98,17 +127,19 @@ def check_fit(compiled: Compiled) -> None:
             at which operator.
     """
     board, plan, graph = compiled.board, compiled.plan, compiled.graph
-    if board.sram_bytes is not None and plan.arena_bytes > board.sram_bytes:
-        op = graph.ops[plan.stages[plan.peak_stage].ops[0]]
+    limit = compiled.arena_limit
+    if limit is not None and plan.arena_bytes > limit:
+        op = graph.ops[plan.stages[plan.peak_stage].ops[-1]]
         live = [b for b in plan.buffers if b.first <= plan.peak_stage <= b.last]
+        what = "RAM less stack and static data" if limit == board.sram_bytes else "--max-sram"
+        smallest = planner.plan(graph, compiled.selections, stream_above=0).arena_bytes
+        streamed = f"--schedule stream plans {smallest:,} B" if smallest < plan.arena_bytes else ""
         raise DoesNotFit(
-            f"{graph.name} does not fit {board.id}:"
-            f" {plan.arena_bytes - board.sram_bytes:,} B of SRAM too many",
-            where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[0]}, {op.kind}"
+            f"{graph.name} does not fit {board.id}: {plan.arena_bytes - limit:,} B of SRAM too many",
+            where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[-1]}, {op.kind}"
             f" ({graph.tensors[op.outputs[0]].name}), with {len(live)} buffers live",
-            expected=f"expected at most {board.sram_bytes:,} B (RAM less stack and static data),"
-            f" planned {plan.arena_bytes:,} B",
-            hint=_larger_boards(compiled),
+            expected=f"expected at most {limit:,} B ({what}), planned {plan.arena_bytes:,} B",
+            hint="; ".join(part for part in (streamed, _larger_boards(compiled)) if part),
         )
     constants = compiled.lowered_bytes
     if board.flash_bytes is not None and constants > board.flash_bytes:

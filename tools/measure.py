@@ -1,70 +1,105 @@
-"""Measure networks and write the table of the README, between its `measured` marks.
+"""Measure networks beside the competition's figures; print the table, or write it into the README.
 
-    python tools/measure.py model.tflite [model.tflite ...]
+    python tools/measure.py [--write] model.tflite [model.tflite ...]
 
-For each model: bytes from the build for --board (real board), equality of --samples outputs on its
-emulator, and executed instructions on --counter. Models that do not fit the board say so.
+For each model: bytes from the build for the real board BOARD, equality of SAMPLES outputs on its emulator
+with TensorFlow Lite, and executed instructions on COUNTER, both one operator at a time and with runs of
+operators streamed row by row. Models that do not fit the board say so. The competition's figures are in
+peers.json, with their provenance.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tinyml import __version__, boards
-from tinyml.build import Compiled, build, compile_model, open_target
+from tinyml.build import Planning, build, compile_model, open_target
 from tinyml.errors import DoesNotFit
 from tinyml.infer import infer
 from tinyml.verify import verify
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PEERS: dict[str, Any] = json.loads((ROOT / "tools" / "peers.json").read_text())
 BOARD = "stm32f746"
 COUNTER = "mps2-an386"
 SAMPLES = 8
+LAYER, STREAM = Planning(schedule="layer"), Planning(schedule="stream")
 HEAD = (
-    "| model | MACs | arena | constants | code | stack | instructions | equal outputs |\n"
-    "|---|---:|---:|---:|---:|---:|---:|---:|\n"
+    "| model | arena, layer by layer | arena, streamed | RAM: TFLM, TinyEngine | constants | code |"
+    " instructions, layer by layer | streamed | TFLM, TinyEngine | equal outputs |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 )
 
 
 def row(path: Path) -> str:
     """Return a model's line of the table."""
-    board = boards.load(BOARD)
-    compiled = compile_model(path, board)
+    board, counter = boards.load(BOARD), boards.load(COUNTER)
+    layered, streamed = compile_model(path, board, LAYER), compile_model(path, board, STREAM)
+    name = layered.graph.name
     with tempfile.TemporaryDirectory() as folder:
         try:
-            report = build(compiled, Path(folder, "build"), toolchain="gcc")
-            cells = [
-                f"{report.arena_bytes:,}",
-                f"{report.flash.weights_bytes:,}",
-                f"{report.flash.code_bytes:,}",
-                f"{report.ram.stack_bytes:,}",
-            ]
-            equal = verified(compiled, Path(folder, "verify"))
+            report = build(layered, Path(folder, "build"), toolchain="gcc")
+            code = f"{report.flash.code_bytes:,}"
         except DoesNotFit:
-            cells = [f"{compiled.plan.arena_bytes:,}", f"{compiled.context().constant_bytes:,}", "–", "–"]
-            equal = "does not fit"
-        counted = compile_model(path, boards.load(COUNTER))
-        profile = infer(counted, Path(folder, "profile"), toolchain="gcc", profile=True)
-    cells = [compiled.graph.name, f"{compiled.plan.macs:,}", *cells, f"{profile.instructions:,}", equal]
+            code = "–"
+        instructions = [
+            infer(compile_model(path, counter, p), Path(folder, p.schedule), toolchain="gcc", profile=True)
+            for p in (LAYER, STREAM)
+        ]
+        cells = [
+            name,
+            f"{layered.plan.arena_bytes:,}",
+            f"{streamed.plan.arena_bytes:,}",
+            _peers(name, "ram_bytes"),
+            f"{layered.context().constant_bytes:,}",
+            code,
+            *(f"{counted.instructions:,}" for counted in instructions),
+            _peers(name, "instructions"),
+            _equal(path, Path(folder)),
+        ]
     return "| " + " | ".join(cells) + " |\n"
 
 
-def verified(compiled: Compiled, folder: Path) -> str:
-    """Return how many of SAMPLES random samples are equal on the board's emulator."""
-    with open_target(compiled, folder, toolchain="gcc") as target:
-        report = verify(compiled.source, target, samples=SAMPLES)
-    return f"{report.samples - report.mismatched_samples} of {report.samples}"
+def _peers(name: str, figure: str) -> str:
+    known = PEERS["models"].get(name, {})
+    figures = [f"{known[peer][figure]:,}" if peer in known else "–" for peer in ("tflm", "tinyengine")]
+    return ", ".join(figures) if known else "–"
+
+
+def _equal(path: Path, folder: Path) -> str:
+    """Return how many of SAMPLES random samples are equal on an emulator, under both schedules."""
+    found = []
+    for planning in (LAYER, STREAM):
+        for target_board in (BOARD, COUNTER):  # the latter has room for everything
+            compiled = compile_model(path, boards.load(target_board), planning)
+            try:
+                target = open_target(
+                    compiled, folder / f"{target_board}-{planning.schedule}", toolchain="gcc"
+                )
+            except DoesNotFit:
+                continue
+            with target:
+                report = verify(path, target, samples=SAMPLES)
+            found.append(f"{report.samples - report.mismatched_samples} of {report.samples}")
+            break
+    return ", ".join(found)
 
 
 def main() -> int:
-    """Measure, and write the table into the README."""
+    """Measure, and print the table or write it into the README."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument(
+        "--write", action="store_true", help="write between the `measured` marks of README.md"
+    )
     arguments = parser.parse_args()
     rows = ""
     for path in arguments.models:
@@ -72,20 +107,20 @@ def main() -> int:
         rows += row(path)
     today = datetime.date.today().isoformat()
     caption = (
-        f"Bytes from the firmware built for `{BOARD}`: the arena includes input, output and scratch; code\n"
-        "includes the validation firmware around the model. Instructions of one inference, counted in QEMU\n"
-        f"on `{COUNTER}` (Cortex-M4). Equal outputs: random samples on the emulated {BOARD} against\n"
-        "TensorFlow Lite, every byte. Nothing here is measured on silicon.\n"
-        f"tinyml {__version__}, {today}, `python tools/measure.py MODEL...`.\n"
+        f"Bytes for `{BOARD}`: the arena includes input, output and scratch; code includes the validation\n"
+        f"firmware around the model. Instructions of one inference, counted in QEMU on `{COUNTER}`\n"
+        f"(Cortex-M4). Equal outputs, layer by layer and streamed: random samples on the emulated {BOARD}\n"
+        f"(or {COUNTER} where that is too small) against TensorFlow Lite, every byte. Nothing here is\n"
+        f"measured on silicon. Peers: {PEERS['provenance']}\n"
+        f"tinyml {__version__}, {today}, `python tools/measure.py --write MODEL...`.\n"
     )
-    text = README.read_text(encoding="utf-8")
-    begin, end = "<!-- measured:begin -->", "<!-- measured:end -->"
-    pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
-    if not pattern.search(text):
-        print(f"{README.name} has no marks {begin} and {end}", file=sys.stderr)
-        return 1
-    table = f"{begin}\n{HEAD}{rows}\n{caption}{end}"
-    README.write_text(pattern.sub(lambda _: table, text), encoding="utf-8")
+    table = f"\n{HEAD}{rows}\n{caption}"
+    print(table)
+    if arguments.write:
+        text = README.read_text(encoding="utf-8")
+        marks = r"(<!-- measured:begin -->\n).*?(<!-- measured:end -->)"
+        replaced = re.sub(marks, lambda m: f"{m[1]}{table}{m[2]}", text, flags=re.DOTALL)
+        README.write_text(replaced, encoding="utf-8")
     return 0
 
 

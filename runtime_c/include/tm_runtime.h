@@ -77,6 +77,11 @@ TM_INLINE int32_t tm_requant_single(int32_t value, int32_t multiplier, int32_t s
     return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << (bits - 1))) >> bits);
 }
 
+TM_INLINE int32_t tm_min(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
 TM_INLINE int32_t tm_clamp(int32_t value, int32_t lo, int32_t hi)
 {
     return value < lo ? lo : (value > hi ? hi : value);

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinyml import boards
-from tinyml.build import compile_model, open_target
+from tinyml.build import Planning, build, compile_model, open_target
+from tinyml.toolchain.stack import stack_bound
 from tinyml.verify import verify
 
 RUNNABLE = [board.id for board in boards.all_boards() if board.is_host or board.emulated() is not None]
@@ -23,6 +25,42 @@ def test_digits_equal_litert(board: str, digits_model: Path, digits_data: Path, 
     assert report.accuracy == report.reference_accuracy
     assert report.accuracy is not None
     assert report.accuracy > 0.9
+
+
+@pytest.mark.parametrize("board", ["host", "mps2-an386", "stm32f746", "microbit"])
+def test_streamed_digits_equal_litert(
+    board: str, digits_model: Path, digits_data: Path, tmp_path: Path
+) -> None:
+    compiled = compile_model(digits_model, boards.load(board), Planning(schedule="stream"))
+    assert max(len(stage.ops) for stage in compiled.plan.stages) > 2
+    layered = compile_model(digits_model, boards.load(board), Planning(schedule="layer"))
+    assert compiled.plan.arena_bytes < layered.plan.arena_bytes
+    with open_target(compiled, tmp_path / "project", toolchain="gcc") as target:
+        report = verify(digits_model, target, data=digits_data, samples=360 if board == "host" else 12)
+    assert report.mismatched_samples == 0, report.first_mismatch
+
+
+@pytest.mark.parametrize("board", ["mps2-an386", "stm32f746", "microbit"])
+def test_the_stack_of_nested_calls_is_bounded(board: str, digits_model: Path, tmp_path: Path) -> None:
+    """Streamed operators call each other, directly, without recursion: the bound holds what was painted."""
+    compiled = compile_model(digits_model, boards.load(board), Planning(schedule="stream"))
+    report = build(compiled, tmp_path / "built", toolchain="gcc")
+    assert report.ram.stack_bytes is not None
+
+    invoke = f"{compiled.graph.name}_invoke"
+    with open_target(compiled, tmp_path / "run", toolchain="gcc") as target:
+        inputs = [np.zeros(compiled.graph.tensors[i].shape, np.int8) for i in compiled.graph.inputs]
+        free = target.infer(inputs).stack_free
+        elf = next((tmp_path / "run").rglob("firmware.elf"))
+        frames = list((tmp_path / "run").rglob("*.su"))
+        called = {"tm_link_run_model": (invoke,)}  # the firmware calls the model through its descriptor
+        hooks = ("tm_trace_begin", "tm_trace_end")
+        bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
+    assert free is not None
+    assert bound.bytes is not None, bound.problems
+    assert invoke in bound.path
+    used = compiled.board.stack_bytes - free
+    assert used <= bound.bytes + 8  # the call of main, aligned
 
 
 def test_every_board_that_ships_can_be_tried_without_hardware() -> None:

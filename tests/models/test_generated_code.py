@@ -8,14 +8,14 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.kernels.harness import WARNINGS
-from tests.planner.networks import random_graph
+from tests.planner.networks import forced_stages, image_network, random_graph
 from tinyml import planner, reference
 from tinyml.emit import filters
 from tinyml.emit.context import model_context
@@ -25,7 +25,7 @@ from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
-NETWORKS = 24
+LAYERED, NETWORKS = 8, 22
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -39,10 +39,8 @@ def test_random_networks_are_exact_under_sanitizers(
     main = ["#include <stdio.h>\n#include <string.h>\nstatic int bad;\n"]
     calls = []
     sources: list[str] = []
-    for seed in range(NETWORKS):
-        graph = random_graph(random.Random(seed + 1000), steps=random.Random(seed).randint(1, 12))
-        graph = graph.replace(name=f"net{seed}")
-        sources += _write(graph, isa, tmp_path)
+    for seed, graph in enumerate(_networks(1000)):
+        sources += _write(graph, isa, tmp_path, seed)
         main.append(_check(graph, isa, seed))
         calls.append(f"    check_net{seed}();\n")
     main.append("int main(void)\n{\n" + "".join(calls) + "    return bad;\n}\n")
@@ -65,9 +63,24 @@ def test_random_networks_are_exact_under_sanitizers(
     _run([str(program)])
 
 
-def _write(graph: Graph, isa: Sequence[Isa], folder: Path) -> list[str]:
+def _networks(seed: int) -> Iterator[Graph]:
+    """Networks of everything, then networks of image blocks, which are streamed."""
+    for n in range(NETWORKS):
+        rng = random.Random(seed + n)
+        graph = (
+            image_network(rng, rng.randint(1, 6)) if n >= LAYERED else random_graph(rng, rng.randint(1, 12))
+        )
+        yield graph.replace(name=f"net{n}")
+
+
+def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int) -> list[str]:
+    """Write the model's library; the last networks as long runs, whether or not that saves memory."""
     selections = select(graph, isa)
-    plan = planner.plan(graph, selections)
+    if seed < LAYERED:
+        plan = planner.plan(graph, selections)
+    else:
+        plan = forced_stages(graph, selections, random.Random(seed), longest=seed % 2 == 0)
+        planner.check(graph, selections, plan)
     files = write_library(model_context(graph, selections, plan, "random"), folder)
     return [str(path) for path in files if path.suffix == ".c"]
 
@@ -113,9 +126,8 @@ def test_clang_format_leaves_generated_code_alone(tmp_path: Path) -> None:
     formatter = shutil.which("clang-format", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if formatter is None:
         pytest.skip("clang-format is not installed")
-    for seed in range(NETWORKS):
-        graph = random_graph(random.Random(seed + 2000), steps=random.Random(seed).randint(1, 12))
-        _write(graph.replace(name=f"net{seed}"), (Isa.DSP, Isa.C), tmp_path)
+    for seed, graph in enumerate(_networks(2000)):
+        _write(graph, (Isa.DSP, Isa.C), tmp_path, seed)
     shutil.copy(ROOT / ".clang-format", tmp_path)
     _run([formatter, "--dry-run", "-Werror", *(str(f) for f in sorted(tmp_path.rglob("net*.[ch]")))])
 

@@ -9,11 +9,11 @@ import pytest
 
 from tests.shared_models import SHARED, shared_models
 from tinyml import boards
-from tinyml.build import compile_model, generate, open_target
+from tinyml.build import Planning, Schedule, compile_model, generate, open_target
 from tinyml.errors import DoesNotFit
 from tinyml.graph import OpKind
 from tinyml.planner import check
-from tinyml.run.profile import profile
+from tinyml.run.profile import Profile, profile
 from tinyml.verify import verify
 
 MODELS = ("kws", "vww96", "resnet8", "ad01", "mcunet_vww", "mcunet_det", "mcunetv2_large")
@@ -26,6 +26,14 @@ ARENA_BYTES = {
     "ad01": 768,
     "mcunet_vww": 94_000,
     "mcunet_det": 257_000,
+}
+
+# The same where operators run row by row.
+STREAMED_ARENA_BYTES = {
+    "vww96": 31_000,
+    "mcunet_vww": 26_000,
+    "mcunet_det": 85_000,
+    "mcunetv2_large": 260_000,
 }
 
 # Executed instructions of TensorFlow Lite Micro with CMSIS-NN on the same emulated M4.
@@ -46,6 +54,18 @@ def test_the_plan_is_proved_and_within_budget(path: Path, board: str) -> None:
     compiled = compile_model(path, boards.load(board))
     check(compiled.graph, compiled.selections, compiled.plan)
     limit = ARENA_BYTES.get(path.stem)
+    assert limit is None or compiled.plan.arena_bytes <= limit
+
+
+@pytest.mark.parametrize("path", shared_models(*MODELS))
+@pytest.mark.parametrize("board", ["host", "mps2-an500", "rp2040"])
+def test_a_streamed_plan_is_proved_and_smaller(path: Path, board: str) -> None:
+    compiled = compile_model(path, boards.load(board), Planning(schedule="stream"))
+    check(compiled.graph, compiled.selections, compiled.plan)
+    layered = compile_model(path, boards.load(board), Planning(schedule="layer"))
+    assert compiled.plan.arena_bytes <= layered.plan.arena_bytes
+    assert compiled.plan.macs == layered.plan.macs
+    limit = STREAMED_ARENA_BYTES.get(path.stem)
     assert limit is None or compiled.plan.arena_bytes <= limit
 
 
@@ -76,6 +96,22 @@ def test_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -> None:
     # One board goes through PlatformIO, the others through the same flags without its start-up time.
     toolchain = "platformio" if board == "stm32f746" else "gcc"
     with open_target(compiled, tmp_path / "project", toolchain=toolchain) as target:
+        report = verify(path, target, samples=8)
+    assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
+
+
+@pytest.mark.parametrize(
+    ("board", "path"),
+    [
+        pytest.param(board, *case.values, id=f"{board}-{case.id}", marks=case.marks)
+        for board, names in (("host", MODELS), ("mps2-an386", ("vww96", "mcunet_vww", "resnet8")))
+        for case in shared_models(*names)
+    ],
+)
+def test_streamed_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -> None:
+    compiled = compile_model(path, boards.load(board), Planning(schedule="stream"))
+    assert path.stem in ("kws", "ad01") or any(len(stage.ops) > 1 for stage in compiled.plan.stages)
+    with open_target(compiled, tmp_path / "project", toolchain="gcc") as target:
         report = verify(path, target, samples=8)
     assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
 
@@ -116,18 +152,25 @@ def test_keyword_spotting_keeps_its_accuracy(
     assert correct is None or round(report.accuracy * samples) == correct
 
 
-@pytest.mark.parametrize("path", shared_models(*MODELS))
-def test_fewer_instructions_than_cmsis_nn(path: Path, tmp_path: Path) -> None:
+def _profile(path: Path, project: Path, schedule: Schedule) -> Profile:
+    """Count the instructions of one inference on an emulated M4."""
     board = boards.load("mps2-an386")
-    compiled = compile_model(path, board)
-    with open_target(compiled, tmp_path / "project", toolchain="gcc"):
-        elf = next((tmp_path / "project").rglob("firmware.elf"))
+    compiled = compile_model(path, board, Planning(schedule=schedule))
+    with open_target(compiled, project, toolchain="gcc"):
+        elf = next(project.rglob("firmware.elf"))
         rng = np.random.default_rng(0)
         inputs = [
             rng.integers(-128, 128, compiled.graph.tensors[i].shape).astype(np.int8)
             for i in compiled.graph.inputs
         ]
-        counted = profile(elf, board, compiled.graph.name, inputs)
+        return profile(elf, board, compiled.graph.name, inputs)
+
+
+@pytest.mark.parametrize("path", shared_models(*MODELS))
+def test_fewer_instructions_than_cmsis_nn(path: Path, tmp_path: Path) -> None:
+    counted = _profile(path, tmp_path / "project", "layer")
     assert counted.instructions <= 0.6 * CMSIS_NN_INSTRUCTIONS[path.stem] or path.stem == "ad01"
     assert counted.instructions <= CMSIS_NN_INSTRUCTIONS[path.stem]
     assert sum(layer.instructions for layer in counted.layers) <= counted.instructions
+    streamed = _profile(path, tmp_path / "streamed", "stream")
+    assert streamed.instructions <= 1.1 * counted.instructions

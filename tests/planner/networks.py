@@ -32,6 +32,8 @@ from tinyml.graph import (
     WindowAttrs,
 )
 from tinyml.kernels.registry import Lowered, RowLoop
+from tinyml.planner import Plan, _plan_order, stages
+from tinyml.planner.lifetimes import Flow
 from tinyml.select import Selection
 
 _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
@@ -295,3 +297,124 @@ def _random_window(net: Network, rng: random.Random, x: int) -> int:
     if rng.random() < 0.5:
         return net.depthwise(x, attrs)
     return net.conv(x, rng.randint(1, 6), attrs)
+
+
+def _any_window(rng: random.Random, height: int, width: int, *, strides: bool = True) -> WindowAttrs:
+    """Any window that fits the image: asymmetric padding, dilation, strides that do not divide it."""
+    while True:
+        kh, kw = rng.randint(1, 7), rng.randint(1, 7)
+        dilation_h, dilation_w = rng.choice((1, 1, 1, 2, 3)), rng.choice((1, 1, 2))
+        reach_h, reach_w = (kh - 1) * dilation_h, (kw - 1) * dilation_w
+        pads = Pads(*(rng.randint(0, reach) for reach in (reach_h, reach_w, reach_h, reach_w)))
+        if not strides:
+            pads = Pads(pads.top, pads.left, reach_h - pads.top, reach_w - pads.left)
+        if height + pads.top + pads.bottom > reach_h and width + pads.left + pads.right > reach_w:
+            break
+    stride_h, stride_w = (rng.choice((1, 1, 2, 3)), rng.choice((1, 1, 2, 3))) if strides else (1, 1)
+    activation = rng.choice((Activation.NONE, Activation.RELU, Activation.RELU6))
+    return WindowAttrs(kh, kw, stride_h, stride_w, dilation_h, dilation_w, pads, activation)
+
+
+def _pool_window(rng: random.Random, height: int, width: int) -> WindowAttrs:
+    """A pool as TFLite pads it: SAME or VALID, so that no window lies outside the image."""
+    stride_h, stride_w = rng.randint(1, 3), rng.randint(1, 3)
+    if rng.random() < 0.5:
+        kh, kw = rng.randint(1, height), rng.randint(1, width)
+        return WindowAttrs(kh, kw, stride_h, stride_w, 1, 1, Pads(), Activation.NONE)
+    kh, kw = rng.randint(1, 5), rng.randint(1, 5)
+    v = max((-(-height // stride_h) - 1) * stride_h + kh - height, 0)
+    h = max((-(-width // stride_w) - 1) * stride_w + kw - width, 0)
+    pads = Pads(v // 2, h // 2, v - v // 2, h - h // 2)
+    return WindowAttrs(kh, kw, stride_h, stride_w, 1, 1, pads, Activation.NONE)
+
+
+def _branch(net: Network, rng: random.Random, x: int, channels: int) -> int:
+    """Operators that keep height and width, to be joined with another branch."""
+    for _ in range(rng.randint(0, 3)):
+        _, h, w, _ = net.shape(x)
+        choice = rng.randrange(3)
+        if choice == 0:
+            x = net.depthwise(x, _any_window(rng, h, w, strides=False))
+        elif choice == 1:
+            x = net.conv(x, rng.randint(1, 6), _any_window(rng, h, w, strides=False))
+        else:
+            x = net.requantize(x)
+    return net.conv(x, channels, window(1)) if net.shape(x)[3] != channels else x
+
+
+def _gate(net: Network, rng: random.Random, x: int) -> int:
+    """Something that a MUL or ADD repeats over the rows of x: an input, a pooled image, a constant."""
+    _, h, w, c = net.shape(x)
+    choice = rng.randrange(4)
+    if choice == 0:
+        return net.input(1, 1, 1, c)
+    if choice == 1:
+        return net.conv(net.pool(x, WindowAttrs(h, w, 1, 1, 1, 1, Pads(), Activation.NONE)), c, window(1))
+    quant = Quant((float(net.rng.uniform(0.02, 0.1)),), (int(net.rng.integers(-20, 20)),))
+    shape = rng.choice(((c,), (1, 1, 1, c), (1, 1, w, c), (h, 1, c), (1, h, 1, 1), (w, c)))
+    return net.constant(net.rng.integers(-128, 128, shape, dtype=np.int8), quant)
+
+
+def image_network(rng: random.Random, blocks: int) -> Graph:
+    """A random network of image blocks as the streaming planner meets them.
+
+    Inverted residual blocks, plain convolutions, pools, branches of different depth joined again and
+    gates that are repeated over the image; heights 1 to 24, widths 1 to 8; sometimes several inputs and
+    outputs.
+    """
+    net = Network(rng.randrange(1 << 30))
+    x = net.input(1, rng.choice((1, 2, *range(3, 25))), rng.randint(1, 8), rng.randint(1, 5))
+    others = []
+    for _ in range(blocks):
+        _, h, w, c = net.shape(x)
+        choice = rng.random()
+        if choice < 0.4:  # an inverted residual
+            block = rng.random()
+            y = net.conv(x, c * rng.randint(1, 4), window(1))
+            y = net.depthwise(y, _any_window(rng, h, w, strides=block < 0.6))
+            y = net.conv(y, c, window(1))
+            x = net.add(x, y) if net.shape(x) == net.shape(y) else y
+        elif choice < 0.6:
+            x = net.conv(x, rng.randint(1, 8), _any_window(rng, h, w))
+        elif choice < 0.7:
+            x = net.pool(x, _pool_window(rng, h, w), rng.choice((OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D)))
+        elif choice < 0.85:
+            a, b = _branch(net, rng, x, c), _branch(net, rng, x, c)
+            x = net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
+        elif choice < 0.95:
+            pair = [x, _gate(net, rng, x)]
+            if rng.random() < 0.3:
+                pair.reverse()
+            x = net.op(
+                rng.choice((OpKind.ADD, OpKind.MUL)), (pair[0], pair[1]), (1, h, w, c), ActivationAttrs()
+            )
+        else:  # a second image, or a tensor that something far away reads
+            x = net.add(x, net.input(1, h, w, c))
+        if rng.random() < 0.1:
+            others.append(x)
+    if rng.random() < 0.3:
+        x = net.mean(x)
+    others = [t for t in others if t != x]
+    return net.graph(x, *others)
+
+
+def forced_stages(graph: Graph, selections: list[Selection], rng: random.Random, *, longest: bool) -> Plan:
+    """A plan whose stages are any legal runs, not those that pay.
+
+    Args:
+        graph: the network.
+        selections: one per operator.
+        rng: chooses the runs.
+        longest: the longest run at every end instead.
+    """
+    flow = Flow.of(graph, selections)
+    order = range(len(flow.nodes))
+    candidates = stages._candidates(graph, selections, flow, order)
+    chosen = []
+    end = len(order)
+    while end:
+        runs = candidates[end]
+        chosen.append(min(runs, key=lambda c: c.first) if longest else rng.choice(runs))
+        end = chosen[-1].first
+    cut = stages._rebuilt(flow, [candidate.node for candidate in chosen[::-1]])
+    return _plan_order(graph, selections, cut, range(len(cut.nodes)))

@@ -10,17 +10,16 @@ from rich.text import Text
 
 from tinyml.cli.options import (
     board_option,
-    edges_option,
     model_argument,
     output_dir_options,
     output_options,
+    planning_options,
     toolchain_option,
 )
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.build import Toolchain
-    from tinyml.passes import Edges
+    from tinyml.build import Planning, Toolchain
 
 _PRODUCTS = (".elf", ".bin", ".hex", ".so", ".html")
 
@@ -36,14 +35,14 @@ Example:
 )
 @model_argument
 @board_option
-@edges_option
+@planning_options
 @toolchain_option
 @output_dir_options
 @output_options
 def command(
     model: Path,
     board_id: str,
-    edges: Edges,
+    planning: Planning,
     toolchain: Toolchain,
     directory: Path | None,
     force: bool,
@@ -62,7 +61,7 @@ def command(
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        compiled = compile_model(model, board, edges=edges)
+        compiled = compile_model(model, board, planning)
         destination = directory or Path("build", f"{compiled.graph.name}-{board.id}")
         with staged(destination, force=force) as folder:
             report = build(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from tinyml.cli.options import board_option, edges_option, model_argument, output_options
+from tinyml.cli.options import board_option, model_argument, output_options, planning_options
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.passes import Edges
+    from tinyml.build import Planning
 
 
 @click.command(
@@ -27,9 +27,9 @@ Example:
 @model_argument
 @board_option
 @click.option("--port", metavar="PORT", help="Upload port, where the board's uploader wants one.")
-@edges_option
+@planning_options
 @output_options
-def command(model: Path, board_id: str, port: str | None, edges: Edges, out: Output) -> None:
+def command(model: Path, board_id: str, port: str | None, planning: Planning, out: Output) -> None:
     """Build the validation firmware and upload it with PlatformIO and the board's own uploader.
 
     Not run on silicon yet: uploading was tried on emulated boards only.
@@ -40,7 +40,7 @@ def command(model: Path, board_id: str, port: str | None, edges: Edges, out: Out
     board = boards.load(board_id)
     with out.progress() as progress, tempfile.TemporaryDirectory(prefix="tinyml-") as folder:
         progress("plan")
-        compiled = compile_model(model, board, edges=edges)
+        compiled = compile_model(model, board, planning)
         progress("build and upload")
         flash(
             compiled,

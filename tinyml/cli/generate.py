@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from tinyml.cli.options import board_option, edges_option, model_argument, output_dir_options, output_options
+from tinyml.cli.options import (
+    board_option,
+    model_argument,
+    output_dir_options,
+    output_options,
+    planning_options,
+)
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.passes import Edges
+    from tinyml.build import Planning
 
 
 @click.command(
@@ -25,11 +31,11 @@ Example:
 )
 @model_argument
 @board_option
-@edges_option
+@planning_options
 @output_dir_options
 @output_options
 def command(
-    model: Path, board_id: str, edges: Edges, directory: Path | None, force: bool, out: Output
+    model: Path, board_id: str, planning: Planning, directory: Path | None, force: bool, out: Output
 ) -> None:
     """Write a C project that stands alone: model, the kernels it uses, start-up code and a README.
 
@@ -43,7 +49,7 @@ def command(
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        compiled = compile_model(model, board, edges=edges)
+        compiled = compile_model(model, board, planning)
         destination = directory or Path("build", f"{compiled.graph.name}-{board.id}")
         progress("generate")
         with staged(destination, force=force) as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,15 +40,52 @@ def board_option(command: Command) -> Command:
     )(command)
 
 
-def edges_option(command: Command) -> Command:
-    """Add --edges."""
-    return click.option(
+class SizeType(click.ParamType[int]):
+    """A number of bytes: 32768, 32K or 32KiB, 1M or 1MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes, or fail with what is accepted."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+)\s*(?:([KM])(?:i?B)?|B)?", str(value).strip(), re.IGNORECASE)
+        if match is None:
+            self.fail(f"{value!r} is not a size; write bytes, or 32K, or 1M", param, ctx)
+        return int(match[1]) * {"": 1, "K": 1024, "M": 1024 * 1024}[(match[2] or "").upper()]
+
+
+def planning_options(command: Command) -> Command:
+    """Add --edges, --schedule and --max-sram; the command gets them as `planning`, a build.Planning."""
+
+    @click.option(
         "--edges",
         type=click.Choice(["int8", "float"]),
         default="int8",
         show_default=True,
         help="Element type of the network's inputs and outputs where the model has float ones.",
-    )(command)
+    )
+    @click.option(
+        "--schedule",
+        type=click.Choice(["auto", "layer", "stream"]),
+        default="auto",
+        show_default=True,
+        help="layer: one operator at a time. stream: runs of operators row by row, for the smallest arena, "
+        "with no multiply-accumulate added. auto: layer, and as few streamed operators as make it fit.",
+    )
+    @click.option(
+        "--max-sram",
+        type=SizeType(),
+        metavar="SIZE",
+        help="The most bytes the arena may take (32K), where that is less than the board has.",
+    )
+    @functools.wraps(command)
+    def wrapped(*args: Any, edges: Any, schedule: Any, max_sram: int | None, **kwargs: Any) -> Any:
+        from tinyml.build import Planning
+
+        return command(*args, planning=Planning(edges, schedule, max_sram), **kwargs)
+
+    return wrapped  # type: ignore[return-value]  # as above
 
 
 def toolchain_option(command: Command) -> Command:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyml.cli.options import board_option, edges_option, model_argument, output_options
+from tinyml.cli.options import board_option, model_argument, output_options, planning_options
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.passes import Edges
+    from tinyml.build import Planning
 
 
 @click.command(
@@ -25,7 +25,7 @@ Example:
 )
 @model_argument
 @board_option
-@edges_option
+@planning_options
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -33,7 +33,7 @@ Example:
     help="Also write the report as a page with a drawing of the memory over time.",
 )
 @output_options
-def command(model: Path, board_id: str, edges: Edges, html: Path | None, out: Output) -> int:
+def command(model: Path, board_id: str, planning: Planning, html: Path | None, out: Output) -> int:
     """Plan the memory: the arena's size and fullest moment, constants, work, and the fit on a board.
 
     Code and stack are known only after `tinyml build`; here they are null in the JSON. A model that
@@ -48,7 +48,7 @@ def command(model: Path, board_id: str, edges: Edges, html: Path | None, out: Ou
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        compiled = compile_model(model, board, edges=edges)
+        compiled = compile_model(model, board, planning)
     report = compiled.report()
     if html is not None:
         html.write_text(render_html(report), encoding="utf-8")

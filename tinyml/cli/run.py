@@ -10,9 +10,9 @@ import click
 
 from tinyml.cli.options import (
     board_option,
-    edges_option,
     model_argument,
     output_options,
+    planning_options,
     port_option,
     seed_option,
     toolchain_option,
@@ -20,8 +20,7 @@ from tinyml.cli.options import (
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.build import Toolchain
-    from tinyml.passes import Edges
+    from tinyml.build import Planning, Toolchain
 
 
 @click.command(
@@ -56,7 +55,7 @@ Example:
 @click.option(
     "--profile", is_flag=True, help="Count per layer: instructions in an emulator, cycles on a board."
 )
-@edges_option
+@planning_options
 @toolchain_option
 @output_options
 def command(
@@ -67,7 +66,7 @@ def command(
     sample: int,
     seed: int,
     profile: bool,
-    edges: Edges,
+    planning: Planning,
     toolchain: Toolchain,
     out: Output,
 ) -> None:
@@ -84,7 +83,7 @@ def command(
     board = boards.load(board_id)
     with out.progress() as progress, tempfile.TemporaryDirectory(prefix="tinyml-") as folder:
         progress("plan")
-        compiled = compile_model(model, board, edges=edges)
+        compiled = compile_model(model, board, planning)
         progress("build and run")
         report = infer(
             compiled,

@@ -10,9 +10,9 @@ import click
 
 from tinyml.cli.options import (
     board_option,
-    edges_option,
     model_argument,
     output_options,
+    planning_options,
     port_option,
     seed_option,
     toolchain_option,
@@ -20,8 +20,7 @@ from tinyml.cli.options import (
 from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
-    from tinyml.build import Toolchain
-    from tinyml.passes import Edges
+    from tinyml.build import Planning, Toolchain
 
 
 @click.command(
@@ -48,7 +47,7 @@ Example:
     help="A .npz with x [N, ...] (x0, x1, ... for several inputs) and, optionally, labels y [N].",
 )
 @seed_option
-@edges_option
+@planning_options
 @toolchain_option
 @output_options
 def command(
@@ -58,7 +57,7 @@ def command(
     samples: int | None,
     data: Path | None,
     seed: int,
-    edges: Edges,
+    planning: Planning,
     toolchain: Toolchain,
     out: Output,
 ) -> int:
@@ -76,7 +75,7 @@ def command(
     board = boards.load(board_id)
     with out.progress() as progress, tempfile.TemporaryDirectory(prefix="tinyml-") as folder:
         progress("plan")
-        compiled = compile_model(model, board, edges=edges)
+        compiled = compile_model(model, board, planning)
         progress("build")
         opened = open_target(
             compiled,
@@ -93,7 +92,7 @@ def command(
                 samples=samples,
                 data=data,
                 seed=seed,
-                edges=edges,
+                edges=planning.edges,
                 progress=lambda done, total: progress("verify", done, total),
             )
             ran_on = target.info.board

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyml import __version__
+from tinyml.emit.streams import StreamContext, stream_context
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
 from tinyml.kernels.registry import Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
@@ -62,6 +63,7 @@ class CallContext:
     macs: int
     tensor: str
     output_bytes: int
+    streamed: bool = False  # a stage of several operators, which knows its places in the arena
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class ModelContext:
     constant_bytes: int
     arrays: tuple[ArrayContext, ...]
     functions: tuple[FunctionContext, ...]
+    streams: tuple[StreamContext, ...]
     calls: tuple[CallContext, ...]
 
 
@@ -118,6 +121,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
     arrays: list[ArrayContext] = []
     functions: dict[object, FunctionContext] = {}
     calls: list[CallContext] = []
+    streams: list[StreamContext] = []
     pad_rows = _pad_rows(selections)
     pad_symbols = {}
     for value, size in sorted(pad_rows.items()):
@@ -125,50 +129,77 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         pad_symbols[value] = symbol
         row = np.full(size, value, np.int8)
         arrays.append(ArrayContext(symbol, "int8_t", row, "stands for rows outside an image"))
+
+    def constants(op: int, lowered: Lowered) -> tuple[str, ...]:
+        """Put an operator's constants into flash and return their symbols."""
+        symbols = []
+        for constant in lowered.constants:
+            symbols.append(f"{graph.name}_op{op}_{constant.name}")
+            comment = f"{graph.ops[op].kind} {constant.comment}".strip()
+            arrays.append(ArrayContext(symbols[-1], constant.ctype, constant.values.ravel(), comment))
+        return tuple(symbols)
+
     for stage_index, stage in enumerate(plan.stages):
-        for op_index in stage.ops:
-            selection = selections[op_index]
-            if selection.kernel is None or selection.lowered is None:
-                continue
-            lowered = selection.lowered
-            context = OpContext(graph, graph.ops[op_index])
-            symbols = []
-            for constant in lowered.constants:
-                symbol = f"{graph.name}_op{op_index}_{constant.name}"
-                arrays.append(
-                    ArrayContext(
-                        symbol,
-                        constant.ctype,
-                        constant.values.ravel(),
-                        f"{context.op.kind} {constant.comment}".strip(),
-                    )
+        last = OpContext(graph, graph.ops[stage.ops[-1]])
+        output = (_ctype(last.output), plan.buffer_of(last.op.outputs[0]).offset)
+        if len(stage.ops) > 1:
+            streams.append(
+                stream_context(
+                    graph,
+                    selections,
+                    plan,
+                    stage_index,
+                    lambda call: constants(call.op, call.lowered),
+                    lambda loop: _pad_row(loop, pad_symbols),
+                    _summary,
                 )
-                symbols.append(symbol)
-            function = _function(
-                context, selection.kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names
             )
-            scratch = plan.scratch_of(stage_index)
-            output_buffer = plan.buffer_of(context.op.outputs[0])
             calls.append(
                 CallContext(
-                    index=op_index,
-                    op=context.op.kind.value,
-                    function=function.name,
-                    summary=_summary(context),
-                    note=_placement_note(context, plan, stage.bottom_up),
-                    inputs=tuple(
-                        (_ctype(graph.tensors[t]), plan.buffer_of(t).offset)
-                        for t in context.activation_inputs
-                    ),
-                    output=(_ctype(context.output), output_buffer.offset),
-                    constants=tuple(symbols),
-                    scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
-                    bottom_up=stage.bottom_up,
-                    macs=lowered.macs,
-                    tensor=printable(context.output.name),
-                    output_bytes=context.output.size_bytes,
+                    index=stage.ops[-1],
+                    op=last.op.kind.value,
+                    function=f"{streams[-1].name}_run",
+                    summary=f"operators {stage.ops[0]} to {stage.ops[-1]}, row by row",
+                    note="",
+                    inputs=(),
+                    output=output,
+                    constants=(),
+                    scratch=None,
+                    bottom_up=None,
+                    macs=sum(s.lowered.macs for op in stage.ops if (s := selections[op]).lowered),
+                    tensor=printable(last.output.name),
+                    output_bytes=last.output.size_bytes,
+                    streamed=True,
                 )
             )
+            continue
+        (op_index,) = stage.ops
+        selection = selections[op_index]
+        kernel, lowered = selection.kernel, selection.lowered
+        assert kernel is not None
+        assert lowered is not None
+        symbols = constants(op_index, lowered)
+        function = _function(last, kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names)
+        scratch = plan.scratch_of(stage_index)
+        calls.append(
+            CallContext(
+                index=op_index,
+                op=last.op.kind.value,
+                function=function.name,
+                summary=_summary(last),
+                note=_placement_note(last, plan, stage.bottom_up),
+                inputs=tuple(
+                    (_ctype(graph.tensors[t]), plan.buffer_of(t).offset) for t in last.activation_inputs
+                ),
+                output=output,
+                constants=symbols,
+                scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
+                bottom_up=stage.bottom_up,
+                macs=lowered.macs,
+                tensor=printable(last.output.name),
+                output_bytes=last.output.size_bytes,
+            )
+        )
     two_way = {function.name for function in functions.values() if function.direction == "both"}
     calls = [
         call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
@@ -192,6 +223,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         constant_bytes=sum(array.values.nbytes for array in arrays),
         arrays=tuple(arrays),
         functions=tuple(functions.values()),
+        streams=tuple(streams),
         calls=tuple(calls),
     )
 
@@ -227,9 +259,6 @@ def _function(
     input_types = tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs)
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
-    pad_row = None
-    if loop is not None and _needs_pad_row(loop):
-        pad_row = "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
     key = (
         kernel,
         input_types,
@@ -250,7 +279,7 @@ def _function(
             literals=lowered.literals,
             scratch=lowered.scratch_bytes > 0,
             loop=lowered.loop,
-            pad_row=pad_row,
+            pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
             direction="up" if bottom_up else "down",
         )
     elif functions[key].direction != ("up" if bottom_up else "down"):
@@ -277,6 +306,13 @@ def _stem(context: OpContext) -> str:
             window += f"x{attrs.stride_w}" if attrs.stride_w != attrs.stride_h else ""
     shape = "x".join(str(d) for d in context.output.shape[1:]) or "1"
     return f"{short}{window}_to_{shape}"
+
+
+def _pad_row(loop: RowLoop, pad_symbols: Mapping[int, str]) -> str | None:
+    """Return the C expression that stands for a row outside the image; None where there is none."""
+    if not _needs_pad_row(loop):
+        return None
+    return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
 
 
 def _needs_pad_row(loop: RowLoop) -> bool:

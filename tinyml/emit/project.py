@@ -33,6 +33,7 @@ def write_library(model: ModelContext, directory: Path) -> list[Path]:
     source.mkdir(parents=True, exist_ok=True)
     texts = {
         library / "library.json": render("project/library.json.j2", {"model": model}),
+        library / "library.properties": render("project/library.properties.j2", {"model": model}),
         source / f"{model.name}.h": render("model.h.j2", {"model": model}),
         source / f"{model.name}.c": render("model.c.j2", {"model": model}),
         source / f"{model.name}_weights.h": render("weights.h.j2", {"model": model}),

@@ -10,7 +10,8 @@ from tinyml.planner.check import PlanError, check
 from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
-from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage
+from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage, Storage
+from tinyml.planner.stages import streamed_flow
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -19,9 +20,13 @@ __all__ = ["Buffer", "BufferKind", "Plan", "PlanError", "Stage", "check", "plan"
 
 
 def plan(
-    graph: Graph, selections: Sequence[Selection], *, order: Literal["search", "file"] = "search"
+    graph: Graph,
+    selections: Sequence[Selection],
+    *,
+    order: Literal["search", "file"] = "search",
+    stream_above: int | None = None,
 ) -> Plan:
-    """Plan the memory of a network: one stage per operator that runs code.
+    """Plan the memory of a network: one stage per operator that runs code, or streamed runs of them.
 
     Views (RESHAPE) belong to no stage; their output shares its input's buffer. Model inputs occupy
     the arena from the start and are overwritten once they are dead; model outputs stay to the end.
@@ -31,6 +36,9 @@ def plan(
         graph: the network.
         selections: one per operator, in order (select.select).
         order: "search" for the operator order of the smallest peak, "file" for the file's order.
+        stream_above: where one operator per stage needs a larger arena than this, in bytes, runs of
+            operators are streamed row by row (stages.py): as few as bring the arena down to it, or
+            the smallest arena found. None never streams; 0 gives the smallest arena.
 
     Returns:
         A plan that has passed `check`.
@@ -46,6 +54,16 @@ def plan(
         if found != file_order:
             searched = _plan_order(graph, selections, flow, found)
             best = min(best, searched, key=lambda p: p.arena_bytes)
+    if stream_above is not None:
+        # The limit bounds the bytes that are live; where their placement leaves gaps, the smallest peak.
+        for limit in dict.fromkeys((stream_above, 0)):
+            for nodes in dict.fromkeys((file_order, found if order == "search" else file_order)):
+                if best.arena_bytes <= stream_above:
+                    break
+                streamed = streamed_flow(graph, selections, flow, nodes, limit)
+                stages = tuple(range(len(streamed.nodes)))
+                candidate = _plan_order(graph, selections, streamed, stages)
+                best = min(best, candidate, key=lambda p: p.arena_bytes)
     check(graph, selections, best)
     return best
 
@@ -68,7 +86,11 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
     return Plan(
         model=graph.name,
         stages=tuple(
-            Stage(ops=(flow.nodes[node].op,), bottom_up=_bottom_up(lifetimes, offsets, flow.nodes[node]))
+            Stage(
+                ops=flow.nodes[node].ops,
+                storage=tuple((tensor, Storage.RING) for tensor, _ in flow.nodes[node].rings),
+                bottom_up=_bottom_up(lifetimes, offsets, flow.nodes[node]),
+            )
             for node in order
         ),
         buffers=buffers,

@@ -1,7 +1,8 @@
 """The proof of a plan: no two live byte ranges meet, every byte needed is there.
 
 Imports no solver and nothing the solver derived: lifetimes are counted again from the graph, and
-every pair of buffers that shares bytes is walked step by step through its access map.
+every pair of buffers that shares bytes is walked step by step through its access map. Streamed stages are
+executed call by call (stream.events, which is what generated code does) with every row tagged.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy.typing as npt
 
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph
-from tinyml.planner.plan import Buffer, BufferKind, Plan
+from tinyml.planner.plan import Buffer, BufferKind, Plan, Storage
+from tinyml.planner.stream import RowOp, events, row_op
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -40,9 +42,11 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     """
     stage_of = _check_stages(graph, selections, plan)
     buffer_of = _check_tensors(graph, selections, plan)
-    scratch_of = _check_scratch(selections, plan)
+    scratch_of = _check_scratch(graph, selections, plan)
     _check_lifetimes(graph, plan, stage_of, buffer_of)
     _check_arena(plan)
+    for stage in range(len(plan.stages)):
+        _check_rings(graph, selections, plan, stage)
     for stage in range(max(len(plan.stages), 1)):
         live = [i for i, buffer in enumerate(plan.buffers) if buffer.first <= stage <= buffer.last]
         for position, a in enumerate(live):
@@ -64,11 +68,15 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
     )
     stage_of: dict[int, int] = {}
     for index, stage in enumerate(plan.stages):
+        _require(len(stage.ops) > 0 and stage.strips == 1, f"stage {index} is not run whole")
+        for op in stage.ops:
+            _require(op not in stage_of, f"op {op} runs twice")
+            stage_of[op] = index
+        inner = {t for op in stage.ops[:-1] for t in graph.ops[op].outputs}
         _require(
-            len(stage.ops) == 1 and stage.strips == 1, f"stage {index} is not a single operator run whole"
+            dict(stage.storage) == dict.fromkeys(inner, Storage.RING),
+            f"stage {index} says how it keeps {dict(stage.storage)}, its inner tensors are {sorted(inner)}",
         )
-        _require(stage.ops[0] not in stage_of, f"op {stage.ops[0]} runs twice")
-        stage_of[stage.ops[0]] = index
     coded = {selection.op for selection in selections if selection.lowered is not None}
     _require(
         set(stage_of) == coded,
@@ -90,13 +98,13 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
 
     for index, stage in enumerate(plan.stages):
         expand_views()
-        op = stage.ops[0]
-        missing = [t for t in graph.activations(graph.ops[op]) if t not in written]
-        _require(
-            not missing,
-            f"stage {index} (op {op} {graph.ops[op].kind}) reads tensors {missing} not written yet",
-        )
-        written.update(dict.fromkeys(graph.ops[op].outputs, index))
+        for op in stage.ops:
+            missing = [t for t in graph.activations(graph.ops[op]) if t not in written]
+            _require(
+                not missing,
+                f"stage {index} (op {op} {graph.ops[op].kind}) reads tensors {missing} not written yet",
+            )
+            written.update(dict.fromkeys(graph.ops[op].outputs, index))
     expand_views()
     lost = [t for t in graph.outputs if graph.tensors[t].data is None and t not in written]
     _require(not lost, f"model outputs {lost} are never written")
@@ -112,13 +120,13 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
         )
         _require(buffer.offset % 4 == 0, f"buffer {buffer.name!r} at {buffer.offset} is not aligned to 4")
         _require(
-            bool(buffer.tensors) == (buffer.kind is BufferKind.TENSOR),
+            bool(buffer.tensors) == (buffer.kind is not BufferKind.SCRATCH),
             f"buffer {buffer.name!r} of kind {buffer.kind} holds tensors {buffer.tensors}",
         )
         for tensor in buffer.tensors:
             _require(tensor not in buffer_of, f"tensor {tensor} has two buffers")
             buffer_of[tensor] = index
-            needed = graph.tensors[tensor].size_bytes
+            needed = graph.tensors[tensor].size_bytes if buffer.kind is BufferKind.TENSOR else 1
             _require(
                 buffer.size_bytes >= needed,
                 f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small "
@@ -172,13 +180,73 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
     return buffer_of
 
 
-def _check_scratch(selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
+def _calls(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> list[RowOp]:
+    """Return the operators of a stage as it calls them: whole, or row by row where there are several."""
+    ops = plan.stages[stage].ops
+    if len(ops) == 1:
+        lowered = selections[ops[0]].lowered
+        assert lowered is not None
+        tensors = tuple(graph.activations(graph.ops[ops[0]]))
+        return [RowOp(ops[0], lowered, lowered.access, tensors, graph.ops[ops[0]].outputs[0])]
+    calls = [row_op(graph, selections[op]) for op in ops]
+    missing = [op for op, call in zip(ops, calls, strict=True) if call is None]
+    _require(not missing, f"stage {stage} streams ops {missing}, whose kernels cannot run row by row")
+    return [call for call in calls if call is not None]
+
+
+def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> None:
+    """Execute a streamed stage with tags for rows: every ring still holds the rows that are read."""
+    calls = _calls(graph, selections, plan, stage)
+    inner = {call.output for call in calls[:-1]}
+    for buffer in plan.buffers:
+        _require(
+            buffer.kind is not BufferKind.RING
+            or not buffer.first <= stage <= buffer.last
+            or (len(buffer.tensors) == 1 and inner.issuperset(buffer.tensors)),
+            f"stage {stage}: ring {buffer.name!r} holds tensors {buffer.tensors}, "
+            f"the stage's inner tensors are {sorted(inner)}",
+        )
+    if len(calls) == 1:
+        return
+    slots: dict[int, list[int]] = {}  # inner tensor → the row in each slot of its ring
+    for call in calls[:-1]:
+        buffer = plan.buffer_of(call.output)
+        _require(
+            buffer.kind is BufferKind.RING and buffer.first == buffer.last == stage,
+            f"stage {stage}: tensor {call.output} is not a ring of this stage",
+        )
+        _require(
+            call.output not in graph.outputs,
+            f"stage {stage}: tensor {call.output} is a model output, but only a ring of this stage",
+        )
+        slots[call.output] = [-1] * (buffer.size_bytes // call.access.row_bytes)
+    computed: dict[int, int] = dict.fromkeys(range(len(calls)), 0)
+    for event in events(calls):
+        call = calls[event.index]
+        for tensor, row_map in call.reads():
+            if tensor not in slots:
+                continue
+            ring = slots[tensor]
+            wanted = range(row_map.first(event.row), row_map.last(event.row) + 1)
+            lost = [row for row in wanted if not ring or ring[row % len(ring)] != row]
+            _require(
+                not lost,
+                f"stage {stage}: op {call.op} reads rows {lost} of tensor {tensor} that its ring has lost",
+            )
+        if slots.get(call.output):
+            slots[call.output][event.row % len(slots[call.output])] = event.row
+        computed[event.index] += 1
+    _require(
+        computed[len(calls) - 1] == calls[-1].access.rows, f"stage {stage} does not compute its whole output"
+    )
+
+
+def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
     """Return the index of the scratch buffer of every stage that has one."""
     scratch_of: dict[int, int] = {}
     for index, buffer in enumerate(plan.buffers):
-        if buffer.kind is BufferKind.TENSOR:
+        if buffer.kind is not BufferKind.SCRATCH:
             continue
-        _require(buffer.kind is BufferKind.SCRATCH, f"buffer {buffer.name!r}: no stage keeps a {buffer.kind}")
         _require(buffer.first == buffer.last, f"scratch {buffer.name!r} outlives its stage")
         _require(buffer.first not in scratch_of, f"stage {buffer.first} has two scratch buffers")
         _require(buffer.offset % 8 == 0, f"scratch {buffer.name!r} at {buffer.offset} is not aligned to 8")
@@ -187,14 +255,15 @@ def _check_scratch(selections: Sequence[Selection], plan: Plan) -> dict[int, int
         lowered = selections[stage.ops[0]].lowered
         assert lowered is not None
         _require(
-            not stage.bottom_up or (lowered.loop is not None and lowered.access.granule == 1),
+            not stage.bottom_up
+            or (len(stage.ops) == 1 and lowered.loop is not None and lowered.access.granule == 1),
             f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
         )
+        wanted = max(op.lowered.scratch_bytes for op in _calls(graph, selections, plan, index))
         offered = plan.buffers[scratch_of[index]].size_bytes if index in scratch_of else 0
         _require(
-            offered >= lowered.scratch_bytes,
-            f"stage {index} (op {stage.ops[0]}) has {offered} B of scratch, "
-            f"its kernel wants {lowered.scratch_bytes} B",
+            offered >= wanted,
+            f"stage {index} (op {stage.ops[0]}) has {offered} B of scratch, its kernel wants {wanted} B",
         )
     return scratch_of
 
@@ -251,9 +320,11 @@ def _check_overlap(
     )
     _require(stage < len(plan.stages), where)
     _require(scratch_of.get(stage) not in (a, b), f"{where}: one is scratch")
-    op = plan.stages[stage].ops[0]
-    reads = [buffer_of[t] for t in graph.activations(graph.ops[op])]
-    output = buffer_of[graph.ops[op].outputs[0]]
+    calls = _calls(graph, selections, plan, stage)
+    op = calls[-1].op
+    inner = {call.output for call in calls[:-1]}
+    reads = [buffer_of[t] for call in calls for t in call.inputs if t not in inner]
+    output = buffer_of[calls[-1].output]
     _require(
         (output == a and b in reads) or (output == b and a in reads),
         f"{where}, but are not an output and an input of its op {op}",
@@ -262,8 +333,11 @@ def _check_overlap(
     _require(buffers[output].first == stage, f"{where}: the output existed before")
     later = _used_later(graph, plan, stage, source, buffer_of)
     _require(not later, f"{where}, but the input is needed afterwards: {later}")
-    lowered = selections[op].lowered
-    assert lowered is not None
+    if len(calls) > 1:
+        lost = _first_lost_row(calls, buffer_of, buffers, output, source)
+        _require(lost is None, f"{where}: the stage overwrites bytes before {lost}")
+        return
+    lowered = calls[0].lowered
     for i, read in enumerate(reads):
         if read == source:
             bottom_up = plan.stages[stage].bottom_up
@@ -274,15 +348,39 @@ def _check_overlap(
             )
 
 
+def _first_lost_row(
+    calls: Sequence[RowOp], buffer_of: dict[int, int], buffers: Sequence[Buffer], output: int, source: int
+) -> str | None:
+    """Execute a streamed stage; name the first call that reads bytes of the input already overwritten.
+
+    A call may write before it has read, so the row it writes counts as written.
+    """
+    start = buffers[output].offset
+    written = 0
+    for event in events(calls):
+        call = calls[event.index]
+        if event.index == len(calls) - 1:
+            written = (event.row + 1) * call.access.row_bytes
+        for tensor, row_map in call.reads():
+            if buffer_of[tensor] != source:
+                continue
+            base = buffers[source].offset
+            first = row_map.first(event.row) * row_map.row_bytes
+            end = (row_map.last(event.row) + 1) * row_map.row_bytes
+            if first < end and written and start < base + end and base + first < start + written:
+                return f"op {call.op} reads them for its row {event.row}"
+    return None
+
+
 def _used_later(graph: Graph, plan: Plan, stage: int, buffer: int, buffer_of: dict[int, int]) -> str:
     """Name a use of the buffer after the stage, from the graph rather than from Buffer.last."""
     for t in graph.outputs:
         if buffer_of.get(t) == buffer:
             return "a model output"
     for index in range(stage + 1, len(plan.stages)):
-        op = plan.stages[index].ops[0]
-        if any(buffer_of[t] == buffer for t in graph.activations(graph.ops[op])):
-            return f"op {op} reads it in stage {index}"
+        for op in plan.stages[index].ops:
+            if any(buffer_of[t] == buffer for t in graph.activations(graph.ops[op])):
+                return f"op {op} reads it in stage {index}"
     return ""
 
 

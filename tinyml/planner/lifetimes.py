@@ -49,26 +49,28 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operator that runs code.
+    """What one stage runs: an operator, or several streamed row by row.
 
     Args:
-        op: index into Graph.ops.
+        ops: indices into Graph.ops, in execution order.
         reads: storages, each once; `distances[k]` bytes must the output start below `reads[k]` if
             both are to share memory (AccessMap.overlap_distance, rounded up to TENSOR_ALIGNMENT, at
             most the output's size).
         reverse_gap: bytes that the output must start above its one input (rounded up, at most the
             input's size) if both share memory and the rows are computed from the last to the first;
             None where the kernel cannot or has several inputs.
+        rings: (tensor, bytes) of every inner tensor of a streamed stage.
         writes: the output's storage.
         scratch_bytes: a multiple of TENSOR_ALIGNMENT.
     """
 
-    op: int
+    ops: tuple[int, ...]
     reads: tuple[int, ...]
     distances: tuple[int, ...]
     writes: int
     scratch_bytes: int
     reverse_gap: int | None = None
+    rings: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Flow:
                 distances[storage] = max(distances.get(storage, distance), distance)
             nodes.append(
                 Node(
-                    op=op_index,
+                    ops=(op_index,),
                     reads=tuple(distances),
                     distances=tuple(distances.values()),
                     writes=writes,
@@ -323,11 +325,23 @@ class Lifetimes:
                     size, output_size = blocks[s].size_bytes, blocks[node.writes].size_bytes
                     dying.append((sharing_distance(distance, node.reverse_gap, size, output_size), size))
             shared[stage] = shared_bytes(blocks[node.writes].size_bytes, dying)
-            if node.scratch_bytes:
-                op = graph.ops[node.op]
+            for tensor, size in node.rings:
                 blocks.append(
                     Lifetime(
-                        name=f"scratch of {op.name or f'op {node.op} {op.kind}'}",
+                        name=f"rows of {graph.tensors[tensor].name or f'tensor {tensor}'}",
+                        kind=BufferKind.RING,
+                        tensors=(tensor,),
+                        size_bytes=align(size, TENSOR_ALIGNMENT),
+                        alignment=TENSOR_ALIGNMENT,
+                        first=stage,
+                        last=stage,
+                    )
+                )
+            if node.scratch_bytes:
+                op = graph.ops[node.ops[-1]]
+                blocks.append(
+                    Lifetime(
+                        name=f"scratch of {op.name or f'op {node.ops[-1]} {op.kind}'}",
                         kind=BufferKind.SCRATCH,
                         tensors=(),
                         size_bytes=node.scratch_bytes,
