@@ -100,6 +100,7 @@ TM_DSP_UNARY(tm_sxtb16_ror8, "sxtb16 %0, %1, ror #8")
 TM_DSP_UNARY(tm_ssat8, "ssat %0, #8, %1")
 TM_DSP_BINARY(tm_pkhbt, "pkhbt %0, %1, %2, lsl #16")
 TM_DSP_BINARY(tm_pkhtb, "pkhtb %0, %1, %2, asr #16")
+TM_DSP_BINARY(tm_smmulr, "smmulr %0, %1, %2")
 TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlatb, "smlatb %0, %1, %2, %3")
@@ -191,6 +192,12 @@ TM_INLINE int32_t tm_smmla(int32_t a, int32_t b, int32_t c)
 TM_INLINE int32_t tm_smmlar(int32_t a, int32_t b, int32_t c)
 {
     return (int32_t)((((uint64_t)(uint32_t)c << 32) + (uint64_t)((int64_t)a * b) + 0x80000000u) >> 32);
+}
+
+/* The high word of a * b, rounded: halves up. */
+TM_INLINE int32_t tm_smmulr(int32_t a, int32_t b)
+{
+    return tm_smmlar(a, b, 0);
 }
 
 /* The high word of (c << 32) - a * b, modulo 2^64, rounded: halves up. */

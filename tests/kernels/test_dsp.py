@@ -35,6 +35,7 @@ from tinyml.kernels.registry import Kernel, OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
+    "tm_add_s8_dsp": (kernel_cases.same_shape,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
     "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
     "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
@@ -72,10 +73,11 @@ def _work(pairs: Sequence[tuple[Kernel, Graph]]) -> Work:
         case = case_for(kernel, graph, inputs)
         shapes = [graph.tensors[i].shape for i in (*op.inputs[:2], *op.outputs)]
         names.append(f"{kernel.symbol} {shapes} {op.attrs}")
-        expected.append(reference.run_op(graph, op, {op.inputs[0]: inputs[0]}))
+        activations = OpContext(graph, op).activation_inputs
+        expected.append(reference.run_op(graph, op, dict(zip(activations, inputs, strict=True))))
         apart.append(case)
-        (overlap,) = overlaps(case.lowered.access, 4)
-        in_place.append(dataclasses.replace(case, overlap=overlap))
+        shared = overlaps(case.lowered.access, 4)
+        in_place.append(dataclasses.replace(case, overlap=shared[len(names) % len(shared)]))
     return Work(tuple(names), tuple(expected), tuple(apart), tuple(in_place))
 
 
@@ -207,6 +209,7 @@ def test_headers_compile_clean(compiler: str, tmp_path: Path) -> None:
 def test_every_dsp_kernel_has_cases() -> None:
     assert set(GENERATORS) == {kernel.symbol for kernel in KERNELS}
     assert {kernel.op for kernel in KERNELS} == {
+        OpKind.ADD,
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,

@@ -25,6 +25,13 @@ from tinyml.kernels.dsp_streams import (
     requant_form,
     requant_words,
 )
+from tinyml.kernels.elementwise import (
+    add_literals,
+    int8_constants,
+    lower_same_shape,
+    same_shape,
+    two_activations,
+)
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
@@ -56,6 +63,13 @@ def kernel_3x3(context: OpContext) -> bool:
     """The kernel must be 3x3."""
     attrs = window_attrs(context)
     return (attrs.kernel_h, attrs.kernel_w) == (3, 3)
+
+
+def addends_scaled_down(context: OpContext) -> bool:
+    """The scales of the addends may differ at most 2^31-fold, and from the output's at most 2^11-fold."""
+    shifts = numerics.add_params(context.graph, context.op)
+    operands = all(-31 <= shift <= 0 for shift in (shifts.shift_1, shifts.shift_2))
+    return operands and -31 <= shifts.shift_out <= -1
 
 
 def _weights(context: OpContext) -> Int8Array:
@@ -269,6 +283,13 @@ _CONV = (*_ACCEPTS, single_image, one_group)
 _DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
 
 KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        "tm_add_s8_dsp",
+        OpKind.ADD,
+        Isa.DSP,
+        lower_same_shape(add_literals),
+        (int8_activations, int8_constants, two_activations, same_shape, addends_scaled_down),
+    ),
     Kernel("tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise)),
     Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV),
     Kernel(
