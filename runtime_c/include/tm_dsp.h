@@ -208,6 +208,18 @@ TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
 
 #endif
 
+/* Packed pairs of weights: the halfword 256 w1 + w0. SXTB16 leaves w0, while products with the raw halfword add
+ * up to 256 A1 + A0, from which one subtraction frees A1: int8 in flash at nearly the speed of int16. `odd` and
+ * `even` started from the same value; `bias` is the odd channel's own.
+ *
+ * Exact where |A1| < 2^23 (what lies above is cut off by the sums modulo 2^32) and every halfword is an int16
+ * (w1 = -128 with a negative w0 is not): tinyml/kernels/dsp_streams.py, packable.
+ */
+TM_INLINE int32_t tm_unpack_odd(int32_t odd, int32_t even, int32_t bias)
+{
+    return bias + ((int32_t)((uint32_t)odd - (uint32_t)even) >> 8);
+}
+
 /* How a layer rescales its accumulators; chosen per layer by tinyml/kernels/dsp.py from its shifts.
  * All give TFLite's double rounding exactly, for every int32 accumulator. With M the multiplier and
  * s the right shift, the stream holds two words (a, b) per channel:

@@ -82,10 +82,14 @@ def dense_graph(
     zero_points: tuple[int, int] = (-3, 5),
     out_scale: float = 0.05,
     seed: int = 0,
+    lowest: int = -127,
 ) -> Graph:
-    """Return a FULLY_CONNECTED with random weights and right shifts within `shifts`, as `conv_graph`."""
+    """Return a FULLY_CONNECTED with random weights and right shifts within `shifts`, as `conv_graph`.
+
+    Weights from -127 on may be packed in pairs; -128 is legal too.
+    """
     rng = np.random.default_rng(seed)
-    weights = rng.integers(-128, 128, (out_c, in_c)).astype(np.int8)
+    weights = rng.integers(lowest, 128, (out_c, in_c)).astype(np.int8)
     count = out_c if per_output else 1
     scales, bias = _scales_and_bias(rng, in_c, out_c, count, shifts, out_scale)
     return _graph(
@@ -98,6 +102,14 @@ def dense_graph(
         zero_points,
         out_scale,
     )
+
+
+def extreme_dense_graph(in_c: int, sign: int) -> Graph:
+    """Return a FULLY_CONNECTED whose every weight is 127·sign: sums at the bound of packed pairs."""
+    graph = dense_graph(in_c=in_c, out_c=8)
+    x, w, b, y = graph.tensors
+    weights = Tensor(w.name, w.shape, w.dtype, w.quant, np.full(w.shape, 127 * sign, np.int8))
+    return graph.replace(tensors=(x, weights, b, y))
 
 
 def _scales_and_bias(
@@ -260,6 +272,11 @@ def _dense() -> list[Graph]:
     for shift in [-4, -1, 0, 1, 2, 12, 22, 23, 24, 31]:  # the bounds of the two-instruction form
         for per_output in (False, True):
             graphs.append(dense_graph(in_c=14, out_c=6, shifts=(shift, shift), per_output=per_output))
+    # packed fours: every place to enter the unrolled loop, outputs left over, the largest sums that fit
+    for groups in range(1, 18):
+        graphs.append(dense_graph(in_c=4 * groups, out_c=4 + groups % 7, seed=groups))
+    graphs += [dense_graph(in_c=16, out_c=9, lowest=-128), dense_graph(batches=3, in_c=8, out_c=6)]
+    graphs += [extreme_dense_graph(in_c, sign) for in_c in (512, 516, 520) for sign in (-1, 1)]
     graphs.append(dense_graph(batches=3, in_c=9, out_c=7, shifts=(4, 8), per_output=True))
     for activation in Activation:
         graphs.append(dense_graph(batches=2, in_c=12, out_c=9, activation=activation))

@@ -207,7 +207,7 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
         arguments.append("scratch")
     arguments += [str(value) if specialise else f"literals[{i}]" for i, (_, value) in enumerate(low.literals)]
     return (
-        f"static void call_{number}(const int8_t *const *rows, const void *const *inputs, void *output,\n"
+        f"static __attribute__((noinline)) void call_{number}(const int8_t *const *rows, const void *const *inputs, void *output,\n"
         "    const void *const *constants, void *scratch, const int32_t *literals)\n"
         "{\n"
         "    (void)rows; (void)inputs; (void)constants; (void)scratch; (void)literals;\n"

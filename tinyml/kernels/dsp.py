@@ -22,6 +22,7 @@ from tinyml.kernels.dsp_streams import (
     depthwise_3x3_stream,
     depthwise_stream,
     fully_connected_stream,
+    packable,
     requant_form,
     requant_words,
 )
@@ -259,10 +260,13 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     lo, hi = numerics.output_range(context.graph, context.op)
     one_scale = one_weight_scale(context)
     requant = None if one_scale else np.stack([multiplier, shift], axis=1)
+    fast = one_scale and -23 <= shift[0] <= -2 and in_c % 4 == 0 and out_c >= 4
+    packed = bool(fast and packable(weights[: out_c // 4 * 4]))
     literals = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
+        "packed": int(packed),
         "per_output": int(not one_scale),
         "multiplier": int(multiplier[0]) if one_scale else 0,
         "shift": int(shift[0]) if one_scale else 0,
@@ -272,7 +276,7 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
-        constants=_stream(fully_connected_stream(weights, bias, requant)),
+        constants=_stream(fully_connected_stream(weights, bias, requant, packed=packed)),
         literals=tuple(literals.items()),
         macs=batches * in_c * out_c,
     )

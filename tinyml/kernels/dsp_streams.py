@@ -54,6 +54,32 @@ def requant_words(form: RequantForm, multiplier: Int32Array, shift: Int32Array) 
     return np.stack([a, b], axis=1).astype(np.int32)
 
 
+def packable(weights: Int8Array) -> bool:
+    """Return whether packed pairs of these weights give exact sums (tm_unpack_odd in tm_dsp.h).
+
+    Args:
+        weights: [out_c, K]; channels 2n and 2n + 1 form a pair, a last single channel is none.
+    """
+    even = weights.shape[0] // 2 * 2
+    first, second = weights[0:even:2].astype(np.int64), weights[1:even:2].astype(np.int64)
+    fits = not np.any((second == -128) & (first < 0))
+    return fits and bool(np.all(128 * np.abs(second).sum(axis=1) < 1 << 23))
+
+
+def _packed_pairs(weights: Int8Array) -> Int8Array:
+    """Return pairs of channels whose bytes, low and high, are the halfwords 256·w1 + w0.
+
+    Args:
+        weights: [channels, K], an even number of channels that are `packable`.
+
+    Returns:
+        [channels, K]: even rows as they were, odd rows less one where the row before is negative.
+    """
+    packed = weights.astype(np.int64)
+    packed[1::2] -= weights[0::2] < 0
+    return packed.astype(np.int8)
+
+
 def conv_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
     """Pack a convolution for tm_conv_block_s8_dsp.h.
 
@@ -120,7 +146,7 @@ def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, 
 
 
 def fully_connected_stream(
-    weights: Int8Array, bias: Int32Array, requant: Int32Array | None = None
+    weights: Int8Array, bias: Int32Array, requant: Int32Array | None = None, *, packed: bool = False
 ) -> Int32Array:
     """Pack a dense layer for tm_fully_connected_s8_dsp.h.
 
@@ -128,6 +154,7 @@ def fully_connected_stream(
         weights: [out_c, in_c].
         bias: [out_c], the input's zero point folded in.
         requant: [out_c, 2] multiplier and shift, or None where one pair serves all outputs.
+        packed: store packed pairs in the fours; in_c must be a multiple of 4 and `requant` None.
 
     Returns:
         Fours of outputs, then single ones; in_c filled up to 4.
@@ -138,6 +165,14 @@ def fully_connected_stream(
     parts: list[npt.NDArray[np.int32]] = []
     bounds = [*range(0, fours, 4), *range(fours, out_c + 1)]
     for outputs in (slice(first, end) for first, end in itertools.pairwise(bounds)):
+        if packed and outputs.stop <= fours:
+            pairs = _packed_pairs(weights[outputs]).reshape(2, 2, -1, 2, 2)  # pair, channel, group, k // 2, k % 2
+            parts += [
+                bias[outputs][::2],
+                _words(pairs.transpose(2, 4, 0, 3, 1), 1).ravel(),
+                bias[outputs][1::2],
+            ]
+            continue
         parts += [bias[outputs], _words(groups[outputs].transpose(1, 0, 2), 1).ravel()]
         if requant is not None:
             parts.append(requant[outputs].ravel())
