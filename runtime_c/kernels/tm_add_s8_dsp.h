@@ -40,7 +40,7 @@ TM_INLINE void tm_add_s8_dsp(const int8_t *x1, const int8_t *x2, int8_t *y, int3
 {
     const int32_t a = (int32_t)((uint32_t)multiplier << 1);
     const int32_t b = -1 - (int32_t)(((uint32_t)1 << (32 + shift)) - 1u);
-    TM_UNROLL4
+    TM_UNROLL_4
     for (int32_t i = 0; i < elements; ++i) {
         int32_t sum = tm_add_operand_dsp(0, x1[i], zp_1, multiplier_1, shift_1);
         sum = tm_add_operand_dsp(sum, x2[i], zp_2, multiplier_2, shift_2);

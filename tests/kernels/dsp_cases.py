@@ -39,10 +39,12 @@ def conv_graph(
     out_scale: float = 0.05,
     seed: int = 0,
     depthwise: bool = False,
+    packable: bool = True,
 ) -> Graph:
     """Return a CONV_2D or DEPTHWISE_CONV_2D with random weights and right shifts within `shifts`.
 
-    By default the shifts spread the outputs over int8.
+    By default the shifts spread the outputs over int8. Weights are not symmetric, but legal int8; those
+    of a CONV_2D can be packed in pairs, unless told otherwise.
     """
     rng = np.random.default_rng(seed)
     pads = pads or Pads()
@@ -52,7 +54,8 @@ def conv_graph(
     assert min(out_h, out_w) > 0
     shape = (1, *kernel, out_c) if depthwise else (out_c, *kernel, in_c)
     weights = rng.integers(-127, 128, shape).astype(np.int8)
-    weights.flat[:: max(1, weights.size // 7)] = -128  # not symmetric, but legal int8
+    if depthwise or not packable:
+        weights.flat[:: max(1, weights.size // 7)] = -128
     scales, bias = _scales_and_bias(rng, weights.size // out_c, out_c, out_c, shifts, out_scale)
     return _graph(
         Op(
@@ -107,6 +110,14 @@ def dense_graph(
 def extreme_dense_graph(in_c: int, sign: int) -> Graph:
     """Return a FULLY_CONNECTED whose every weight is 127·sign: sums at the bound of packed pairs."""
     graph = dense_graph(in_c=in_c, out_c=8)
+    x, w, b, y = graph.tensors
+    weights = Tensor(w.name, w.shape, w.dtype, w.quant, np.full(w.shape, 127 * sign, np.int8))
+    return graph.replace(tensors=(x, weights, b, y))
+
+
+def extreme_pointwise_graph(in_c: int, sign: int) -> Graph:
+    """Return a pointwise convolution whose every weight is 127·sign."""
+    graph = conv_graph(in_shape=(1, 5, in_c), out_c=4)
     x, w, b, y = graph.tensors
     weights = Tensor(w.name, w.shape, w.dtype, w.quant, np.full(w.shape, 127 * sign, np.int8))
     return graph.replace(tensors=(x, weights, b, y))
@@ -194,6 +205,10 @@ def _pointwise() -> list[Graph]:
     for activation in [Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1]:
         for shifts in [(4, 8), (1, 14), (-1, 8)]:
             graphs.append(conv_graph(in_shape=(3, 3, 6), out_c=6, activation=activation, shifts=shifts))
+    for shifts in [None, (1, 14), (-1, 8)]:
+        for shape, out_c in [((3, 3, 7), 5), ((1, 9, 24), 6)]:
+            graphs.append(conv_graph(in_shape=shape, out_c=out_c, shifts=shifts, packable=False))
+    graphs += [extreme_pointwise_graph(in_c, sign) for in_c in (512, 516, 520) for sign in (-1, 1)]
     for zero_points in [(-128, 127), (127, -128)]:
         graphs.append(conv_graph(in_shape=(2, 3, 8), out_c=4, zero_points=zero_points))
     return graphs

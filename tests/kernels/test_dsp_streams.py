@@ -32,17 +32,26 @@ def split(word: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 @pytest.mark.parametrize("k", [1, 3, 4, 9, 27, 40])
 @pytest.mark.parametrize("out_c", [1, 2, 3, 8, 9])
-def test_convolution(k: int, out_c: int) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_convolution(k: int, out_c: int, packed: bool) -> None:
     weights, bias, requant = random_layer(k, (out_c, k), out_c)
+    if packed:
+        weights = np.maximum(weights, -127)
     groups = -(-k // 4)
-    stream = iter(conv_stream(weights, bias, requant).tolist())
+    stream = iter(conv_stream(weights, bias, requant, packed=packed).tolist())
     seen = np.zeros((out_c, 4 * groups), np.int64)
     for c in range(0, out_c - 1, 2):
-        assert [next(stream), next(stream)] == bias[c : c + 2].tolist()
+        assert [next(stream) for _ in range(1 if packed else 2)] == bias[c : c + 1 if packed else c + 2].tolist()
         for g in range(groups):
             for half in range(2):  # activations 4g + half and 4g + half + 2 meet this word
                 at = [4 * g + half, 4 * g + half + 2]
-                seen[c, at], seen[c + 1, at] = split(next(stream))
+                word = next(stream)
+                seen[c, at], seen[c + 1, at] = split(word)
+                if packed:
+                    raw = np.array([word], "<i4").view("<i2").astype(np.int64)
+                    seen[c + 1, at] = (raw - seen[c, at]) // 256
+        if packed:
+            assert next(stream) == bias[c + 1]
         assert [next(stream) for _ in range(4)] == requant[c : c + 2].ravel().tolist()
     if out_c % 2:
         assert next(stream) == bias[-1]

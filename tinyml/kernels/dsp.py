@@ -88,6 +88,12 @@ class _Layer:
     form: RequantForm
     requant: Int32Array
 
+    @property
+    def packed(self) -> bool:
+        """Whether a convolution's pairs of channels are packed: no code is there for the rare form."""
+        flat = self.weights.reshape(len(self.weights), -1)
+        return self.form is not RequantForm.ANY and len(flat) > 1 and packable(flat)
+
 
 def _layer(context: OpContext, weights: Int8Array) -> _Layer:
     """Fold, and choose the form of requantisation.
@@ -134,8 +140,10 @@ def _lower_pointwise(context: OpContext) -> Lowered:
         access=AccessMap(
             rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
         ),
-        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant)),
-        literals=_literals(context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c),
+        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
+        literals=_literals(
+            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, packed=int(layer.packed)
+        ),
         scratch_bytes=8 * _filled(in_c, 4),
         macs=pixels * in_c * out_c,
     )
@@ -149,7 +157,7 @@ def _lower_conv(context: OpContext) -> Lowered:
     layer = _layer(context, _weights(context).reshape(out_c, taps))
     return Lowered(
         access=window_access(context),
-        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant)),
+        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
         literals=_literals(
             context,
             layer.form,
@@ -163,6 +171,7 @@ def _lower_conv(context: OpContext) -> Lowered:
             dilation_w=attrs.dilation_w,
             pad_left=attrs.pads.left,
             zp_in=context.input(0).zero_point,
+            packed=int(layer.packed),
         ),
         # the widened column; gathered windows as well where taps are not whole words
         scratch_bytes=(8 if in_c % 4 == 0 else 12) * _filled(taps, 4),

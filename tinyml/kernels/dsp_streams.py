@@ -80,13 +80,16 @@ def _packed_pairs(weights: Int8Array) -> Int8Array:
     return packed.astype(np.int8)
 
 
-def conv_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
+def conv_stream(
+    weights: Int8Array, bias: Int32Array, requant: Int32Array, *, packed: bool = False
+) -> Int32Array:
     """Pack a convolution for tm_conv_block_s8_dsp.h.
 
     Args:
         weights: [out_c, K], K in the order in which the kernel fills its column.
         bias: [out_c], the input's zero point folded in.
         requant: [out_c, 2].
+        packed: store packed pairs (the weights must be `packable`).
 
     Returns:
         Pairs of channels, then a last single channel where out_c is odd; K filled up to 4.
@@ -97,9 +100,12 @@ def conv_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> In
     even = 2 * pairs
     groups = filled.shape[1] // 4
     # k = 4 group + 2 second + half -> per group: both halves, each (first, second) x (channel 0, 1)
-    interleaved = filled[:even].reshape(pairs, 2, groups, 2, 2).transpose(0, 2, 4, 3, 1)
+    stored = _packed_pairs(filled[:even]) if packed else filled[:even]
+    interleaved = stored.reshape(pairs, 2, groups, 2, 2).transpose(0, 2, 4, 3, 1)
+    biases = bias[:even].reshape(pairs, 2)
+    before, after = (biases[:, :1], biases[:, 1:]) if packed else (biases, biases[:, 2:])
     parts = np.concatenate(
-        [bias[:even].reshape(pairs, 2), _words(interleaved, pairs), requant[:even].reshape(pairs, 4)], axis=1
+        [before, _words(interleaved, pairs), after, requant[:even].reshape(pairs, 4)], axis=1
     ).ravel()
     single = [] if even == out_c else [bias[even:], _words(filled[even:], 1).ravel(), requant[even]]
     return np.concatenate([parts, *single]).astype(np.int32)
