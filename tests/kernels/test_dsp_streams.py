@@ -41,7 +41,9 @@ def test_convolution(k: int, out_c: int, packed: bool) -> None:
     stream = iter(conv_stream(weights, bias, requant, packed=packed).tolist())
     seen = np.zeros((out_c, 4 * groups), np.int64)
     for c in range(0, out_c - 1, 2):
-        assert [next(stream) for _ in range(1 if packed else 2)] == bias[c : c + 1 if packed else c + 2].tolist()
+        assert [next(stream) for _ in range(1 if packed else 2)] == bias[
+            c : c + 1 if packed else c + 2
+        ].tolist()
         for g in range(groups):
             for half in range(2):  # activations 4g + half and 4g + half + 2 meet this word
                 at = [4 * g + half, 4 * g + half + 2]
@@ -70,8 +72,8 @@ def test_depthwise_3x3(channels: int) -> None:
     for c, words in enumerate(stream.tolist()):
         assert words[:2] == requant[c].tolist()
         assert words[5] == bias[c]
-        for row, word in zip(weights[c].tolist(), words[2:5], strict=True):
-            assert split(word) == ((row[0], row[1]), (row[1], row[2]))
+        for column, word in zip(weights[c].T.tolist(), words[2:5], strict=True):
+            assert split(word) == ((column[0], column[1]), (column[1], column[2]))
 
 
 @pytest.mark.parametrize(

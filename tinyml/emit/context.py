@@ -228,7 +228,7 @@ def _function(
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
     pad_row = None
-    if loop is not None and _needs_pad_row(loop):
+    if loop is not None and loop.reads_outside:
         pad_row = "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
     key = (
         kernel,
@@ -279,17 +279,12 @@ def _stem(context: OpContext) -> str:
     return f"{short}{window}_to_{shape}"
 
 
-def _needs_pad_row(loop: RowLoop) -> bool:
-    last = (loop.out_rows - 1) * loop.stride_h - loop.pad_top + (loop.kernel_h - 1) * loop.dilation_h
-    return loop.pad_top > 0 or last >= loop.in_rows
-
-
 def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
     """The longest row outside an image for every zero point."""
     sizes: dict[int, int] = {}
     for selection in selections:
         loop = selection.lowered.loop if selection.lowered else None
-        if loop is not None and loop.pad_value is not None and _needs_pad_row(loop):
+        if loop is not None and loop.pad_value is not None and loop.reads_outside:
             sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
     return sizes
 

@@ -5,7 +5,7 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,18 @@ def lines_of_pairs(context: OpContext) -> bool:
     """The horizontal stride must be 1 or 2, the horizontal dilation 1."""
     attrs = window_attrs(context)
     return attrs.dilation_w == 1 and attrs.stride_w in (1, 2)
+
+
+def no_dilation(context: OpContext) -> bool:
+    """The dilation must be 1."""
+    attrs = window_attrs(context)
+    return (attrs.dilation_h, attrs.dilation_w) == (1, 1)
+
+
+def strides_one_or_two(context: OpContext) -> bool:
+    """The strides must be 1 or 2."""
+    attrs = window_attrs(context)
+    return attrs.stride_h in (1, 2) and attrs.stride_w in (1, 2)
 
 
 def kernel_3x3(context: OpContext) -> bool:
@@ -217,11 +229,21 @@ def _depthwise(
     )
 
 
+def _two_rows(lowered: Lowered) -> Lowered:
+    """Return the lowering of a kernel that computes two output rows at a time."""
+    assert lowered.loop is not None
+    return replace(lowered, access=replace(lowered.access, granule=2), loop=replace(lowered.loop, step=2))
+
+
 def _lower_depthwise_3x3(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
     layer = _depthwise_layer(context)
     stream = depthwise_3x3_stream(layer.weights, layer.bias, layer.requant)
-    words = _depthwise_words(context, 2)
-    return _depthwise(context, stream, layer.form, 48 * words, stride_w=window_attrs(context).stride_w)
+    columns = (context.output.shape[2] - 1) * attrs.stride_w + 3
+    scratch = 16 * (attrs.stride_h + 1) * columns
+    return _two_rows(
+        _depthwise(context, stream, layer.form, scratch, stride_h=attrs.stride_h, stride_w=attrs.stride_w)
+    )
 
 
 def _lower_depthwise(context: OpContext) -> Lowered:
@@ -310,7 +332,7 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_3x3,
-        (*_DEPTHWISE, kernel_3x3, lines_of_pairs),
+        (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
     ),
     Kernel(
         "tm_dwconv2d_s8_dsp",

@@ -123,8 +123,10 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
         Six words per channel; three bytes of weights take four.
     """
     channels = weights.shape[0]
-    rows = weights[:, :, [0, 1, 1, 2]]
-    return np.concatenate([requant, _words(rows, channels), bias[:, None]], axis=1).astype(np.int32).ravel()
+    columns = weights.transpose(0, 2, 1)[:, :, [0, 1, 1, 2]]
+    return (
+        np.concatenate([requant, _words(columns, channels), bias[:, None]], axis=1).astype(np.int32).ravel()
+    )
 
 
 def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, taps: int) -> Int32Array:
@@ -172,7 +174,9 @@ def fully_connected_stream(
     bounds = [*range(0, fours, 4), *range(fours, out_c + 1)]
     for outputs in (slice(first, end) for first, end in itertools.pairwise(bounds)):
         if packed and outputs.stop <= fours:
-            pairs = _packed_pairs(weights[outputs]).reshape(2, 2, -1, 2, 2)  # pair, channel, group, k // 2, k % 2
+            pairs = _packed_pairs(weights[outputs]).reshape(
+                2, 2, -1, 2, 2
+            )  # pair, channel, group, k // 2, k % 2
             parts += [
                 bias[outputs][::2],
                 _words(pairs.transpose(2, 4, 0, 3, 1), 1).ravel(),

@@ -187,7 +187,7 @@ def _check_scratch(selections: Sequence[Selection], plan: Plan) -> dict[int, int
         lowered = selections[stage.ops[0]].lowered
         assert lowered is not None
         _require(
-            not stage.bottom_up or (lowered.loop is not None and lowered.access.granule == 1),
+            not stage.bottom_up or (lowered.loop is not None and lowered.access.granule == lowered.loop.step),
             f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
         )
         offered = plan.buffers[scratch_of[index]].size_bytes if index in scratch_of else 0
