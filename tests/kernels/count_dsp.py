@@ -78,8 +78,8 @@ def shapes() -> list[Shape]:
         Shape("dw 3x3 20x20x48", _depthwise(20, 20, 48, 3), 2.25, 4.3),
         Shape("dw 3x3 48x48x8", _depthwise(48, 48, 8, 3), 2.2, 4.2),
         Shape("dw 3x3 s2 48x48x8", _depthwise(48, 48, 8, 3, 2), 3.2, 5.5),
-        Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 3.0, 3.0),
-        Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 2.6, 2.6),
+        Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 1.9, 4.1),
+        Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 1.6, 3.5),
         Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.06, 1.5),
         Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.11, 1.55),
     ]

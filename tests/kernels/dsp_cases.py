@@ -267,6 +267,13 @@ def _depthwise() -> list[Graph]:
             for stride in strides[:2]:
                 channels = [3, 4, 9][(i + width) % 3]
                 graphs.append(graph(channels, in_shape=(5, width), kernel=kernel, stride=stride, pads=pads))
+    # pairs of rows: 3 to 5 words, one output and more in both directions, all forms
+    for i, (kernel_h, stride_h) in enumerate([(4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (3, 2), (4, 2), (5, 2), (7, 2), (8, 2)]):
+        for width, stride_w in [(1, 1), (2, 2), (5, 1), (7, 2), (8, 3)]:
+            kernel, pads = (kernel_h, 2 + (i + width) % 6), Pads(kernel_h // 2, 3, kernel_h // 2, 3)
+            shifts = [None, (2, 12), (1, 31), (0, 4)][(i + width) % 4]
+            geometry = dict(kernel=kernel, stride=(stride_h, stride_w), pads=pads, shifts=shifts)
+            graphs.append(graph([3, 4, 6][(i + width) % 3], in_shape=(4, width), **geometry))
     for kernel, stride, dilation in [
         ((3, 3), (1, 1), (2, 2)),
         ((3, 3), (3, 3), (1, 1)),

@@ -209,8 +209,9 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
         arguments.append("scratch")
     arguments += [str(value) if specialise else f"literals[{i}]" for i, (_, value) in enumerate(low.literals)]
     return (
-        f"static __attribute__((noinline)) void call_{number}(const int8_t *const *rows, const void *const *inputs, void *output,\n"
-        "    int32_t count, const void *const *constants, void *scratch, const int32_t *literals)\n"
+        f"static __attribute__((noinline)) void call_{number}(\n"
+        "    const int8_t *const *rows, const void *const *inputs, void *output, int32_t count,\n"
+        "    const void *const *constants, void *scratch, const int32_t *literals)\n"
         "{\n"
         "    (void)rows; (void)inputs; (void)count; (void)constants; (void)scratch; (void)literals;\n"
         f"    {case.symbol}({', '.join(arguments)});\n"

@@ -20,6 +20,7 @@ from tinyml.kernels.dsp_streams import (
     RequantForm,
     conv_stream,
     depthwise_3x3_stream,
+    depthwise_pairs_stream,
     depthwise_stream,
     fully_connected_stream,
     packable,
@@ -70,6 +71,12 @@ def strides_one_or_two(context: OpContext) -> bool:
     """The strides must be 1 or 2."""
     attrs = window_attrs(context)
     return attrs.stride_h in (1, 2) and attrs.stride_w in (1, 2)
+
+
+def three_to_five_pairs_of_rows(context: OpContext) -> bool:
+    """The vertical stride must be 1 or 2, and the rows of two outputs 5 to 10."""
+    attrs = window_attrs(context)
+    return attrs.stride_h in (1, 2) and 5 <= attrs.kernel_h + attrs.stride_h <= 10
 
 
 def kernel_3x3(context: OpContext) -> bool:
@@ -246,6 +253,25 @@ def _lower_depthwise_3x3(context: OpContext) -> Lowered:
     )
 
 
+def _lower_depthwise_pairs(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    layer = _depthwise_layer(context)
+    words = (attrs.kernel_h + attrs.stride_h + 1) // 2
+    columns = (context.output.shape[2] - 1) * attrs.stride_w + attrs.kernel_w
+    return _two_rows(
+        _depthwise(
+            context,
+            depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
+            layer.form,
+            16 * words * columns + 8 * words * attrs.kernel_w,
+            kernel_h=attrs.kernel_h,
+            kernel_w=attrs.kernel_w,
+            stride_h=attrs.stride_h,
+            stride_w=attrs.stride_w,
+        )
+    )
+
+
 def _lower_depthwise(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = attrs.kernel_w // 2 + 1 if attrs.stride_w == 1 else -(-attrs.kernel_w // 2)
@@ -333,6 +359,13 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
+    ),
+    Kernel(
+        "tm_dwconv2d_pairs_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_pairs,
+        (*_DEPTHWISE, no_dilation, three_to_five_pairs_of_rows),
     ),
     Kernel(
         "tm_dwconv2d_s8_dsp",

@@ -153,6 +153,29 @@ def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, 
     return np.concatenate([requant, bias[:, None], words], axis=1).astype(np.int32).ravel()
 
 
+def depthwise_pairs_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
+    """Pack a depthwise convolution for tm_dwconv2d_pairs_s8_dsp.h.
+
+    Args:
+        weights: [channels, kernel_h, kernel_w].
+        bias: [channels], the input's zero point folded in.
+        requant: [channels, 2].
+
+    Returns:
+        Per channel: requantisation, bias, columns of weights; a last weight of each column on its own.
+    """
+    channels, kernel_h, kernel_w = weights.shape
+    columns = weights.transpose(0, 2, 1)
+    left_over = kernel_h % 4 == 1
+    whole = columns[:, :, : kernel_h - left_over]
+    filled = np.pad(whole, ((0, 0), (0, 0), (0, -whole.shape[2] % 4)))
+    fours = filled.reshape(channels, -1, 4)[:, :, [0, 2, 1, 3]]
+    parts = [requant, bias[:, None], _words(fours, channels)]
+    if left_over:
+        parts.append(_words(_fill(columns[:, :, -1], 4), channels))
+    return np.concatenate(parts, axis=1).astype(np.int32).ravel()
+
+
 def fully_connected_stream(
     weights: Int8Array, bias: Int32Array, requant: Int32Array | None = None, *, packed: bool = False
 ) -> Int32Array:
