@@ -218,24 +218,29 @@ TM_INLINE void tm_dw_pairs_run(int32_t form, int32_t words, const int32_t *x, co
 TM_INLINE const int32_t *tm_dw_pairs_weights(const int32_t *stream, int32_t *weights, int32_t words,
                                              int32_t kernel_h, int32_t kernel_w, int32_t stride_h)
 {
-    const int32_t fours = kernel_h % 4 == 1 ? kernel_h / 4 : (kernel_h + 3) / 4;
-    const int32_t *last = stream + fours * kernel_w;
-    for (int32_t column = 0; column < kernel_w; ++column) {
-        int32_t before = 0; /* the pair above */
-        for (int32_t word = 0; word < words; ++word, weights += 2) {
-            int32_t pair = 0;
-            if (word < 2 * fours) {
-                pair = word % 2 == 0 ? tm_sxtb16(stream[word / 2]) : tm_sxtb16_ror8(stream[word / 2]);
-            } else if (word == 2 * fours && kernel_h % 4 == 1) {
-                pair = tm_pkhbt(((const int8_t *)last)[column], 0);
-            }
-            weights[0] = pair;
-            weights[1] = stride_h == 2 ? before : tm_pkhbt(before >> 16, pair);
-            before = pair;
+    const int32_t left_over = kernel_h % 4 == 1;
+    const int32_t fours = (kernel_h + 2) / 4;
+    const int8_t *last = (const int8_t *)(stream + fours * kernel_w);
+    for (int32_t column = 0; column < kernel_w; ++column, weights += 2 * words, stream += fours) {
+        int32_t pair[5];
+        for (int32_t word = 0; word < 4; word += 2) {
+            const int32_t four = word < 2 * fours ? stream[word / 2] : 0;
+            pair[word] = tm_sxtb16(four);
+            pair[word + 1] = tm_sxtb16_ror8(four);
         }
-        stream += fours;
+        pair[4] = 0;
+        if (left_over) {
+            pair[2 * fours] = tm_pkhbt(last[column], 0);
+        }
+        weights[0] = pair[0];
+        weights[1] = stride_h == 2 ? 0 : tm_shift_left(pair[0], 16);
+        TM_UNROLL_4
+        for (int32_t word = 1; word < words; ++word) {
+            weights[2 * word] = pair[word];
+            weights[2 * word + 1] = stride_h == 2 ? pair[word - 1] : tm_pkhbt(pair[word - 1] >> 16, pair[word]);
+        }
     }
-    return last + (kernel_h % 4 == 1 ? (kernel_w + 3) / 4 : 0);
+    return stream + (left_over ? (kernel_w + 3) / 4 : 0);
 }
 
 TM_INLINE void tm_dwconv2d_pairs_s8_dsp(const int8_t *const *rows, int8_t *y, int32_t count,

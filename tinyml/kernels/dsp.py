@@ -109,9 +109,13 @@ class _Layer:
 
     @property
     def packed(self) -> bool:
-        """Whether a convolution's pairs of channels are packed: no code is there for the rare form."""
+        """Whether a convolution's pairs of channels are packed.
+
+        Unpacking takes 9 instructions, a word of weights one less. The rare form has no code for it.
+        """
         flat = self.weights.reshape(len(self.weights), -1)
-        return self.form is not RequantForm.ANY and len(flat) > 1 and packable(flat)
+        worth_it = len(flat) > 1 and flat.shape[1] > 16
+        return worth_it and self.form is not RequantForm.ANY and packable(flat)
 
 
 def _layer(context: OpContext, weights: Int8Array) -> _Layer:
