@@ -188,6 +188,10 @@ TM_INLINE void tm_dw3x3_group(int32_t form, int32_t stride_h, int32_t stride_w, 
                               const int32_t *stream, const tm_dw3x3_shape *shape, int32_t count)
 {
     const int32_t strides = 2 * stride_h + stride_w;
+    int32_t all_4 = form == TM_REQUANT_ANY;
+    for (int32_t i = 0; form == TM_REQUANT_ANY && i < count; ++i) {
+        all_4 &= tm_requant_is_4(stream[6 * i + 1]);
+    }
     if (form == TM_REQUANT_3) {
         if (strides == 3) {
             tm_dw3x3s11_channels_3_dsp(x, y, stream, shape, count);
@@ -198,7 +202,7 @@ TM_INLINE void tm_dw3x3_group(int32_t form, int32_t stride_h, int32_t stride_w, 
         } else {
             tm_dw3x3s22_channels_3_dsp(x, y, stream, shape, count);
         }
-    } else if (form == TM_REQUANT_4) {
+    } else if (form == TM_REQUANT_4 || all_4) {
         if (strides == 3) {
             tm_dw3x3s11_channels_4_dsp(x, y, stream, shape, count);
         } else if (strides == 4) {

@@ -199,7 +199,7 @@ TM_INLINE void tm_dw_pairs_run(int32_t form, int32_t words, const int32_t *x, co
         } else {
             tm_dw_pairs5_channel_3_dsp(x, weights, y, shape);
         }
-    } else if (form == TM_REQUANT_4) {
+    } else if (form == TM_REQUANT_4 || tm_requant_is_4(shape->b)) {
         if (words == 3) {
             tm_dw_pairs3_channel_4_dsp(x, weights, y, shape);
         } else if (words == 4) {

@@ -267,8 +267,15 @@ def _depthwise() -> list[Graph]:
             for stride in strides[:2]:
                 channels = [3, 4, 9][(i + width) % 3]
                 graphs.append(graph(channels, in_shape=(5, width), kernel=kernel, stride=stride, pads=pads))
+    # groups of channels that all have a short form beside ones that have not
+    for k in (3, 5):
+        for stride in strides:
+            geometry = dict(kernel=(k, k), stride=stride, pads=SAME3, shifts=(0, 4))
+            graphs.append(graph(22, in_shape=(5, 6), **geometry))
     # pairs of rows: 3 to 5 words, one output and more in both directions, all forms
-    for i, (kernel_h, stride_h) in enumerate([(4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (3, 2), (4, 2), (5, 2), (7, 2), (8, 2)]):
+    for i, (kernel_h, stride_h) in enumerate(
+        [(4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (3, 2), (4, 2), (5, 2), (7, 2), (8, 2)]
+    ):
         for width, stride_w in [(1, 1), (2, 2), (5, 1), (7, 2), (8, 3)]:
             kernel, pads = (kernel_h, 2 + (i + width) % 6), Pads(kernel_h // 2, 3, kernel_h // 2, 3)
             shifts = [None, (2, 12), (1, 31), (0, 4)][(i + width) % 4]

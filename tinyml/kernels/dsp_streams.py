@@ -45,9 +45,15 @@ def requant_form(multiplier: Int32Array, shift: Int32Array) -> RequantForm:
 
 
 def requant_words(form: RequantForm, multiplier: Int32Array, shift: Int32Array) -> Int32Array:
-    """Return [channels, 2] int32: the two words (a, b) that tm_requant_dsp takes per channel."""
+    """Return [channels, 2] int32: the two words (a, b) that tm_requant_dsp takes per channel.
+
+    In form ANY a channel that can has the words of form FOUR; its b tells, as it is below any shift.
+    """
     if form is RequantForm.ANY:
-        return np.stack([multiplier, shift], axis=1).astype(np.int32)
+        words = np.stack([multiplier, shift], axis=1).astype(np.int32)
+        short = (multiplier >= 1 << 30) & (shift <= -1) & (shift >= -26)
+        words[short] = requant_words(RequantForm.FOUR, multiplier[short], shift[short])
+        return words
     a = 2 * multiplier.astype(np.int64) - (1 << 32)
     power = np.int64(1) << (32 + shift.astype(np.int64))
     b = power + 1 if form is RequantForm.THREE else -power
