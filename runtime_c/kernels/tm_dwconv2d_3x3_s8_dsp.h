@@ -148,13 +148,135 @@ TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride_h, int32_t stride_
     "pop    {r4-r11, pc}\n"
 /* clang-format on */
 
+#define TM_DW3X3_BODY_12(form) TM_DW3X3_BODY(1, 2, TM_DW3X3_REQUANT_##form)
+#define TM_DW3X3_BODY_21(form) TM_DW3X3_BODY(2, 1, TM_DW3X3_REQUANT_##form)
+#define TM_DW3X3_BODY_22(form) TM_DW3X3_BODY(2, 2, TM_DW3X3_REQUANT_##form)
+
+/* Stride 1 in both directions: two neighbouring outputs and the ones below, which share two of four columns.
+ * r0 columns, r1 y, r4..r9 the weight pairs, r10, r11, r12, lr the accumulators: output, below, their right
+ * neighbours. Stack: [0] bias, bias, a, b, zero point, [20] row_bytes, out_c, [28] end of the columns that start
+ * pairs of windows, [32] the channel's columns, y, [40] stream, line_bytes, [48] channels to do.
+ */
+#define TM_DW3X3_TAPS(a, b, acc0, acc1)        \
+    "smlad  " acc0 ", r2, " a ", " acc0 "\n" \
+    "smlatb " acc1 ", r2, " a ", " acc1 "\n" \
+    "smlabt " acc0 ", r3, " b ", " acc0 "\n" \
+    "smlad  " acc1 ", r3, " b ", " acc1 "\n"
+#define TM_DW3X3_FIRST_ROUNDING(acc) "smmlar " acc ", " acc ", r2, " acc "\n"
+#define TM_DW3X3_HALVES_3(acc) ""
+#define TM_DW3X3_HALVES_4(acc) "add    " acc ", " acc ", " acc ", asr #31\n"
+#define TM_DW3X3_SECOND_ROUNDING_3(acc)  \
+    "smmlar " acc ", " acc ", r2, r3\n" \
+    "ssat   " acc ", #8, " acc "\n"
+#define TM_DW3X3_SECOND_ROUNDING_4(acc)  \
+    "smmlsr " acc ", " acc ", r2, r3\n" \
+    "ssat   " acc ", #8, " acc "\n"
+/* clang-format off */
+#define TM_DW3X3_BODY_11(form)                            \
+    "push   {r4-r11, lr}\n"                               \
+    "sub    sp, #52\n"                                    \
+    "ldm    r3, {r4-r7}\n" /* the shape */                \
+    "strd   r5, r6, [sp, #16]\n"                          \
+    "str    r7, [sp, #24]\n"                              \
+    "mov    r3, r4\n"                                     \
+    "ldr    r4, [sp, #88]\n" /* count */                  \
+    "1:\n"                                                \
+    "str    r4, [sp, #48]\n"                              \
+    "strd   r0, r1, [sp, #32]\n"                          \
+    "ldrd   r4, r5, [r2], #8\n"                           \
+    "strd   r4, r5, [sp, #8]\n"                           \
+    "ldm    r2!, {r5, r7, r9, r10}\n"                     \
+    "strd   r10, r10, [sp]\n"                             \
+    "strd   r2, r3, [sp, #40]\n"                          \
+    "sxtb16 r4, r5\n"                                     \
+    "sxtb16 r5, r5, ror #8\n"                             \
+    "sxtb16 r6, r7\n"                                     \
+    "sxtb16 r7, r7, ror #8\n"                             \
+    "sxtb16 r8, r9\n"                                     \
+    "sxtb16 r9, r9, ror #8\n"                             \
+    "bics   r3, #63\n"                                    \
+    "beq    3f\n"                                         \
+    "add    r3, r0\n"                                     \
+    "str    r3, [sp, #28]\n"                              \
+    "2:\n"                                                \
+    "ldrd   r10, r11, [sp]\n"                             \
+    "ldrd   r2, r3, [r0]\n"                               \
+    TM_DW3X3_TAPS("r4", "r5", "r10", "r11")               \
+    "ldrd   r12, lr, [sp]\n"                              \
+    "ldrd   r2, r3, [r0, #32]\n"                          \
+    TM_DW3X3_TAPS("r6", "r7", "r10", "r11")               \
+    TM_DW3X3_TAPS("r4", "r5", "r12", "lr")                \
+    "ldrd   r2, r3, [r0, #64]\n"                          \
+    TM_DW3X3_TAPS("r8", "r9", "r10", "r11")               \
+    TM_DW3X3_TAPS("r6", "r7", "r12", "lr")                \
+    "ldrd   r2, r3, [r0, #96]\n"                          \
+    "adds   r0, #64\n"                                    \
+    TM_DW3X3_TAPS("r8", "r9", "r12", "lr")                \
+    "ldr    r2, [sp, #8]\n"                               \
+    TM_DW3X3_FIRST_ROUNDING("r10")                        \
+    TM_DW3X3_FIRST_ROUNDING("r11")                        \
+    TM_DW3X3_FIRST_ROUNDING("r12")                        \
+    TM_DW3X3_FIRST_ROUNDING("lr")                         \
+    "ldrd   r2, r3, [sp, #12]\n"                          \
+    TM_DW3X3_HALVES_##form("r10")                   \
+    TM_DW3X3_HALVES_##form("r11")                   \
+    TM_DW3X3_HALVES_##form("r12")                   \
+    TM_DW3X3_HALVES_##form("lr")                    \
+    TM_DW3X3_SECOND_ROUNDING_##form("r10")                \
+    TM_DW3X3_SECOND_ROUNDING_##form("r11")                \
+    TM_DW3X3_SECOND_ROUNDING_##form("r12")                \
+    TM_DW3X3_SECOND_ROUNDING_##form("lr")                 \
+    "ldrd   r2, r3, [sp, #20]\n"                          \
+    "strb   r11, [r1, r2]\n"                              \
+    "strb   r10, [r1]\n"                                  \
+    "add    r1, r3\n"                                     \
+    "strb   lr, [r1, r2]\n"                               \
+    "strb   r12, [r1]\n"                                  \
+    "ldr    r2, [sp, #28]\n"                              \
+    "add    r1, r3\n"                                     \
+    "cmp    r0, r2\n"                                     \
+    "bne    2b\n"                                         \
+    "3:\n"                                                \
+    "ldr    r3, [sp, #44]\n"                              \
+    "tst    r3, #32\n"                                    \
+    "beq    4f\n"                                         \
+    "ldrd   r12, lr, [sp]\n"                              \
+    "ldrd   r2, r3, [r0]\n"                               \
+    TM_DW3X3_TAPS("r4", "r5", "r12", "lr")                \
+    "ldrd   r2, r3, [r0, #32]\n"                          \
+    TM_DW3X3_TAPS("r6", "r7", "r12", "lr")                \
+    "ldrd   r2, r3, [r0, #64]\n"                          \
+    TM_DW3X3_TAPS("r8", "r9", "r12", "lr")                \
+    "ldr    r2, [sp, #8]\n"                               \
+    TM_DW3X3_FIRST_ROUNDING("r12")                        \
+    TM_DW3X3_FIRST_ROUNDING("lr")                         \
+    "ldrd   r2, r3, [sp, #12]\n"                          \
+    TM_DW3X3_HALVES_##form("r12")                   \
+    TM_DW3X3_HALVES_##form("lr")                    \
+    TM_DW3X3_SECOND_ROUNDING_##form("r12")                \
+    TM_DW3X3_SECOND_ROUNDING_##form("lr")                 \
+    "ldr    r2, [sp, #20]\n"                              \
+    "strb   lr, [r1, r2]\n"                               \
+    "strb   r12, [r1]\n"                                  \
+    "4:\n"                                                \
+    "ldrd   r0, r1, [sp, #32]\n"                          \
+    "ldrd   r2, r3, [sp, #40]\n"                          \
+    "ldr    r4, [sp, #48]\n"                              \
+    "adds   r0, #8\n"                                     \
+    "adds   r1, #1\n"                                     \
+    "subs   r4, #1\n"                                     \
+    "bne    1b\n"                                         \
+    "add    sp, #52\n"                                    \
+    "pop    {r4-r11, pc}\n"
+/* clang-format on */
+
 #define TM_DW3X3_CHANNELS(name, form, stride_h, stride_w)                                           \
     TM_NAKED void name(const int32_t *x __attribute__((unused)), int8_t *y __attribute__((unused)), \
                        const int32_t *stream __attribute__((unused)),                               \
                        const tm_dw3x3_shape *shape __attribute__((unused)),                         \
                        int32_t count __attribute__((unused)))                                       \
     {                                                                                               \
-        __asm__ volatile(TM_DW3X3_BODY(stride_h, stride_w, TM_DW3X3_REQUANT_##form));               \
+        __asm__ volatile(TM_DW3X3_BODY_##stride_h##stride_w(form));                                 \
     }
 
 #else
