@@ -70,4 +70,57 @@ TM_INLINE void tm_dw_widen(const tm_dw_window *window, const int8_t *upper, cons
     }
 }
 
+#if TM_DSP_ASM
+
+/* Four rows, from channel `channel` on, into the two words of `count` > 0 columns of four channels. */
+TM_NAKED void tm_dw_widen_4rows_dsp(const int8_t *const *rows __attribute__((unused)),
+                                    int32_t *columns __attribute__((unused)),
+                                    int32_t count __attribute__((unused)),
+                                    int32_t in_c __attribute__((unused)),
+                                    int32_t channel __attribute__((unused)))
+{
+    __asm__ volatile("push   {r4-r11, lr}\n"
+                     "ldm    r0, {r4-r7}\n"
+                     "ldr    r0, [sp, #36]\n"
+                     "1:\n"
+                     "ldr    r8, [r4, r0]\n"
+                     "ldr    r9, [r5, r0]\n"
+                     "ldr    r10, [r6, r0]\n"
+                     "ldr    r11, [r7, r0]\n"
+                     "add    r0, r3\n"
+                     "pkhbt  r12, r8, r9, lsl #16\n" /* tm_dw_put_column, twice */
+                     "pkhtb  r9, r9, r8, asr #16\n"
+                     "pkhbt  lr, r10, r11, lsl #16\n"
+                     "pkhtb  r11, r11, r10, asr #16\n"
+                     "sxtb16 r8, r12\n"
+                     "sxtb16 r10, lr\n"
+                     "strd   r8, r10, [r1], #8\n"
+                     "sxtb16 r8, r12, ror #8\n"
+                     "sxtb16 r10, lr, ror #8\n"
+                     "strd   r8, r10, [r1], #8\n"
+                     "sxtb16 r8, r9\n"
+                     "sxtb16 r10, r11\n"
+                     "strd   r8, r10, [r1], #8\n"
+                     "sxtb16 r8, r9, ror #8\n"
+                     "sxtb16 r10, r11, ror #8\n"
+                     "strd   r8, r10, [r1], #8\n"
+                     "subs   r2, #1\n"
+                     "bne    1b\n"
+                     "pop    {r4-r11, pc}\n");
+}
+
+#else
+
+/* Four rows, from channel `channel` on, into the two words of `count` > 0 columns of four channels. */
+TM_SHARED void tm_dw_widen_4rows_dsp(const int8_t *const *rows, int32_t *columns, int32_t count, int32_t in_c,
+                                     int32_t channel)
+{
+    for (int32_t at = channel; count > 0; --count, at += in_c, columns += 8) {
+        tm_dw_put_column(columns, 2, tm_load4(rows[0] + at), tm_load4(rows[1] + at));
+        tm_dw_put_column(columns + 1, 2, tm_load4(rows[2] + at), tm_load4(rows[3] + at));
+    }
+}
+
+#endif
+
 #endif
