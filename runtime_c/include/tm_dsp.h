@@ -100,6 +100,8 @@ TM_DSP_UNARY(tm_sxtb16_ror8, "sxtb16 %0, %1, ror #8")
 TM_DSP_UNARY(tm_ssat8, "ssat %0, #8, %1")
 TM_DSP_BINARY(tm_pkhbt, "pkhbt %0, %1, %2, lsl #16")
 TM_DSP_BINARY(tm_pkhtb, "pkhtb %0, %1, %2, asr #16")
+TM_DSP_BINARY(tm_sxtab16, "sxtab16 %0, %1, %2")
+TM_DSP_BINARY(tm_sxtab16_ror8, "sxtab16 %0, %1, %2, ror #8")
 TM_DSP_BINARY(tm_smmulr, "smmulr %0, %1, %2")
 TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
@@ -144,6 +146,19 @@ TM_INLINE int32_t tm_sxtb16(int32_t a)
 TM_INLINE int32_t tm_sxtb16_ror8(int32_t a)
 {
     return tm_sxtb16((int32_t)((uint32_t)a >> 8));
+}
+
+/* The halfwords of a, plus bytes 0 and 2 of b. */
+TM_INLINE int32_t tm_sxtab16(int32_t a, int32_t b)
+{
+    const int32_t addend = tm_sxtb16(b);
+    return tm_pair16(tm_low16(a) + tm_low16(addend), tm_high16(a) + tm_high16(addend));
+}
+
+/* The halfwords of a, plus bytes 1 and 3 of b. */
+TM_INLINE int32_t tm_sxtab16_ror8(int32_t a, int32_t b)
+{
+    return tm_sxtab16(a, (int32_t)((uint32_t)b >> 8));
 }
 
 /* Saturate to int8. */

@@ -36,6 +36,7 @@ from tinyml.kernels.registry import Kernel, OpContext
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
     "tm_add_s8_dsp": (kernel_cases.same_shape,),
+    "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
     "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
     "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
@@ -213,6 +214,7 @@ def test_every_dsp_kernel_has_cases() -> None:
     assert set(GENERATORS) == {kernel.symbol for kernel in KERNELS}
     assert {kernel.op for kernel in KERNELS} == {
         OpKind.ADD,
+        OpKind.AVERAGE_POOL_2D,
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,

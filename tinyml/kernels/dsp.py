@@ -34,6 +34,8 @@ from tinyml.kernels.elementwise import (
     same_shape,
     two_activations,
 )
+from tinyml.kernels.pooling import ACCEPTS as POOLING
+from tinyml.kernels.pooling import lower_pooling
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
@@ -77,6 +79,12 @@ def three_to_five_pairs_of_rows(context: OpContext) -> bool:
     """The vertical stride must be 1 or 2, and the rows of two outputs 5 to 10."""
     attrs = window_attrs(context)
     return attrs.stride_h in (1, 2) and 5 <= attrs.kernel_h + attrs.stride_h <= 10
+
+
+def at_most_255_pixels(context: OpContext) -> bool:
+    """The window must have at most 255 pixels."""
+    attrs = window_attrs(context)
+    return attrs.kernel_h * attrs.kernel_w <= 255
 
 
 def kernel_3x3(context: OpContext) -> bool:
@@ -354,6 +362,13 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         lower_same_shape(add_literals),
         (int8_activations, int8_constants, two_activations, same_shape, addends_scaled_down),
+    ),
+    Kernel(
+        "tm_avg_pool2d_s8_dsp",
+        OpKind.AVERAGE_POOL_2D,
+        Isa.DSP,
+        lower_pooling,
+        (*POOLING, at_most_255_pixels),
     ),
     Kernel("tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise)),
     Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV),
