@@ -18,8 +18,8 @@
 #include "tm_conv_block_s8_dsp.h"
 
 TM_INLINE void tm_conv2d_1x1_s8_dsp(const int8_t *x, int8_t *y, const int32_t *stream, void *scratch,
-                                    int32_t pixels, int32_t in_c, int32_t out_c, int32_t packed, int32_t form, int32_t zp_out,
-                                    int32_t lo, int32_t hi)
+                                    int32_t pixels, int32_t in_c, int32_t out_c, int32_t packed, int32_t form,
+                                    int32_t zp_out, int32_t lo, int32_t hi)
 {
     int32_t *column = (int32_t *)scratch;
     const int32_t whole = in_c / 4;

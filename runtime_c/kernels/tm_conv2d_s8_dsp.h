@@ -84,7 +84,8 @@ TM_INLINE void tm_conv2d_window(const int8_t *const *rows, int8_t *window, int32
 TM_INLINE void tm_conv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const int32_t *stream, void *scratch,
                                 int32_t in_w, int32_t in_c, int32_t out_w, int32_t out_c, int32_t kernel_h,
                                 int32_t kernel_w, int32_t stride_w, int32_t dilation_w, int32_t pad_left,
-                                int32_t zp_in, int32_t packed, int32_t form, int32_t zp_out, int32_t lo, int32_t hi)
+                                int32_t zp_in, int32_t packed, int32_t form, int32_t zp_out, int32_t lo,
+                                int32_t hi)
 {
     int32_t *column = (int32_t *)scratch;
     const int32_t groups = (kernel_h * kernel_w * in_c + 3) / 4;

@@ -112,6 +112,39 @@ TM_INLINE const int32_t *tm_conv_pair_1pixel(int32_t form, int32_t packed, const
     return stream + 4;
 }
 
+/* Four output channels of one pixel, which load its activations once; returns the stream behind them. */
+TM_INLINE const int32_t *tm_conv_quad_1pixel(int32_t form, int32_t packed, const int32_t *column,
+                                             const int32_t *stream, int8_t *y, int32_t groups,
+                                             int32_t zero_point)
+{
+    const int32_t *second = stream + 2 * groups + 6; /* words of a pair, packed or not */
+    int32_t acc0 = stream[0];
+    int32_t acc1 = stream[packed ? 0 : 1];
+    int32_t acc2 = second[0];
+    int32_t acc3 = second[packed ? 0 : 1];
+    stream += packed ? 1 : 2;
+    second += packed ? 1 : 2;
+    TM_UNROLL_4
+    for (int32_t k = 2 * groups; k > 0; --k, column += 4) {
+        const int32_t x = column[0];
+        const int32_t w01 = *stream++;
+        const int32_t w23 = *second++;
+        acc0 = tm_smlad(x, tm_sxtb16(w01), acc0);
+        acc1 = tm_smlad(x, packed ? w01 : tm_sxtb16_ror8(w01), acc1);
+        acc2 = tm_smlad(x, tm_sxtb16(w23), acc2);
+        acc3 = tm_smlad(x, packed ? w23 : tm_sxtb16_ror8(w23), acc3);
+    }
+    if (packed) {
+        acc1 = tm_unpack_odd(acc1, acc0, *stream++);
+        acc3 = tm_unpack_odd(acc3, acc2, *second++);
+    }
+    y[0] = tm_requant_dsp(form, acc0, stream[0], stream[1], zero_point);
+    y[1] = tm_requant_dsp(form, acc1, stream[2], stream[3], zero_point);
+    y[2] = tm_requant_dsp(form, acc2, second[0], second[1], zero_point);
+    y[3] = tm_requant_dsp(form, acc3, second[2], second[3], zero_point);
+    return second + 4;
+}
+
 /* One output channel of one pixel: the last one of an odd number of channels. */
 TM_INLINE int8_t tm_conv_single_1pixel(int32_t form, const int32_t *column, const int32_t *stream,
                                        int32_t groups, int32_t zero_point)
@@ -130,6 +163,9 @@ TM_INLINE void tm_conv_pixel(int32_t form, int32_t packed, const int32_t *column
                              int8_t *y, int32_t groups, int32_t out_c, int32_t zero_point)
 {
     int32_t c = 0;
+    for (; c + 4 <= out_c; c += 4) {
+        stream = tm_conv_quad_1pixel(form, packed, column, stream, y + c, groups, zero_point);
+    }
     for (; c + 2 <= out_c; c += 2) {
         stream = tm_conv_pair_1pixel(form, packed, column, stream, y + c, groups, zero_point);
     }
@@ -197,46 +233,40 @@ TM_INLINE const int32_t *tm_conv_pairs_4pixels(int32_t form, int32_t packed, con
     "ldr    r12, [r1], #4\n"    \
     "ldrd   r2, r3, [r0], #8\n" \
     "sxtb16 lr, r12\n"
-#define TM_BLOCK_STEP(packed)   \
-    TM_BLOCK_LOAD_##packed      \
-    "smlad  r4, r2, lr, r4\n"   \
-    "smlad  r5, r2, r12, r5\n"  \
-    "smlad  r6, r3, lr, r6\n"   \
-    "smlad  r7, r3, r12, r7\n"  \
-    "ldrd   r2, r3, [r0], #8\n" \
-    "smlad  r8, r2, lr, r8\n"   \
-    "smlad  r9, r2, r12, r9\n"  \
-    "smlad  r10, r3, lr, r10\n" \
-    "smlad  r11, r3, r12, r11\n"
+#define TM_BLOCK_STEP(packed)                          \
+    TM_BLOCK_LOAD_##packed "smlad  r4, r2, lr, r4\n"   \
+                           "smlad  r5, r2, r12, r5\n"  \
+                           "smlad  r6, r3, lr, r6\n"   \
+                           "smlad  r7, r3, r12, r7\n"  \
+                           "ldrd   r2, r3, [r0], #8\n" \
+                           "smlad  r8, r2, lr, r8\n"   \
+                           "smlad  r9, r2, r12, r9\n"  \
+                           "smlad  r10, r3, lr, r10\n" \
+                           "smlad  r11, r3, r12, r11\n"
 /* The first step starts from the biases: in r10 and r11, or in r11 for both. */
-#define TM_BLOCK_FIRST(packed, bias0) \
-    TM_BLOCK_LOAD_##packed            \
-    "smlad  r4, r2, lr, " bias0 "\n"  \
-    "smlad  r5, r2, r12, r11\n"       \
-    "smlad  r6, r3, lr, " bias0 "\n"  \
-    "smlad  r7, r3, r12, r11\n"       \
-    "ldrd   r2, r3, [r0], #8\n"       \
-    "smlad  r8, r2, lr, " bias0 "\n"  \
-    "smlad  r9, r2, r12, r11\n"       \
-    "smlad  r10, r3, lr, " bias0 "\n" \
-    "smlad  r11, r3, r12, r11\n"
-#define TM_BLOCK_START_0         \
-    "ldrd   r10, r11, [r1], #8\n" \
-    TM_BLOCK_FIRST(0, "r10")
-#define TM_BLOCK_START_1    \
-    "ldr    r11, [r1], #4\n" \
-    TM_BLOCK_FIRST(1, "r11")
+#define TM_BLOCK_FIRST(packed, bias0)                        \
+    TM_BLOCK_LOAD_##packed "smlad  r4, r2, lr, " bias0 "\n"  \
+                           "smlad  r5, r2, r12, r11\n"       \
+                           "smlad  r6, r3, lr, " bias0 "\n"  \
+                           "smlad  r7, r3, r12, r11\n"       \
+                           "ldrd   r2, r3, [r0], #8\n"       \
+                           "smlad  r8, r2, lr, " bias0 "\n"  \
+                           "smlad  r9, r2, r12, r11\n"       \
+                           "smlad  r10, r3, lr, " bias0 "\n" \
+                           "smlad  r11, r3, r12, r11\n"
+#define TM_BLOCK_START_0 "ldrd   r10, r11, [r1], #8\n" TM_BLOCK_FIRST(0, "r10")
+#define TM_BLOCK_START_1 "ldr    r11, [r1], #4\n" TM_BLOCK_FIRST(1, "r11")
 /* Before the requantisation: tm_unpack_odd. */
 #define TM_BLOCK_UNPACK_0 ""
-#define TM_BLOCK_UNPACK_1           \
-    "ldr    r2, [r1], #4\n"         \
-    "sub    r5, r4\n"               \
-    "sub    r7, r6\n"               \
-    "sub    r9, r8\n"               \
-    "sub    r11, r10\n"             \
-    "add    r5, r2, r5, asr #8\n"   \
-    "add    r7, r2, r7, asr #8\n"   \
-    "add    r9, r2, r9, asr #8\n"   \
+#define TM_BLOCK_UNPACK_1         \
+    "ldr    r2, [r1], #4\n"       \
+    "sub    r5, r4\n"             \
+    "sub    r7, r6\n"             \
+    "sub    r9, r8\n"             \
+    "sub    r11, r10\n"           \
+    "add    r5, r2, r5, asr #8\n" \
+    "add    r7, r2, r7, asr #8\n" \
+    "add    r9, r2, r9, asr #8\n" \
     "add    r11, r2, r11, asr #8\n"
 #define TM_BLOCK_REQUANT_3(acc)              \
     "smmlar " acc ", " acc ", r2, " acc "\n" \
@@ -326,23 +356,23 @@ TM_INLINE const int32_t *tm_conv_pairs_4pixels(int32_t form, int32_t packed, con
     "pop    {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_CONV_PAIRS(name, form, packed)                                                           \
-    TM_NAKED const int32_t *name(                                                                   \
+#define TM_CONV_PAIRS(name, form, packed)                                                             \
+    TM_NAKED const int32_t *name(                                                                     \
         const int32_t *column __attribute__((unused)), const int32_t *stream __attribute__((unused)), \
-        int8_t *y __attribute__((unused)), int32_t groups __attribute__((unused)),                  \
-        int32_t out_c __attribute__((unused)), int32_t zero_point __attribute__((unused)))          \
-    {                                                                                               \
-        __asm__ volatile(TM_BLOCK_BODY(TM_BLOCK_REQUANT_##form, packed));                           \
+        int8_t *y __attribute__((unused)), int32_t groups __attribute__((unused)),                    \
+        int32_t out_c __attribute__((unused)), int32_t zero_point __attribute__((unused)))            \
+    {                                                                                                 \
+        __asm__ volatile(TM_BLOCK_BODY(TM_BLOCK_REQUANT_##form, packed));                             \
     }
 
 #else
 
-#define TM_CONV_PAIRS(name, form, packed)                                                          \
-    TM_SHARED const int32_t *name(const int32_t *column, const int32_t *stream, int8_t *y,         \
-                                  int32_t groups, int32_t out_c, int32_t zero_point)               \
-    {                                                                                              \
-        return tm_conv_pairs_4pixels(TM_REQUANT_##form, packed, column, stream, y, groups, out_c, \
-                                     zero_point);                                                  \
+#define TM_CONV_PAIRS(name, form, packed)                                                                  \
+    TM_SHARED const int32_t *name(const int32_t *column, const int32_t *stream, int8_t *y, int32_t groups, \
+                                  int32_t out_c, int32_t zero_point)                                       \
+    {                                                                                                      \
+        return tm_conv_pairs_4pixels(TM_REQUANT_##form, packed, column, stream, y, groups, out_c,          \
+                                     zero_point);                                                          \
     }
 
 #endif
@@ -360,11 +390,11 @@ TM_SHARED const int32_t *tm_conv_pairs_any_dsp(const int32_t *column, const int3
     return tm_conv_pairs_4pixels(TM_REQUANT_ANY, 0, column, stream, y, groups, out_c, zero_point);
 }
 
-#define TM_CONV_PIXEL(name, form, packed)                                                                 \
-    TM_SHARED void name(const int32_t *column, const int32_t *stream, int8_t *y, int32_t groups,          \
-                        int32_t out_c, int32_t zero_point)                                                \
-    {                                                                                                     \
-        tm_conv_pixel(TM_REQUANT_##form, packed, column, stream, y, groups, out_c, zero_point);           \
+#define TM_CONV_PIXEL(name, form, packed)                                                        \
+    TM_SHARED void name(const int32_t *column, const int32_t *stream, int8_t *y, int32_t groups, \
+                        int32_t out_c, int32_t zero_point)                                       \
+    {                                                                                            \
+        tm_conv_pixel(TM_REQUANT_##form, packed, column, stream, y, groups, out_c, zero_point);  \
     }
 
 TM_CONV_PIXEL(tm_conv_pixel_3_dsp, 3, 0)

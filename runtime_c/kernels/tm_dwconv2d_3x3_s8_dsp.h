@@ -35,8 +35,8 @@ typedef struct {
 } tm_dw3x3_shape;
 
 /* `count` channels in C: `x` are their columns, `stream` six words each. */
-TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride_h, int32_t stride_w, const int32_t *x, int8_t *y,
-                                 const int32_t *stream, const tm_dw3x3_shape *shape, int32_t count)
+TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride_h, int32_t stride_w, const int32_t *x,
+                                 int8_t *y, const int32_t *stream, const tm_dw3x3_shape *shape, int32_t count)
 {
     const int32_t words = stride_h + 1;
     for (; count > 0; --count, x += words, ++y, stream += 6) {
@@ -92,13 +92,13 @@ TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride_h, int32_t stride_
     "smlabt r12, r3, " b ", r12\n"              \
     "smlad  lr, r3, " a ", " acc1 "\n"          \
     "smlabt lr, r2, " b ", lr\n"
-#define TM_DW3X3_PAIR_1                                  \
-    TM_DW3X3_COLUMN_1(0, "r4", "r5", "r10", "r10")       \
-    TM_DW3X3_COLUMN_1(32, "r6", "r7", "r12", "lr")       \
+#define TM_DW3X3_PAIR_1                            \
+    TM_DW3X3_COLUMN_1(0, "r4", "r5", "r10", "r10") \
+    TM_DW3X3_COLUMN_1(32, "r6", "r7", "r12", "lr") \
     TM_DW3X3_COLUMN_1(64, "r8", "r9", "r12", "lr")
-#define TM_DW3X3_PAIR_2                                  \
-    TM_DW3X3_COLUMN_2(0, "r4", "r5", "r10", "r10")       \
-    TM_DW3X3_COLUMN_2(48, "r6", "r7", "r12", "lr")       \
+#define TM_DW3X3_PAIR_2                            \
+    TM_DW3X3_COLUMN_2(0, "r4", "r5", "r10", "r10") \
+    TM_DW3X3_COLUMN_2(48, "r6", "r7", "r12", "lr") \
     TM_DW3X3_COLUMN_2(96, "r8", "r9", "r12", "lr")
 /* clang-format off */
 #define TM_DW3X3_BODY(stride_h, stride_w, REQUANT)        \
@@ -157,7 +157,7 @@ TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride_h, int32_t stride_
  * neighbours. Stack: [0] bias, bias, a, b, zero point, [20] row_bytes, out_c, [28] end of the columns that start
  * pairs of windows, [32] the channel's columns, y, [40] stream, line_bytes, [48] channels to do.
  */
-#define TM_DW3X3_TAPS(a, b, acc0, acc1)        \
+#define TM_DW3X3_TAPS(a, b, acc0, acc1)      \
     "smlad  " acc0 ", r2, " a ", " acc0 "\n" \
     "smlatb " acc1 ", r2, " a ", " acc1 "\n" \
     "smlabt " acc0 ", r3, " b ", " acc0 "\n" \
@@ -165,10 +165,10 @@ TM_INLINE void tm_dw3x3_channels(int32_t form, int32_t stride_h, int32_t stride_
 #define TM_DW3X3_FIRST_ROUNDING(acc) "smmlar " acc ", " acc ", r2, " acc "\n"
 #define TM_DW3X3_HALVES_3(acc) ""
 #define TM_DW3X3_HALVES_4(acc) "add    " acc ", " acc ", " acc ", asr #31\n"
-#define TM_DW3X3_SECOND_ROUNDING_3(acc)  \
+#define TM_DW3X3_SECOND_ROUNDING_3(acc) \
     "smmlar " acc ", " acc ", r2, r3\n" \
     "ssat   " acc ", #8, " acc "\n"
-#define TM_DW3X3_SECOND_ROUNDING_4(acc)  \
+#define TM_DW3X3_SECOND_ROUNDING_4(acc) \
     "smmlsr " acc ", " acc ", r2, r3\n" \
     "ssat   " acc ", #8, " acc "\n"
 /* clang-format off */

@@ -37,7 +37,7 @@ typedef struct {
     int32_t row_bytes; /* from an output to the one below; 0 where only one row counts */
     int32_t out_c;
     int32_t out_w;
-    int32_t stride_bytes;  /* from a window to the next */
+    int32_t stride_bytes; /* from a window to the next */
     int32_t bias;
     int32_t weight_bytes; /* of a channel's expanded weights */
 } tm_dw_pairs_shape;
@@ -69,26 +69,26 @@ TM_INLINE void tm_dw_pairs_channel(int32_t form, int32_t words, const int32_t *x
  * one below, their right neighbours. Stack: [0] a, b, zero point, row_bytes, [16] out_c or 0 for a last output
  * alone, [20] y, [24] window, weights, [32] stride_bytes, bias, [40] outputs left.
  */
-#define TM_DW_PAIRS_TWO(next)           \
-    "ldrd   r8, r9, [r1], #8\n"         \
-    "ldrd   r10, r11, [r1], #8\n"       \
-    "ldrd   r2, r3, [r0], #" #next "\n" \
-    "smlad  r4, r2, r8, r4\n"           \
-    "smlad  r5, r2, r9, r5\n"           \
-    "smlad  r4, r3, r10, r4\n"          \
-    "smlad  r5, r3, r11, r5\n"          \
-    "ldrd   r2, r3, [r12], #" #next "\n" \
-    "smlad  r6, r2, r8, r6\n"           \
-    "smlad  r7, r2, r9, r7\n"           \
-    "smlad  r6, r3, r10, r6\n"          \
-    "smlad  r7, r3, r11, r7\n"
-#define TM_DW_PAIRS_ONE(next)            \
+#define TM_DW_PAIRS_TWO(next)            \
     "ldrd   r8, r9, [r1], #8\n"          \
-    "ldr    r2, [r0], #" #next "\n"      \
-    "ldr    r3, [r12], #" #next "\n"     \
+    "ldrd   r10, r11, [r1], #8\n"        \
+    "ldrd   r2, r3, [r0], #" #next "\n"  \
     "smlad  r4, r2, r8, r4\n"            \
     "smlad  r5, r2, r9, r5\n"            \
-    "smlad  r6, r3, r8, r6\n"            \
+    "smlad  r4, r3, r10, r4\n"           \
+    "smlad  r5, r3, r11, r5\n"           \
+    "ldrd   r2, r3, [r12], #" #next "\n" \
+    "smlad  r6, r2, r8, r6\n"            \
+    "smlad  r7, r2, r9, r7\n"            \
+    "smlad  r6, r3, r10, r6\n"           \
+    "smlad  r7, r3, r11, r7\n"
+#define TM_DW_PAIRS_ONE(next)        \
+    "ldrd   r8, r9, [r1], #8\n"      \
+    "ldr    r2, [r0], #" #next "\n"  \
+    "ldr    r3, [r12], #" #next "\n" \
+    "smlad  r4, r2, r8, r4\n"        \
+    "smlad  r5, r2, r9, r5\n"        \
+    "smlad  r6, r3, r8, r6\n"        \
     "smlad  r7, r3, r9, r7\n"
 /* One kernel column; `next` leads to the next one, 16 * words further on. */
 #define TM_DW_PAIRS_COLUMN_3 TM_DW_PAIRS_TWO(8) TM_DW_PAIRS_ONE(40)
@@ -156,21 +156,20 @@ TM_INLINE void tm_dw_pairs_channel(int32_t form, int32_t words, const int32_t *x
     "pop    {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_DW_PAIRS_CHANNEL(name, form, words)                                                              \
-    TM_NAKED void name(const int32_t *x __attribute__((unused)), const int32_t *weights __attribute__((unused)), \
-                       int8_t *y __attribute__((unused)),                                                   \
-                       const tm_dw_pairs_shape *shape __attribute__((unused)))                              \
-    {                                                                                                       \
-        __asm__ volatile(TM_DW_PAIRS_BODY(words, TM_DW_PAIRS_REQUANT_##form));                              \
+#define TM_DW_PAIRS_CHANNEL(name, form, words)                                                            \
+    TM_NAKED void name(const int32_t *x __attribute__((unused)),                                          \
+                       const int32_t *weights __attribute__((unused)), int8_t *y __attribute__((unused)), \
+                       const tm_dw_pairs_shape *shape __attribute__((unused)))                            \
+    {                                                                                                     \
+        __asm__ volatile(TM_DW_PAIRS_BODY(words, TM_DW_PAIRS_REQUANT_##form));                            \
     }
 
 #else
 
-#define TM_DW_PAIRS_CHANNEL(name, form, words)                                       \
-    TM_SHARED void name(const int32_t *x, const int32_t *weights, int8_t *y,         \
-                        const tm_dw_pairs_shape *shape)                              \
-    {                                                                                \
-        tm_dw_pairs_channel(TM_REQUANT_##form, words, x, weights, y, shape);         \
+#define TM_DW_PAIRS_CHANNEL(name, form, words)                                                               \
+    TM_SHARED void name(const int32_t *x, const int32_t *weights, int8_t *y, const tm_dw_pairs_shape *shape) \
+    {                                                                                                        \
+        tm_dw_pairs_channel(TM_REQUANT_##form, words, x, weights, y, shape);                                 \
     }
 
 #endif
@@ -188,8 +187,8 @@ TM_SHARED void tm_dw_pairs_channel_any_dsp(const int32_t *x, const int32_t *weig
     tm_dw_pairs_channel(TM_REQUANT_ANY, words, x, weights, y, shape);
 }
 
-TM_INLINE void tm_dw_pairs_run(int32_t form, int32_t words, const int32_t *x, const int32_t *weights, int8_t *y,
-                               const tm_dw_pairs_shape *shape)
+TM_INLINE void tm_dw_pairs_run(int32_t form, int32_t words, const int32_t *x, const int32_t *weights,
+                               int8_t *y, const tm_dw_pairs_shape *shape)
 {
     if (form == TM_REQUANT_3) {
         if (words == 3) {
@@ -237,7 +236,8 @@ TM_INLINE const int32_t *tm_dw_pairs_weights(const int32_t *stream, int32_t *wei
         TM_UNROLL_4
         for (int32_t word = 1; word < words; ++word) {
             weights[2 * word] = pair[word];
-            weights[2 * word + 1] = stride_h == 2 ? pair[word - 1] : tm_pkhbt(pair[word - 1] >> 16, pair[word]);
+            weights[2 * word + 1] =
+                stride_h == 2 ? pair[word - 1] : tm_pkhbt(pair[word - 1] >> 16, pair[word]);
         }
     }
     return stream + (left_over ? (kernel_w + 3) / 4 : 0);
@@ -254,10 +254,14 @@ TM_INLINE void tm_dwconv2d_pairs_s8_dsp(const int8_t *const *rows, int8_t *y, in
     const int32_t last_row = kernel_h + stride_h - 1;
     const tm_dw_window in = tm_dw_make_window(in_w, channels, (out_w - 1) * stride_w + kernel_w, pad_left);
     int32_t *weights = columns + 4 * words * in.columns;
-    tm_dw_pairs_shape shape = {0,     0,
-                               zp_out, count > 1 ? out_w * channels : 0,
-                               channels, out_w,
-                               16 * words * stride_w, 0,
+    tm_dw_pairs_shape shape = {0,
+                               0,
+                               zp_out,
+                               count > 1 ? out_w * channels : 0,
+                               channels,
+                               out_w,
+                               16 * words * stride_w,
+                               0,
                                8 * words * kernel_w};
     tm_dw_outside(&in, columns, words, zp_in);
     for (int32_t c = 0; c < channels; c += 4) {

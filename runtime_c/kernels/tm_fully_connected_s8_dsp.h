@@ -40,9 +40,9 @@ typedef struct {
 /* Four outputs, four inputs: 16 MACs, 16 instructions of 4 bytes each. r0 x, r1 stream, r4..r7 accumulators:
  * r5 and r7 of raw words, that is 256 times their output plus the one before.
  */
-#define TM_FC_PAIR(w, x, acc0, acc1)       \
+#define TM_FC_PAIR(w, x, acc0, acc1)            \
     "smlad  " acc1 ", " x ", " w ", " acc1 "\n" \
-    "sxtb16 " w ", " w "\n"                \
+    "sxtb16 " w ", " w "\n"                     \
     "smlad  " acc0 ", " x ", " w ", " acc0 "\n"
 /* clang-format off */
 #define TM_FC_GROUP                      \

@@ -384,8 +384,8 @@ static void run_case(FILE *cases, FILE *outputs)
         output = shared + below;
     }
     if (loop[0] == 0) {
-        wrappers[kernel](NULL, (const void *const *)inputs, output, 0, (const void *const *)constants, scratch,
-                         literals);
+        wrappers[kernel](NULL, (const void *const *)inputs, output, 0, (const void *const *)constants,
+                         scratch, literals);
     } else {
         const int32_t in_rows = loop[4], in_row_bytes = loop[5], out_rows = loop[6], step = loop[8];
         const int32_t pointers = (step - 1) * loop[1] + loop[0];
@@ -402,7 +402,8 @@ static void run_case(FILE *cases, FILE *outputs)
                 rows[k] = row < 0 || row >= in_rows ? pad : x + row * in_row_bytes;
             }
             wrappers[kernel](rows, NULL, output + (size_t)r * (output_bytes / (size_t)out_rows),
-                             out_rows - r < step ? out_rows - r : step, (const void *const *)constants, scratch, literals);
+                             out_rows - r < step ? out_rows - r : step, (const void *const *)constants,
+                             scratch, literals);
         }
         free(rows);
         free(pad);

@@ -170,7 +170,7 @@ def depthwise_pairs_stream(weights: Int8Array, bias: Int32Array, requant: Int32A
     Returns:
         Per channel: requantisation, bias, columns of weights; a last weight of each column on its own.
     """
-    channels, kernel_h, kernel_w = weights.shape
+    channels, kernel_h, _ = weights.shape
     columns = weights.transpose(0, 2, 1)
     left_over = kernel_h % 4 == 1
     whole = columns[:, :, : kernel_h - left_over]

@@ -75,6 +75,8 @@ _Literals = Callable[[OpContext, tuple[int, int]], dict[str, int]]
 
 
 def lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
+    """Return the lowering of an operator on two tensors of the output's shape."""
+
     def lower(context: OpContext) -> Lowered:
         output = context.output
         values = {"elements": output.elements} | literals(context, (0, 1))

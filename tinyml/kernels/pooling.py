@@ -26,6 +26,7 @@ def windows_meet_image(context: OpContext) -> bool:
 
 
 def lower_pooling(context: OpContext) -> Lowered:
+    """Lower to a row kernel that gets NULL for rows outside the image."""
     attrs = window_attrs(context)
     _, _, in_w, channels = context.input(0).shape
     out_w = context.output.shape[2]

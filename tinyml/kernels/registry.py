@@ -109,8 +109,8 @@ class Lowered:
 
     The C call is, in this order: inputs, output, constants, scratch (only if scratch_bytes > 0),
     literals. With `loop`, the input is `const int8_t *const *rows` (`loop.pointers` of them) and the
-    output points at the current row, followed by the number of rows where `loop.step` is above 1; without, they are the whole tensors, one pointer per
-    activation input.
+    output points at the current row, followed by the number of rows where `loop.step` is above 1;
+    without, they are the whole tensors, one pointer per activation input.
     """
 
     access: AccessMap
