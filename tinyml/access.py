@@ -57,10 +57,8 @@ class AccessMap:
         """Return the map of the same operator with both memory and rows counted from the end.
 
         A kernel that computes its rows from the last to the first walks memory exactly as a forward
-        one walks its mirror image. Only for a granule of one row: longer steps would start elsewhere.
+        one walks its mirror image: its first step ends with the last row.
         """
-        if self.granule != 1:
-            raise ValueError(f"a granule of {self.granule} rows cannot be mirrored")
         last = self.rows - 1
 
         def mirror(row_map: RowMap | None) -> RowMap | None:
@@ -79,6 +77,10 @@ class AccessMap:
     def steps(self) -> list[tuple[int, int]]:
         """Output row ranges [first, end) in the order they are computed."""
         return [(r, min(r + self.granule, self.rows)) for r in range(0, self.rows, self.granule)]
+
+    def steps_bottom_up(self) -> list[tuple[int, int]]:
+        """Output row ranges [first, end) in the order of a kernel that computes the last rows first."""
+        return [(self.rows - end, self.rows - first) for first, end in self.steps()]
 
     def needed_from(self, i: int, step: tuple[int, int]) -> int | None:
         """First byte of input i still unread while `step` writes; None when all was read."""

@@ -100,6 +100,9 @@ TM_DSP_UNARY(tm_sxtb16_ror8, "sxtb16 %0, %1, ror #8")
 TM_DSP_UNARY(tm_ssat8, "ssat %0, #8, %1")
 TM_DSP_BINARY(tm_pkhbt, "pkhbt %0, %1, %2, lsl #16")
 TM_DSP_BINARY(tm_pkhtb, "pkhtb %0, %1, %2, asr #16")
+TM_DSP_BINARY(tm_sxtab16, "sxtab16 %0, %1, %2")
+TM_DSP_BINARY(tm_sxtab16_ror8, "sxtab16 %0, %1, %2, ror #8")
+TM_DSP_BINARY(tm_smmulr, "smmulr %0, %1, %2")
 TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlatb, "smlatb %0, %1, %2, %3")
@@ -143,6 +146,19 @@ TM_INLINE int32_t tm_sxtb16(int32_t a)
 TM_INLINE int32_t tm_sxtb16_ror8(int32_t a)
 {
     return tm_sxtb16((int32_t)((uint32_t)a >> 8));
+}
+
+/* The halfwords of a, plus bytes 0 and 2 of b. */
+TM_INLINE int32_t tm_sxtab16(int32_t a, int32_t b)
+{
+    const int32_t addend = tm_sxtb16(b);
+    return tm_pair16(tm_low16(a) + tm_low16(addend), tm_high16(a) + tm_high16(addend));
+}
+
+/* The halfwords of a, plus bytes 1 and 3 of b. */
+TM_INLINE int32_t tm_sxtab16_ror8(int32_t a, int32_t b)
+{
+    return tm_sxtab16(a, (int32_t)((uint32_t)b >> 8));
 }
 
 /* Saturate to int8. */
@@ -193,6 +209,12 @@ TM_INLINE int32_t tm_smmlar(int32_t a, int32_t b, int32_t c)
     return (int32_t)((((uint64_t)(uint32_t)c << 32) + (uint64_t)((int64_t)a * b) + 0x80000000u) >> 32);
 }
 
+/* The high word of a * b, rounded: halves up. */
+TM_INLINE int32_t tm_smmulr(int32_t a, int32_t b)
+{
+    return tm_smmlar(a, b, 0);
+}
+
 /* The high word of (c << 32) - a * b, modulo 2^64, rounded: halves up. */
 TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
 {
@@ -201,13 +223,26 @@ TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
 
 #endif
 
+/* Packed pairs of weights: the halfword 256 w1 + w0. SXTB16 leaves w0, while products with the raw halfword add
+ * up to 256 A1 + A0, from which one subtraction frees A1: int8 in flash at nearly the speed of int16. `odd` and
+ * `even` started from the same value; `bias` is the odd channel's own.
+ *
+ * Exact where |A1| < 2^23 (what lies above is cut off by the sums modulo 2^32) and every halfword is an int16
+ * (w1 = -128 with a negative w0 is not): tinyml/kernels/dsp_streams.py, packable.
+ */
+TM_INLINE int32_t tm_unpack_odd(int32_t odd, int32_t even, int32_t bias)
+{
+    return bias + ((int32_t)((uint32_t)odd - (uint32_t)even) >> 8);
+}
+
 /* How a layer rescales its accumulators; chosen per layer by tinyml/kernels/dsp.py from its shifts.
  * All give TFLite's double rounding exactly, for every int32 accumulator. With M the multiplier and
  * s the right shift, the stream holds two words (a, b) per channel:
  *
  *   TM_REQUANT_3    2 <= s <= 12   a = 2M - 2^32, b = 2^(32-s) + 1
  *   TM_REQUANT_4    1 <= s <= 31   a = 2M - 2^32, b = -2^(32-s)
- *   TM_REQUANT_ANY  any shift      a = M,         b = TFLite's shift (positive: left)
+ *   TM_REQUANT_ANY  any shift      a = M,         b = TFLite's shift (positive: left),
+ *                                  or, channel by channel, form 4 where that makes b less than -31
  *
  * acc * a + (acc << 32) = 2 M acc, so SMMLAR is SRDHM without overflow. The second rounding is away
  * from zero at halves: the +1 of form 3 does it by t / 2^32, less than one unit of t >> s as long as
@@ -215,13 +250,19 @@ TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
  */
 enum { TM_REQUANT_ANY = 0, TM_REQUANT_3 = 3, TM_REQUANT_4 = 4 };
 
+/* Whether the word b of a channel in form ANY says that its two words are those of form 4. */
+TM_INLINE int32_t tm_requant_is_4(int32_t b)
+{
+    return b < -31;
+}
+
 /* requant(acc) + zero_point, saturated to int8. `form` must be a constant where it is inlined. */
 TM_INLINE int8_t tm_requant_dsp(int32_t form, int32_t acc, int32_t a, int32_t b, int32_t zero_point)
 {
     if (form == TM_REQUANT_3) {
         return (int8_t)tm_ssat8(tm_smmlar(tm_smmlar(acc, a, acc), b, zero_point));
     }
-    if (form == TM_REQUANT_4) {
+    if (form == TM_REQUANT_4 || (form == TM_REQUANT_ANY && tm_requant_is_4(b))) {
         const int32_t t = tm_smmlar(acc, a, acc);
         return (int8_t)tm_ssat8(tm_smmlsr(t + (t >> 31), b, zero_point));
     }

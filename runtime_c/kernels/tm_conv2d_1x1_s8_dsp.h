@@ -6,7 +6,7 @@
  *                                  tm_conv_block_s8_dsp.h
  *
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference;
- *               `form` is how (tm_dsp.h), [lo, hi] the range of the fused activation.
+ *               `form` is how and `packed` what the weights are like (tm_dsp.h), [lo, hi] the range of the fused activation.
  * Scratch       8 * in_c bytes, in_c rounded up to 4; 8-byte aligned.
  * Requires      kernel 1x1, stride 1, no padding, one group. Any number of pixels and channels.
  * Overlap       four pixels are read completely before the first of their outputs is written.
@@ -18,8 +18,8 @@
 #include "tm_conv_block_s8_dsp.h"
 
 TM_INLINE void tm_conv2d_1x1_s8_dsp(const int8_t *x, int8_t *y, const int32_t *stream, void *scratch,
-                                    int32_t pixels, int32_t in_c, int32_t out_c, int32_t form, int32_t zp_out,
-                                    int32_t lo, int32_t hi)
+                                    int32_t pixels, int32_t in_c, int32_t out_c, int32_t packed, int32_t form,
+                                    int32_t zp_out, int32_t lo, int32_t hi)
 {
     int32_t *column = (int32_t *)scratch;
     const int32_t whole = in_c / 4;
@@ -33,7 +33,7 @@ TM_INLINE void tm_conv2d_1x1_s8_dsp(const int8_t *x, int8_t *y, const int32_t *s
                 tm_column_pixel_dsp(x + p * in_c + 4 * whole, column + 8 * whole + p, in_c % 4);
             }
         }
-        tm_conv_block(form, 4, column, stream, y, groups, out_c, zp_out);
+        tm_conv_block(form, packed, 4, column, stream, y, groups, out_c, zp_out);
         tm_clamp_row(y, 4 * out_c, lo, hi);
         x += 4 * in_c;
         y += 4 * out_c;
@@ -42,7 +42,7 @@ TM_INLINE void tm_conv2d_1x1_s8_dsp(const int8_t *x, int8_t *y, const int32_t *s
         for (int32_t p = 0; p < pixels; ++p) {
             tm_column_pixel_dsp(x + p * in_c, column + p, in_c);
         }
-        tm_conv_block(form, pixels, column, stream, y, groups, out_c, zp_out);
+        tm_conv_block(form, packed, pixels, column, stream, y, groups, out_c, zp_out);
         tm_clamp_row(y, pixels * out_c, lo, hi);
     }
 }

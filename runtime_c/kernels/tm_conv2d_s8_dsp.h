@@ -7,7 +7,7 @@
  *                                           tm_conv_block_s8_dsp.h
  *
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference;
- *               `form` is how (tm_dsp.h), [lo, hi] the range of the fused activation. Columns left and
+ *               `form` is how and `packed` what the weights are like (tm_dsp.h), [lo, hi] the range of the fused activation. Columns left and
  *               right of the image count as zp_in and are not read.
  * Scratch       with K = kernel_h * kernel_w * in_c rounded up to 4: 8 * K bytes where in_c is a
  *               multiple of 4, else 12 * K; 8-byte aligned.
@@ -84,7 +84,8 @@ TM_INLINE void tm_conv2d_window(const int8_t *const *rows, int8_t *window, int32
 TM_INLINE void tm_conv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const int32_t *stream, void *scratch,
                                 int32_t in_w, int32_t in_c, int32_t out_w, int32_t out_c, int32_t kernel_h,
                                 int32_t kernel_w, int32_t stride_w, int32_t dilation_w, int32_t pad_left,
-                                int32_t zp_in, int32_t form, int32_t zp_out, int32_t lo, int32_t hi)
+                                int32_t zp_in, int32_t packed, int32_t form, int32_t zp_out, int32_t lo,
+                                int32_t hi)
 {
     int32_t *column = (int32_t *)scratch;
     const int32_t groups = (kernel_h * kernel_w * in_c + 3) / 4;
@@ -102,7 +103,7 @@ TM_INLINE void tm_conv2d_s8_dsp(const int8_t *const *rows, int8_t *y, const int3
             }
             tm_column_4pixels_dsp(windows, column, groups, 4 * groups);
         }
-        tm_conv_block(form, pixels, column, stream, y + ox * out_c, groups, out_c, zp_out);
+        tm_conv_block(form, packed, pixels, column, stream, y + ox * out_c, groups, out_c, zp_out);
     }
     tm_clamp_row(y, out_w * out_c, lo, hi);
 }

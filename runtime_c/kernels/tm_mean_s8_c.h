@@ -17,18 +17,19 @@
 
 #include "tm_runtime.h"
 
-TM_INLINE int32_t tm_mean_sum_s8_c(const int8_t *x, const int32_t *reduced, int32_t acc)
+TM_INLINE int32_t tm_mean_sum_s8_c(const int8_t *x, const int32_t *reduced, int32_t runs, int32_t acc)
 {
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {0};
-    const int32_t runs = tm_walk_runs(reduced);
     const int32_t run = reduced[TM_RANK - 1];
     const int32_t stride = reduced[2 * TM_RANK - 1];
     for (int32_t r = 0; r < runs; ++r) {
         for (int32_t i = 0; i < run; ++i) {
             acc += x[offset[0] + i * stride];
         }
-        tm_walk_next(reduced, 1, index, offset);
+        if (r + 1 < runs) {
+            tm_walk_next(reduced, 1, index, offset);
+        }
     }
     return acc;
 }
@@ -40,11 +41,13 @@ TM_INLINE void tm_mean_s8_c(const int8_t *TM_RESTRICT x, int8_t *TM_RESTRICT y, 
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {0};
     const int32_t runs = tm_walk_runs(kept);
+    const int32_t reduced_runs = tm_walk_runs(reduced);
     const int32_t run = kept[TM_RANK - 1];
     const int32_t stride = kept[2 * TM_RANK - 1];
     for (int32_t r = 0; r < runs; ++r) {
         for (int32_t i = 0; i < run; ++i) {
-            const int32_t sum = tm_mean_sum_s8_c(x + offset[0] + i * stride, reduced, sum_offset);
+            const int32_t sum =
+                tm_mean_sum_s8_c(x + offset[0] + i * stride, reduced, reduced_runs, sum_offset);
             *y++ = tm_clamp_s8(tm_requant(sum, multiplier, shift), zp_out, lo, hi);
         }
         tm_walk_next(kept, 1, index, offset);

@@ -65,23 +65,23 @@ def shapes() -> list[Shape]:
         in_shape=(49, 10, 1), out_c=64, kernel=(10, 4), stride=(2, 2), pads=Pads(4, 1, 5, 1)
     )
     return [
-        Shape("1x1 25x5x64 -> 64", pointwise(25, 5, 64, 64), 1.0, 1.6),
-        Shape("1x1 10x10x16 -> 48", pointwise(10, 10, 16, 48), 1.3, 2.1),
-        Shape("1x1 10x10x24 -> 144", pointwise(10, 10, 24, 144), 1.15, 1.9),
-        Shape("1x1 10x10x144 -> 24", pointwise(10, 10, 144, 24), 0.95, 1.6),
-        Shape("1x1 3x3x128 -> 128", pointwise(3, 3, 128, 128), 1.1, 1.6),
-        Shape("3x3 16x16x16 -> 16", conv3x3(16, 16, 16), 1.1, 1.7),
-        Shape("3x3 8x8x64 -> 64", conv3x3(8, 64, 64), 0.95, 1.55),
+        Shape("1x1 25x5x64 -> 64", pointwise(25, 5, 64, 64), 0.92, 1.55),
+        Shape("1x1 10x10x16 -> 48", pointwise(10, 10, 16, 48), 1.26, 2.0),
+        Shape("1x1 10x10x24 -> 144", pointwise(10, 10, 24, 144), 1.1, 1.8),
+        Shape("1x1 10x10x144 -> 24", pointwise(10, 10, 144, 24), 0.88, 1.5),
+        Shape("1x1 3x3x128 -> 128", pointwise(3, 3, 128, 128), 0.95, 1.5),
+        Shape("3x3 16x16x16 -> 16", conv3x3(16, 16, 16), 0.98, 1.6),
+        Shape("3x3 8x8x64 -> 64", conv3x3(8, 64, 64), 0.84, 1.45),
         Shape("3x3 s2 32x32x3 -> 16", stem, 1.4, 2.1),
         Shape("10x4 s2 49x10x1 -> 64", spectrogram, 1.4, 2.0),
-        Shape("dw 3x3 25x5x64", _depthwise(25, 5, 64, 3), 4.1, 6.5),
-        Shape("dw 3x3 20x20x48", _depthwise(20, 20, 48, 3), 2.8, 4.6),
-        Shape("dw 3x3 48x48x8", _depthwise(48, 48, 8, 3), 2.6, 4.4),
-        Shape("dw 3x3 s2 48x48x8", _depthwise(48, 48, 8, 3, 2), 3.6, 5.7),
-        Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 3.0, 3.0),
-        Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 2.6, 2.6),
-        Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.4, 1.75),
-        Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.5, 1.85),
+        Shape("dw 3x3 25x5x64", _depthwise(25, 5, 64, 3), 2.55, 4.6),
+        Shape("dw 3x3 20x20x48", _depthwise(20, 20, 48, 3), 2.25, 4.3),
+        Shape("dw 3x3 48x48x8", _depthwise(48, 48, 8, 3), 2.2, 4.2),
+        Shape("dw 3x3 s2 48x48x8", _depthwise(48, 48, 8, 3, 2), 3.2, 5.5),
+        Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 1.9, 4.1),
+        Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 1.6, 3.5),
+        Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.06, 1.5),
+        Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.11, 1.55),
     ]
 
 

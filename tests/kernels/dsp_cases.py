@@ -39,10 +39,12 @@ def conv_graph(
     out_scale: float = 0.05,
     seed: int = 0,
     depthwise: bool = False,
+    packable: bool = True,
 ) -> Graph:
     """Return a CONV_2D or DEPTHWISE_CONV_2D with random weights and right shifts within `shifts`.
 
-    By default the shifts spread the outputs over int8.
+    By default the shifts spread the outputs over int8. Weights are not symmetric, but legal int8; those
+    of a CONV_2D can be packed in pairs, unless told otherwise.
     """
     rng = np.random.default_rng(seed)
     pads = pads or Pads()
@@ -52,7 +54,8 @@ def conv_graph(
     assert min(out_h, out_w) > 0
     shape = (1, *kernel, out_c) if depthwise else (out_c, *kernel, in_c)
     weights = rng.integers(-127, 128, shape).astype(np.int8)
-    weights.flat[:: max(1, weights.size // 7)] = -128  # not symmetric, but legal int8
+    if depthwise or not packable:
+        weights.flat[:: max(1, weights.size // 7)] = -128
     scales, bias = _scales_and_bias(rng, weights.size // out_c, out_c, out_c, shifts, out_scale)
     return _graph(
         Op(
@@ -82,10 +85,14 @@ def dense_graph(
     zero_points: tuple[int, int] = (-3, 5),
     out_scale: float = 0.05,
     seed: int = 0,
+    lowest: int = -127,
 ) -> Graph:
-    """Return a FULLY_CONNECTED with random weights and right shifts within `shifts`, as `conv_graph`."""
+    """Return a FULLY_CONNECTED with random weights and right shifts within `shifts`, as `conv_graph`.
+
+    Weights from -127 on may be packed in pairs; -128 is legal too.
+    """
     rng = np.random.default_rng(seed)
-    weights = rng.integers(-128, 128, (out_c, in_c)).astype(np.int8)
+    weights = rng.integers(lowest, 128, (out_c, in_c)).astype(np.int8)
     count = out_c if per_output else 1
     scales, bias = _scales_and_bias(rng, in_c, out_c, count, shifts, out_scale)
     return _graph(
@@ -98,6 +105,22 @@ def dense_graph(
         zero_points,
         out_scale,
     )
+
+
+def extreme_dense_graph(in_c: int, sign: int) -> Graph:
+    """Return a FULLY_CONNECTED whose every weight is 127·sign: sums at the bound of packed pairs."""
+    graph = dense_graph(in_c=in_c, out_c=8)
+    x, w, b, y = graph.tensors
+    weights = Tensor(w.name, w.shape, w.dtype, w.quant, np.full(w.shape, 127 * sign, np.int8))
+    return graph.replace(tensors=(x, weights, b, y))
+
+
+def extreme_pointwise_graph(in_c: int, sign: int) -> Graph:
+    """Return a pointwise convolution whose every weight is 127·sign."""
+    graph = conv_graph(in_shape=(1, 5, in_c), out_c=4)
+    x, w, b, y = graph.tensors
+    weights = Tensor(w.name, w.shape, w.dtype, w.quant, np.full(w.shape, 127 * sign, np.int8))
+    return graph.replace(tensors=(x, weights, b, y))
 
 
 def _scales_and_bias(
@@ -182,6 +205,10 @@ def _pointwise() -> list[Graph]:
     for activation in [Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1]:
         for shifts in [(4, 8), (1, 14), (-1, 8)]:
             graphs.append(conv_graph(in_shape=(3, 3, 6), out_c=6, activation=activation, shifts=shifts))
+    for shifts in [None, (1, 14), (-1, 8)]:
+        for shape, out_c in [((3, 3, 7), 5), ((1, 9, 24), 6)]:
+            graphs.append(conv_graph(in_shape=shape, out_c=out_c, shifts=shifts, packable=False))
+    graphs += [extreme_pointwise_graph(in_c, sign) for in_c in (512, 516, 520) for sign in (-1, 1)]
     for zero_points in [(-128, 127), (127, -128)]:
         graphs.append(conv_graph(in_shape=(2, 3, 8), out_c=4, zero_points=zero_points))
     return graphs
@@ -240,6 +267,20 @@ def _depthwise() -> list[Graph]:
             for stride in strides[:2]:
                 channels = [3, 4, 9][(i + width) % 3]
                 graphs.append(graph(channels, in_shape=(5, width), kernel=kernel, stride=stride, pads=pads))
+    # groups of channels that all have a short form beside ones that have not
+    for k in (3, 5):
+        for stride in strides:
+            geometry = dict(kernel=(k, k), stride=stride, pads=SAME3, shifts=(0, 4))
+            graphs.append(graph(22, in_shape=(5, 6), **geometry))
+    # pairs of rows: 3 to 5 words, one output and more in both directions, all forms
+    for i, (kernel_h, stride_h) in enumerate(
+        [(4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (9, 1), (3, 2), (4, 2), (5, 2), (7, 2), (8, 2)]
+    ):
+        for width, stride_w in [(1, 1), (2, 2), (5, 1), (7, 2), (8, 3)]:
+            kernel, pads = (kernel_h, 2 + (i + width) % 6), Pads(kernel_h // 2, 3, kernel_h // 2, 3)
+            shifts = [None, (2, 12), (1, 31), (0, 4)][(i + width) % 4]
+            geometry = dict(kernel=kernel, stride=(stride_h, stride_w), pads=pads, shifts=shifts)
+            graphs.append(graph([3, 4, 6][(i + width) % 3], in_shape=(4, width), **geometry))
     for kernel, stride, dilation in [
         ((3, 3), (1, 1), (2, 2)),
         ((3, 3), (3, 3), (1, 1)),
@@ -260,6 +301,11 @@ def _dense() -> list[Graph]:
     for shift in [-4, -1, 0, 1, 2, 12, 22, 23, 24, 31]:  # the bounds of the two-instruction form
         for per_output in (False, True):
             graphs.append(dense_graph(in_c=14, out_c=6, shifts=(shift, shift), per_output=per_output))
+    # packed fours: every place to enter the unrolled loop, outputs left over, the largest sums that fit
+    for groups in range(1, 18):
+        graphs.append(dense_graph(in_c=4 * groups, out_c=4 + groups % 7, seed=groups))
+    graphs += [dense_graph(in_c=16, out_c=9, lowest=-128), dense_graph(batches=3, in_c=8, out_c=6)]
+    graphs += [extreme_dense_graph(in_c, sign) for in_c in (512, 516, 520) for sign in (-1, 1)]
     graphs.append(dense_graph(batches=3, in_c=9, out_c=7, shifts=(4, 8), per_output=True))
     for activation in Activation:
         graphs.append(dense_graph(batches=2, in_c=12, out_c=9, activation=activation))

@@ -108,7 +108,7 @@ class Case:
             tuple(c.ctype for c in low.constants),
             low.scratch_bytes > 0,
             len(low.literals),
-            low.loop is not None,
+            low.loop and low.loop.step,
         )
 
 
@@ -202,15 +202,18 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
     else:
         arguments += [f"(const {_CTYPES[x.dtype.name]} *)inputs[{i}]" for i, x in enumerate(case.inputs)]
     arguments.append(f"({_CTYPES[case.output[1]]} *)output")
+    if low.loop is not None and low.loop.step > 1:
+        arguments.append("count")
     arguments += [f"(const {c.ctype} *)constants[{i}]" for i, c in enumerate(low.constants)]
     if low.scratch_bytes > 0:
         arguments.append("scratch")
     arguments += [str(value) if specialise else f"literals[{i}]" for i, (_, value) in enumerate(low.literals)]
     return (
-        f"static void call_{number}(const int8_t *const *rows, const void *const *inputs, void *output,\n"
+        f"static __attribute__((noinline)) void call_{number}(\n"
+        "    const int8_t *const *rows, const void *const *inputs, void *output, int32_t count,\n"
         "    const void *const *constants, void *scratch, const int32_t *literals)\n"
         "{\n"
-        "    (void)rows; (void)inputs; (void)constants; (void)scratch; (void)literals;\n"
+        "    (void)rows; (void)inputs; (void)count; (void)constants; (void)scratch; (void)literals;\n"
         f"    {case.symbol}({', '.join(arguments)});\n"
         "}\n"
     )
@@ -223,10 +226,11 @@ def _encode(wrapper: int, case: Case) -> bytes:
     loop = low.loop
     words = [wrapper, case.output_bytes, low.scratch_bytes, overlap_input, overlap_bytes]
     if loop is None:
-        words += [0] * 8
+        words += [0] * 9
     else:
         words += [loop.kernel_h, loop.stride_h, loop.dilation_h, loop.pad_top, loop.in_rows]
         words += [loop.in_row_bytes, loop.out_rows, _NULL if loop.pad_value is None else loop.pad_value]
+        words += [loop.step]
     literals = [value for _, value in low.literals]
     words += [len(literals), *literals, len(case.inputs), len(low.constants)]
     chunks = [np.array(words, _WORD).tobytes()]
@@ -263,8 +267,8 @@ _DRIVER = r"""
 
 @INCLUDES@
 
-typedef void (*wrapper)(const int8_t *const *, const void *const *, void *, const void *const *, void *,
-                        const int32_t *);
+typedef void (*wrapper)(const int8_t *const *, const void *const *, void *, int32_t, const void *const *,
+                        void *, const int32_t *);
 
 @WRAPPERS@
 static const wrapper wrappers[] = {@TABLE@};
@@ -342,7 +346,7 @@ static void run_case(FILE *cases, FILE *outputs)
     const size_t scratch_bytes = (size_t)word(cases);
     const int32_t overlap_input = word(cases);
     const int32_t overlap_bytes = word(cases);
-    int32_t loop[8];
+    int32_t loop[9];
     int32_t literals[32];
     int32_t literal_count, input_count, constant_count;
     uint8_t *shared = NULL;
@@ -350,7 +354,7 @@ static void run_case(FILE *cases, FILE *outputs)
     size_t shared_bytes = 0;
     uint8_t *scratch = scratch_bytes > 0 ? allocate_guarded(scratch_bytes) : NULL;
 
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < 9; ++i) {
         loop[i] = word(cases);
     }
     literal_count = word(cases);
@@ -380,24 +384,26 @@ static void run_case(FILE *cases, FILE *outputs)
         output = shared + below;
     }
     if (loop[0] == 0) {
-        wrappers[kernel](NULL, (const void *const *)inputs, output, (const void *const *)constants, scratch,
-                         literals);
+        wrappers[kernel](NULL, (const void *const *)inputs, output, 0, (const void *const *)constants,
+                         scratch, literals);
     } else {
-        const int32_t kernel_h = loop[0], in_rows = loop[4], in_row_bytes = loop[5], out_rows = loop[6];
-        const int8_t **rows = allocate((size_t)kernel_h * sizeof *rows);
+        const int32_t in_rows = loop[4], in_row_bytes = loop[5], out_rows = loop[6], step = loop[8];
+        const int32_t pointers = (step - 1) * loop[1] + loop[0];
+        const int8_t **rows = allocate((size_t)pointers * sizeof *rows);
         int8_t *pad = NULL;
         if (loop[7] != INT32_MIN) {
             pad = allocate((size_t)in_row_bytes);
             memset(pad, loop[7], (size_t)in_row_bytes);
         }
-        for (int32_t r = 0; r < out_rows; ++r) {
-            for (int32_t k = 0; k < kernel_h; ++k) {
+        for (int32_t r = 0; r < out_rows; r += step) {
+            for (int32_t k = 0; k < pointers; ++k) {
                 const int32_t row = r * loop[1] - loop[3] + k * loop[2];
                 const int8_t *x = (const int8_t *)inputs[0];
                 rows[k] = row < 0 || row >= in_rows ? pad : x + row * in_row_bytes;
             }
             wrappers[kernel](rows, NULL, output + (size_t)r * (output_bytes / (size_t)out_rows),
-                             (const void *const *)constants, scratch, literals);
+                             out_rows - r < step ? out_rows - r : step, (const void *const *)constants,
+                             scratch, literals);
         }
         free(rows);
         free(pad);

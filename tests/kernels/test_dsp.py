@@ -35,9 +35,12 @@ from tinyml.kernels.registry import Kernel, OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
+    "tm_add_s8_dsp": (kernel_cases.same_shape,),
+    "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
     "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
     "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
+    "tm_dwconv2d_pairs_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),
     "tm_fully_connected_s8_dsp": (kernel_cases.fully_connected,),
@@ -72,10 +75,11 @@ def _work(pairs: Sequence[tuple[Kernel, Graph]]) -> Work:
         case = case_for(kernel, graph, inputs)
         shapes = [graph.tensors[i].shape for i in (*op.inputs[:2], *op.outputs)]
         names.append(f"{kernel.symbol} {shapes} {op.attrs}")
-        expected.append(reference.run_op(graph, op, {op.inputs[0]: inputs[0]}))
+        activations = OpContext(graph, op).activation_inputs
+        expected.append(reference.run_op(graph, op, dict(zip(activations, inputs, strict=True))))
         apart.append(case)
-        (overlap,) = overlaps(case.lowered.access, 4)
-        in_place.append(dataclasses.replace(case, overlap=overlap))
+        shared = overlaps(case.lowered.access, 4)
+        in_place.append(dataclasses.replace(case, overlap=shared[len(names) % len(shared)]))
     return Work(tuple(names), tuple(expected), tuple(apart), tuple(in_place))
 
 
@@ -106,6 +110,8 @@ def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
     literals = [dict(case.lowered.literals) for case in everything.apart]
     assert {values["form"] for values in literals if "form" in values} == {0, 3, 4}
     assert {values["per_output"] for values in literals if "per_output" in values} == {0, 1}
+    for kind in ("form", "per_output"):  # of convolutions and of dense layers
+        assert {values["packed"] for values in literals if "packed" in values and kind in values} == {0, 1}
     assert any(values["lo"] > -128 for values in literals)
     assert any(values["hi"] < 127 for values in literals)
     for symbol in GENERATORS:
@@ -207,6 +213,8 @@ def test_headers_compile_clean(compiler: str, tmp_path: Path) -> None:
 def test_every_dsp_kernel_has_cases() -> None:
     assert set(GENERATORS) == {kernel.symbol for kernel in KERNELS}
     assert {kernel.op for kernel in KERNELS} == {
+        OpKind.ADD,
+        OpKind.AVERAGE_POOL_2D,
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,

@@ -13,6 +13,7 @@ from tinyml.kernels.dsp_streams import (
     depthwise_3x3_stream,
     depthwise_stream,
     fully_connected_stream,
+    packable,
 )
 
 
@@ -31,17 +32,28 @@ def split(word: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 @pytest.mark.parametrize("k", [1, 3, 4, 9, 27, 40])
 @pytest.mark.parametrize("out_c", [1, 2, 3, 8, 9])
-def test_convolution(k: int, out_c: int) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_convolution(k: int, out_c: int, packed: bool) -> None:
     weights, bias, requant = random_layer(k, (out_c, k), out_c)
+    if packed:
+        weights = np.maximum(weights, -127)
     groups = -(-k // 4)
-    stream = iter(conv_stream(weights, bias, requant).tolist())
+    stream = iter(conv_stream(weights, bias, requant, packed=packed).tolist())
     seen = np.zeros((out_c, 4 * groups), np.int64)
     for c in range(0, out_c - 1, 2):
-        assert [next(stream), next(stream)] == bias[c : c + 2].tolist()
+        assert [next(stream) for _ in range(1 if packed else 2)] == bias[
+            c : c + 1 if packed else c + 2
+        ].tolist()
         for g in range(groups):
             for half in range(2):  # activations 4g + half and 4g + half + 2 meet this word
                 at = [4 * g + half, 4 * g + half + 2]
-                seen[c, at], seen[c + 1, at] = split(next(stream))
+                word = next(stream)
+                seen[c, at], seen[c + 1, at] = split(word)
+                if packed:
+                    raw = np.array([word], "<i4").view("<i2").astype(np.int64)
+                    seen[c + 1, at] = (raw - seen[c, at]) // 256
+        if packed:
+            assert next(stream) == bias[c + 1]
         assert [next(stream) for _ in range(4)] == requant[c : c + 2].ravel().tolist()
     if out_c % 2:
         assert next(stream) == bias[-1]
@@ -60,8 +72,8 @@ def test_depthwise_3x3(channels: int) -> None:
     for c, words in enumerate(stream.tolist()):
         assert words[:2] == requant[c].tolist()
         assert words[5] == bias[c]
-        for row, word in zip(weights[c].tolist(), words[2:5], strict=True):
-            assert split(word) == ((row[0], row[1]), (row[1], row[2]))
+        for column, word in zip(weights[c].T.tolist(), words[2:5], strict=True):
+            assert split(word) == ((column[0], column[1]), (column[1], column[2]))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +115,42 @@ def test_fully_connected(in_c: int, out_c: int, per_output: bool) -> None:
     assert list(stream) == []
     assert np.array_equal(seen[:, :in_c], weights)
     assert not seen[:, in_c:].any()
+
+
+@pytest.mark.parametrize(("in_c", "out_c"), [(4, 4), (12, 9), (64, 11)])
+def test_packed_fully_connected(in_c: int, out_c: int) -> None:
+    weights, bias, _ = random_layer(in_c, (out_c, in_c), out_c)
+    weights = np.maximum(weights, -127)
+    assert packable(weights)
+    stream = iter(fully_connected_stream(weights, bias, packed=True).tolist())
+    seen = np.zeros((out_c, in_c), np.int64)
+    fours = out_c // 4 * 4
+    for o in range(0, fours, 4):
+        assert [next(stream), next(stream)] == bias[[o, o + 2]].tolist()
+        for k in range(0, in_c, 4):
+            for half in range(2):
+                for pair in (o, o + 2):
+                    word = next(stream)
+                    low, _ = split(word)
+                    raw = np.array([word], "<i4").view("<i2").astype(np.int64)
+                    at = [k + half, k + half + 2]
+                    seen[pair, at] = low
+                    seen[pair + 1, at] = (raw - low) // 256
+        assert [next(stream), next(stream)] == bias[[o + 1, o + 3]].tolist()
+    for o in range(fours, out_c):
+        assert next(stream) == bias[o]
+        for k in range(0, in_c, 4):
+            seen[o, [k, k + 2]], seen[o, [k + 1, k + 3]] = split(next(stream))
+    assert list(stream) == []
+    assert np.array_equal(seen, weights)
+
+
+def test_what_can_be_packed() -> None:
+    weights = np.array([[1, 1], [-128, 1], [-1, 3]], np.int8)
+    assert packable(weights)  # the last channel is no pair's
+    assert not packable(-weights[[0, 1]])
+    assert packable(np.full((2, 516), -127, np.int8))  # 128 * 127 * 516 < 2^23
+    assert not packable(np.full((2, 517), 127, np.int8))
 
 
 @pytest.mark.parametrize(("k", "out_c"), [(27, 16), (40, 64), (64, 64), (16, 8), (240, 41)])

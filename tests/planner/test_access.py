@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +64,6 @@ def test_placements_at_the_distance_or_further_are_safe(access: AccessMap, furth
 @given(_maps(), st.integers(0, 5))
 def test_a_mirrored_map_is_the_last_row_first(access: AccessMap, further: int) -> None:
     """What is safe in the mirror image is safe for rows computed from the last to the first."""
-    access = dataclasses.replace(access, granule=1)
     (row_map,), (mirrored,) = access.inputs, access.mirrored().inputs
     assert row_map is not None
     assert mirrored is not None
@@ -79,9 +76,10 @@ def test_a_mirrored_map_is_the_last_row_first(access: AccessMap, further: int) -
     assert _safe(access.mirrored(), 0, access.mirrored().overlap_distance(0) + further)
 
 
-def test_only_single_rows_are_mirrored() -> None:
-    with pytest.raises(ValueError, match="granule of 4"):
-        AccessMap(8, 2, (RowMap(8, 2),), granule=4).mirrored()
+def test_steps_bottom_up_are_the_mirror_image_of_steps() -> None:
+    access = AccessMap(7, 2, (RowMap(7, 2),), granule=3)
+    assert access.steps() == [(0, 3), (3, 6), (6, 7)]
+    assert access.steps_bottom_up() == [(4, 7), (1, 4), (0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -310,14 +310,9 @@ def _stem(context: OpContext) -> str:
 
 def _pad_row(loop: RowLoop, pad_symbols: Mapping[int, str]) -> str | None:
     """Return the C expression that stands for a row outside the image; None where there is none."""
-    if not _needs_pad_row(loop):
+    if not loop.reads_outside:
         return None
     return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
-
-
-def _needs_pad_row(loop: RowLoop) -> bool:
-    last = (loop.out_rows - 1) * loop.stride_h - loop.pad_top + (loop.kernel_h - 1) * loop.dilation_h
-    return loop.pad_top > 0 or last >= loop.in_rows
 
 
 def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
@@ -325,7 +320,7 @@ def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
     sizes: dict[int, int] = {}
     for selection in selections:
         loop = selection.lowered.loop if selection.lowered else None
-        if loop is not None and loop.pad_value is not None and _needs_pad_row(loop):
+        if loop is not None and loop.pad_value is not None and loop.reads_outside:
             sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
     return sizes
 

@@ -43,7 +43,7 @@ def _integer(value: int) -> str:
 def row_index(rows: RowLoop) -> str:
     """Return the C expression of the input row that kernel row k of output row r reads."""
     terms = ["r" if rows.stride_h == 1 else f"r * {rows.stride_h}"]
-    if rows.kernel_h > 1:
+    if rows.pointers > 1:
         terms.append("k" if rows.dilation_h == 1 else f"k * {rows.dilation_h}")
     text = " + ".join(terms)
     if rows.pad_top:

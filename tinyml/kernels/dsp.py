@@ -5,7 +5,7 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,22 @@ from tinyml.kernels.dsp_streams import (
     RequantForm,
     conv_stream,
     depthwise_3x3_stream,
+    depthwise_pairs_stream,
     depthwise_stream,
     fully_connected_stream,
+    packable,
     requant_form,
     requant_words,
 )
+from tinyml.kernels.elementwise import (
+    add_literals,
+    int8_constants,
+    lower_same_shape,
+    same_shape,
+    two_activations,
+)
+from tinyml.kernels.pooling import ACCEPTS as POOLING
+from tinyml.kernels.pooling import lower_pooling
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
@@ -52,10 +63,41 @@ def lines_of_pairs(context: OpContext) -> bool:
     return attrs.dilation_w == 1 and attrs.stride_w in (1, 2)
 
 
+def no_dilation(context: OpContext) -> bool:
+    """The dilation must be 1."""
+    attrs = window_attrs(context)
+    return (attrs.dilation_h, attrs.dilation_w) == (1, 1)
+
+
+def strides_one_or_two(context: OpContext) -> bool:
+    """The strides must be 1 or 2."""
+    attrs = window_attrs(context)
+    return attrs.stride_h in (1, 2) and attrs.stride_w in (1, 2)
+
+
+def three_to_five_pairs_of_rows(context: OpContext) -> bool:
+    """The vertical stride must be 1 or 2, and the rows of two outputs 5 to 10."""
+    attrs = window_attrs(context)
+    return attrs.stride_h in (1, 2) and 5 <= attrs.kernel_h + attrs.stride_h <= 10
+
+
+def at_most_255_pixels(context: OpContext) -> bool:
+    """The window must have at most 255 pixels."""
+    attrs = window_attrs(context)
+    return attrs.kernel_h * attrs.kernel_w <= 255
+
+
 def kernel_3x3(context: OpContext) -> bool:
     """The kernel must be 3x3."""
     attrs = window_attrs(context)
     return (attrs.kernel_h, attrs.kernel_w) == (3, 3)
+
+
+def addends_scaled_down(context: OpContext) -> bool:
+    """The scales of the addends may differ at most 2^31-fold, and from the output's at most 2^11-fold."""
+    shifts = numerics.add_params(context.graph, context.op)
+    operands = all(-31 <= shift <= 0 for shift in (shifts.shift_1, shifts.shift_2))
+    return operands and -31 <= shifts.shift_out <= -1
 
 
 def _weights(context: OpContext) -> Int8Array:
@@ -72,6 +114,16 @@ class _Layer:
     bias: Int32Array
     form: RequantForm
     requant: Int32Array
+
+    @property
+    def packed(self) -> bool:
+        """Whether a convolution's pairs of channels are packed.
+
+        Unpacking takes 9 instructions, a word of weights one less. The rare form has no code for it.
+        """
+        flat = self.weights.reshape(len(self.weights), -1)
+        worth_it = len(flat) > 1 and flat.shape[1] > 16
+        return worth_it and self.form is not RequantForm.ANY and packable(flat)
 
 
 def _layer(context: OpContext, weights: Int8Array) -> _Layer:
@@ -119,8 +171,10 @@ def _lower_pointwise(context: OpContext) -> Lowered:
         access=AccessMap(
             rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
         ),
-        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant)),
-        literals=_literals(context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c),
+        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
+        literals=_literals(
+            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, packed=int(layer.packed)
+        ),
         scratch_bytes=8 * _filled(in_c, 4),
         macs=pixels * in_c * out_c,
     )
@@ -134,7 +188,7 @@ def _lower_conv(context: OpContext) -> Lowered:
     layer = _layer(context, _weights(context).reshape(out_c, taps))
     return Lowered(
         access=window_access(context),
-        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant)),
+        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
         literals=_literals(
             context,
             layer.form,
@@ -148,6 +202,7 @@ def _lower_conv(context: OpContext) -> Lowered:
             dilation_w=attrs.dilation_w,
             pad_left=attrs.pads.left,
             zp_in=context.input(0).zero_point,
+            packed=int(layer.packed),
         ),
         # the widened column; gathered windows as well where taps are not whole words
         scratch_bytes=(8 if in_c % 4 == 0 else 12) * _filled(taps, 4),
@@ -193,11 +248,40 @@ def _depthwise(
     )
 
 
+def _two_rows(lowered: Lowered) -> Lowered:
+    """Return the lowering of a kernel that computes two output rows at a time."""
+    assert lowered.loop is not None
+    return replace(lowered, access=replace(lowered.access, granule=2), loop=replace(lowered.loop, step=2))
+
+
 def _lower_depthwise_3x3(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
     layer = _depthwise_layer(context)
     stream = depthwise_3x3_stream(layer.weights, layer.bias, layer.requant)
-    words = _depthwise_words(context, 2)
-    return _depthwise(context, stream, layer.form, 48 * words, stride_w=window_attrs(context).stride_w)
+    columns = (context.output.shape[2] - 1) * attrs.stride_w + 3
+    scratch = 16 * (attrs.stride_h + 1) * columns
+    return _two_rows(
+        _depthwise(context, stream, layer.form, scratch, stride_h=attrs.stride_h, stride_w=attrs.stride_w)
+    )
+
+
+def _lower_depthwise_pairs(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    layer = _depthwise_layer(context)
+    words = (attrs.kernel_h + attrs.stride_h + 1) // 2
+    columns = (context.output.shape[2] - 1) * attrs.stride_w + attrs.kernel_w
+    return _two_rows(
+        _depthwise(
+            context,
+            depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
+            layer.form,
+            16 * words * columns + 8 * words * attrs.kernel_w,
+            kernel_h=attrs.kernel_h,
+            kernel_w=attrs.kernel_w,
+            stride_h=attrs.stride_h,
+            stride_w=attrs.stride_w,
+        )
+    )
 
 
 def _lower_depthwise(context: OpContext) -> Lowered:
@@ -245,10 +329,13 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     lo, hi = numerics.output_range(context.graph, context.op)
     one_scale = one_weight_scale(context)
     requant = None if one_scale else np.stack([multiplier, shift], axis=1)
+    fast = one_scale and -23 <= shift[0] <= -2 and in_c % 4 == 0 and out_c >= 4
+    packed = bool(fast and packable(weights[: out_c // 4 * 4]))
     literals = {
         "batches": batches,
         "in_c": in_c,
         "out_c": out_c,
+        "packed": int(packed),
         "per_output": int(not one_scale),
         "multiplier": int(multiplier[0]) if one_scale else 0,
         "shift": int(shift[0]) if one_scale else 0,
@@ -258,7 +345,7 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
-        constants=_stream(fully_connected_stream(weights, bias, requant)),
+        constants=_stream(fully_connected_stream(weights, bias, requant, packed=packed)),
         literals=tuple(literals.items()),
         macs=batches * in_c * out_c,
     )
@@ -269,6 +356,20 @@ _CONV = (*_ACCEPTS, single_image, one_group)
 _DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
 
 KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        "tm_add_s8_dsp",
+        OpKind.ADD,
+        Isa.DSP,
+        lower_same_shape(add_literals),
+        (int8_activations, int8_constants, two_activations, same_shape, addends_scaled_down),
+    ),
+    Kernel(
+        "tm_avg_pool2d_s8_dsp",
+        OpKind.AVERAGE_POOL_2D,
+        Isa.DSP,
+        lower_pooling,
+        (*POOLING, at_most_255_pixels),
+    ),
     Kernel("tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise)),
     Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV),
     Kernel(
@@ -276,7 +377,14 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_3x3,
-        (*_DEPTHWISE, kernel_3x3, lines_of_pairs),
+        (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
+    ),
+    Kernel(
+        "tm_dwconv2d_pairs_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_pairs,
+        (*_DEPTHWISE, no_dilation, three_to_five_pairs_of_rows),
     ),
     Kernel(
         "tm_dwconv2d_s8_dsp",

@@ -45,22 +45,57 @@ def requant_form(multiplier: Int32Array, shift: Int32Array) -> RequantForm:
 
 
 def requant_words(form: RequantForm, multiplier: Int32Array, shift: Int32Array) -> Int32Array:
-    """Return [channels, 2] int32: the two words (a, b) that tm_requant_dsp takes per channel."""
+    """Return [channels, 2] int32: the two words (a, b) that tm_requant_dsp takes per channel.
+
+    In form ANY a channel that can has the words of form FOUR; its b tells, as it is below any shift.
+    """
     if form is RequantForm.ANY:
-        return np.stack([multiplier, shift], axis=1).astype(np.int32)
+        words = np.stack([multiplier, shift], axis=1).astype(np.int32)
+        short = (multiplier >= 1 << 30) & (shift <= -1) & (shift >= -26)
+        words[short] = requant_words(RequantForm.FOUR, multiplier[short], shift[short])
+        return words
     a = 2 * multiplier.astype(np.int64) - (1 << 32)
     power = np.int64(1) << (32 + shift.astype(np.int64))
     b = power + 1 if form is RequantForm.THREE else -power
     return np.stack([a, b], axis=1).astype(np.int32)
 
 
-def conv_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
+def packable(weights: Int8Array) -> bool:
+    """Return whether packed pairs of these weights give exact sums (tm_unpack_odd in tm_dsp.h).
+
+    Args:
+        weights: [out_c, K]; channels 2n and 2n + 1 form a pair, a last single channel is none.
+    """
+    even = weights.shape[0] // 2 * 2
+    first, second = weights[0:even:2].astype(np.int64), weights[1:even:2].astype(np.int64)
+    fits = not np.any((second == -128) & (first < 0))
+    return fits and bool(np.all(128 * np.abs(second).sum(axis=1) < 1 << 23))
+
+
+def _packed_pairs(weights: Int8Array) -> Int8Array:
+    """Return pairs of channels whose bytes, low and high, are the halfwords 256·w1 + w0.
+
+    Args:
+        weights: [channels, K], an even number of channels that are `packable`.
+
+    Returns:
+        [channels, K]: even rows as they were, odd rows less one where the row before is negative.
+    """
+    packed = weights.astype(np.int64)
+    packed[1::2] -= weights[0::2] < 0
+    return packed.astype(np.int8)
+
+
+def conv_stream(
+    weights: Int8Array, bias: Int32Array, requant: Int32Array, *, packed: bool = False
+) -> Int32Array:
     """Pack a convolution for tm_conv_block_s8_dsp.h.
 
     Args:
         weights: [out_c, K], K in the order in which the kernel fills its column.
         bias: [out_c], the input's zero point folded in.
         requant: [out_c, 2].
+        packed: store packed pairs (the weights must be `packable`).
 
     Returns:
         Pairs of channels, then a last single channel where out_c is odd; K filled up to 4.
@@ -71,9 +106,12 @@ def conv_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> In
     even = 2 * pairs
     groups = filled.shape[1] // 4
     # k = 4 group + 2 second + half -> per group: both halves, each (first, second) x (channel 0, 1)
-    interleaved = filled[:even].reshape(pairs, 2, groups, 2, 2).transpose(0, 2, 4, 3, 1)
+    stored = _packed_pairs(filled[:even]) if packed else filled[:even]
+    interleaved = stored.reshape(pairs, 2, groups, 2, 2).transpose(0, 2, 4, 3, 1)
+    biases = bias[:even].reshape(pairs, 2)
+    before, after = (biases[:, :1], biases[:, 1:]) if packed else (biases, biases[:, 2:])
     parts = np.concatenate(
-        [bias[:even].reshape(pairs, 2), _words(interleaved, pairs), requant[:even].reshape(pairs, 4)], axis=1
+        [before, _words(interleaved, pairs), after, requant[:even].reshape(pairs, 4)], axis=1
     ).ravel()
     single = [] if even == out_c else [bias[even:], _words(filled[even:], 1).ravel(), requant[even]]
     return np.concatenate([parts, *single]).astype(np.int32)
@@ -91,8 +129,10 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
         Six words per channel; three bytes of weights take four.
     """
     channels = weights.shape[0]
-    rows = weights[:, :, [0, 1, 1, 2]]
-    return np.concatenate([requant, _words(rows, channels), bias[:, None]], axis=1).astype(np.int32).ravel()
+    columns = weights.transpose(0, 2, 1)[:, :, [0, 1, 1, 2]]
+    return (
+        np.concatenate([requant, _words(columns, channels), bias[:, None]], axis=1).astype(np.int32).ravel()
+    )
 
 
 def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, taps: int) -> Int32Array:
@@ -119,8 +159,31 @@ def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, 
     return np.concatenate([requant, bias[:, None], words], axis=1).astype(np.int32).ravel()
 
 
+def depthwise_pairs_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
+    """Pack a depthwise convolution for tm_dwconv2d_pairs_s8_dsp.h.
+
+    Args:
+        weights: [channels, kernel_h, kernel_w].
+        bias: [channels], the input's zero point folded in.
+        requant: [channels, 2].
+
+    Returns:
+        Per channel: requantisation, bias, columns of weights; a last weight of each column on its own.
+    """
+    channels, kernel_h, _ = weights.shape
+    columns = weights.transpose(0, 2, 1)
+    left_over = kernel_h % 4 == 1
+    whole = columns[:, :, : kernel_h - left_over]
+    filled = np.pad(whole, ((0, 0), (0, 0), (0, -whole.shape[2] % 4)))
+    fours = filled.reshape(channels, -1, 4)[:, :, [0, 2, 1, 3]]
+    parts = [requant, bias[:, None], _words(fours, channels)]
+    if left_over:
+        parts.append(_words(_fill(columns[:, :, -1], 4), channels))
+    return np.concatenate(parts, axis=1).astype(np.int32).ravel()
+
+
 def fully_connected_stream(
-    weights: Int8Array, bias: Int32Array, requant: Int32Array | None = None
+    weights: Int8Array, bias: Int32Array, requant: Int32Array | None = None, *, packed: bool = False
 ) -> Int32Array:
     """Pack a dense layer for tm_fully_connected_s8_dsp.h.
 
@@ -128,6 +191,7 @@ def fully_connected_stream(
         weights: [out_c, in_c].
         bias: [out_c], the input's zero point folded in.
         requant: [out_c, 2] multiplier and shift, or None where one pair serves all outputs.
+        packed: store packed pairs in the fours; in_c must be a multiple of 4 and `requant` None.
 
     Returns:
         Fours of outputs, then single ones; in_c filled up to 4.
@@ -138,6 +202,16 @@ def fully_connected_stream(
     parts: list[npt.NDArray[np.int32]] = []
     bounds = [*range(0, fours, 4), *range(fours, out_c + 1)]
     for outputs in (slice(first, end) for first, end in itertools.pairwise(bounds)):
+        if packed and outputs.stop <= fours:
+            pairs = _packed_pairs(weights[outputs]).reshape(
+                2, 2, -1, 2, 2
+            )  # pair, channel, group, k // 2, k % 2
+            parts += [
+                bias[outputs][::2],
+                _words(pairs.transpose(2, 4, 0, 3, 1), 1).ravel(),
+                bias[outputs][1::2],
+            ]
+            continue
         parts += [bias[outputs], _words(groups[outputs].transpose(1, 0, 2), 1).ravel()]
         if requant is not None:
             parts.append(requant[outputs].ravel())

@@ -39,7 +39,7 @@ def _broadcast_strides(shape: Sequence[int], output: Sequence[int]) -> tuple[int
     )
 
 
-def _add_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
+def add_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
     """Literals of tm_add_*; `order` says which operand of the operator is x1, which x2."""
     p = numerics.add_params(context.graph, context.op)
     operands = ((-p.offset_1, p.multiplier_1, p.shift_1), (-p.offset_2, p.multiplier_2, p.shift_2))
@@ -74,7 +74,9 @@ def _mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
 _Literals = Callable[[OpContext, tuple[int, int]], dict[str, int]]
 
 
-def _lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
+def lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
+    """Return the lowering of an operator on two tensors of the output's shape."""
+
     def lower(context: OpContext) -> Lowered:
         output = context.output
         values = {"elements": output.elements} | literals(context, (0, 1))
@@ -113,7 +115,7 @@ def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
     accepts = (int8_activations, int8_constants, at_most_six_dimensions)
     same, broadcast, const = f"tm_{name}_s8_c", f"tm_{name}_broadcast_s8_c", f"tm_{name}_const_s8_c"
     return (
-        Kernel(same, op, Isa.C, _lower_same_shape(literals), (*accepts, two_activations, same_shape)),
+        Kernel(same, op, Isa.C, lower_same_shape(literals), (*accepts, two_activations, same_shape)),
         Kernel(
             broadcast,
             op,
@@ -126,6 +128,6 @@ def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    *_kernels("add", OpKind.ADD, _add_literals),
+    *_kernels("add", OpKind.ADD, add_literals),
     *_kernels("mul", OpKind.MUL, _mul_literals),
 )

@@ -25,7 +25,8 @@ def windows_meet_image(context: OpContext) -> bool:
     )
 
 
-def _lower(context: OpContext) -> Lowered:
+def lower_pooling(context: OpContext) -> Lowered:
+    """Lower to a row kernel that gets NULL for rows outside the image."""
     attrs = window_attrs(context)
     _, _, in_w, channels = context.input(0).shape
     out_w = context.output.shape[2]
@@ -48,9 +49,9 @@ def _lower(context: OpContext) -> Lowered:
     )
 
 
-_ACCEPTS = (one_activation, int8_activations, single_image, windows_meet_image)
+ACCEPTS = (one_activation, int8_activations, single_image, windows_meet_image)
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("tm_avg_pool2d_s8_c", OpKind.AVERAGE_POOL_2D, Isa.C, _lower, _ACCEPTS),
-    Kernel("tm_max_pool2d_s8_c", OpKind.MAX_POOL_2D, Isa.C, _lower, _ACCEPTS),
+    Kernel("tm_avg_pool2d_s8_c", OpKind.AVERAGE_POOL_2D, Isa.C, lower_pooling, ACCEPTS),
+    Kernel("tm_max_pool2d_s8_c", OpKind.MAX_POOL_2D, Isa.C, lower_pooling, ACCEPTS),
 )

@@ -71,6 +71,10 @@ class RowLoop:
     Row r of the output reads input rows r·stride_h − pad_top + k·dilation_h, k < kernel_h; a row
     outside [0, in_rows) is replaced by a row of `pad_value` (the input's zero point). Where
     `pad_value` is None its pointer is NULL instead, and the kernel leaves the row out (pooling).
+
+    With a `step` above 1, which only dilation 1 allows, a call gets the rows of `step` output rows, first
+    to last, and is told how many of these to compute: fewer in the last call. The access map's granule
+    is the same number.
     """
 
     kernel_h: int
@@ -82,6 +86,21 @@ class RowLoop:
     out_rows: int
     out_row_bytes: int
     pad_value: int | None
+    step: int = 1
+
+    @property
+    def pointers(self) -> int:
+        """Row pointers that a call gets."""
+        return (self.step - 1) * self.stride_h + self.kernel_h
+
+    @property
+    def reads_outside(self) -> bool:
+        """Whether any of the pointers lies outside the image."""
+        short = -self.out_rows % self.step  # rows that the last call is not asked for
+        last = (
+            (self.out_rows - 1 + short) * self.stride_h - self.pad_top + (self.kernel_h - 1) * self.dilation_h
+        )
+        return self.pad_top > 0 or last >= self.in_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +108,9 @@ class Lowered:
     """An operator lowered to one kernel.
 
     The C call is, in this order: inputs, output, constants, scratch (only if scratch_bytes > 0),
-    literals. With `loop`, the input is `const int8_t *const *rows` (kernel_h pointers) and the
-    output points at the current row; without, they are the whole tensors, one pointer per
-    activation input.
+    literals. With `loop`, the input is `const int8_t *const *rows` (`loop.pointers` of them) and the
+    output points at the current row, followed by the number of rows where `loop.step` is above 1;
+    without, they are the whole tensors, one pointer per activation input.
     """
 
     access: AccessMap

@@ -256,7 +256,11 @@ def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
         assert lowered is not None
         _require(
             not stage.bottom_up
-            or (len(stage.ops) == 1 and lowered.loop is not None and lowered.access.granule == 1),
+            or (
+                len(stage.ops) == 1
+                and lowered.loop is not None
+                and lowered.access.granule == lowered.loop.step
+            ),
             f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
         )
         wanted = max(op.lowered.scratch_bytes for op in _calls(graph, selections, plan, index))

@@ -101,7 +101,7 @@ class _Machine:
             if buffer.last == stage and id(buffer) not in self.kept:
                 freed[tensor] = 0
         bottom_up = self.plan.stages[stage].bottom_up
-        for first, end in reversed(access.steps()) if bottom_up else access.steps():
+        for first, end in access.steps_bottom_up() if bottom_up else access.steps():
             start, stop = (output.offset + row * access.row_bytes for row in (first, end))
             if scratch is not None:
                 self.poison(scratch.offset, scratch.offset + scratch.size_bytes)

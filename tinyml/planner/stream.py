@@ -62,8 +62,10 @@ def row_op(graph: Graph, selection: Selection) -> RowOp | None:
     tensors = context.activation_inputs
     if any(len(graph.tensors[t].shape) != 4 for t in (*tensors, *op.outputs)):
         return None
-    if lowered.loop is not None and lowered.access.granule == 1 and None not in lowered.access.inputs:
-        return RowOp(selection.op, lowered, lowered.access, tensors, op.outputs[0])
+    if lowered.loop is not None and None not in lowered.access.inputs:
+        # A kernel that can compute several rows per call is asked for one.
+        access = dataclasses.replace(lowered.access, granule=1)
+        return RowOp(selection.op, lowered, access, tensors, op.outputs[0])
     if op.kind not in _ROW_BY_ROW:
         return None
     rows = context.output.shape[1]
