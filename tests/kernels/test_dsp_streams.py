@@ -11,6 +11,7 @@ from tinyml.graph import Array
 from tinyml.kernels.dsp_streams import (
     conv_stream,
     depthwise_3x3_stream,
+    depthwise_pairs_stream,
     depthwise_stream,
     fully_connected_stream,
     packable,
@@ -94,6 +95,26 @@ def test_depthwise(kernel: tuple[int, int], taps: int) -> None:
             t, line = divmod(n, kernel[0])
             assert seen[n] == tuple(filled[line, 2 * t : 2 * t + 2])
         assert all(pair == (0, 0) for pair in seen[pairs:])
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (4, 2), (5, 5), (6, 3), (7, 7), (9, 4)])
+def test_depthwise_pairs(kernel: tuple[int, int]) -> None:
+    kernel_h, kernel_w = kernel
+    weights, bias, requant = random_layer(kernel_h, (3, *kernel), 3)
+    stream = iter(depthwise_pairs_stream(weights, bias, requant).tolist())
+    for c in range(3):
+        assert [next(stream) for _ in range(3)] == [*requant[c].tolist(), bias[c]]
+        seen = np.zeros((kernel_w, kernel_h + 3), np.int64)
+        left_over = kernel_h % 4 == 1
+        for column in seen:
+            for row in range(0, kernel_h - left_over, 4):
+                (column[row], column[row + 1]), (column[row + 2], column[row + 3]) = split(next(stream))
+        if left_over:
+            last = np.array([next(stream) for _ in range(0, kernel_w, 4)], "<i4").view(np.int8)
+            seen[:, kernel_h - 1] = last[:kernel_w]
+        assert np.array_equal(seen[:, :kernel_h].T, weights[c])
+        assert not seen[:, kernel_h:].any()
+    assert list(stream) == []
 
 
 @pytest.mark.parametrize("in_c", [1, 4, 10, 64])
