@@ -94,7 +94,7 @@ def test_plan(digits_model: Path) -> None:
     assert report["output_bytes"] == 10
     assert report["macs"] == 104_000
     assert report["extra_macs"] == 0
-    assert report["lower_bound_bytes"] <= report["arena_bytes"] <= 4096
+    assert report["lower_bound_bytes"] <= report["arena_bytes"] <= 4608
     # Above the weights themselves: biases and requantisation come on top.
     assert 2_800 < report["flash"]["weights_bytes"] < 6_000
     assert report["flash"]["code_bytes"] is None  # not compiled, and it does not guess

@@ -77,7 +77,7 @@ def test_boards_and_plan_work_outside_the_checkout(
     plan = json.loads(
         run(installed / "tinyml", "plan", "--json", "--board", "stm32f746", digits_model, cwd=tmp_path)
     )
-    assert 0 < plan["arena_bytes"] <= 4096
+    assert 0 < plan["arena_bytes"] <= 4608
 
 
 def test_generate_works_outside_the_checkout(installed: Path, tmp_path: Path, digits_model: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tinyml.access import RowMap
+from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph
 from tinyml.kernels.registry import OpContext, RowLoop
-from tinyml.planner.plan import BufferKind, Plan
-from tinyml.planner.stream import RowOp, row_op
+from tinyml.planner.plan import Plan, Stage
+from tinyml.planner.stream import RowOp, ring_slots, row_op
 from tinyml.select import Selection
 
 
@@ -37,6 +37,7 @@ class StreamOpContext:
     offset: int
     row_bytes: int
     rows: int
+    step: int  # rows per call
     slots: int | None
     loop: RowLoop | None
     pad_row: str | None
@@ -53,9 +54,10 @@ class StreamContext:
     ops: tuple[StreamOpContext, ...]
 
 
-def row_ops(graph: Graph, selections: Sequence[Selection], ops: Sequence[int]) -> list[RowOp]:
+def row_ops(graph: Graph, selections: Sequence[Selection], stage: Stage) -> list[RowOp]:
     """Return the operators of a streamed stage as it calls them."""
-    return [call for op in ops if (call := row_op(graph, selections[op])) is not None]
+    calls = (row_op(graph, selections[op], single_rows=stage.single_rows) for op in stage.ops)
+    return [call for call in calls if call is not None]
 
 
 def stream_context(
@@ -78,13 +80,14 @@ def stream_context(
         pad_row: gives the C expression that stands for rows outside an image, None where none is needed.
         summary: describes an operator.
     """
-    calls = row_ops(graph, selections, plan.stages[stage].ops)
+    calls = row_ops(graph, selections, plan.stages[stage])
     producers = {call.output: call for call in calls[:-1]}
     scratch = plan.scratch_of(stage)
 
-    def slots(tensor: int, row_bytes: int) -> int | None:
-        buffer = plan.buffer_of(tensor)
-        return buffer.size_bytes // row_bytes if buffer.kind is BufferKind.RING else None
+    def slots(tensor: int) -> int | None:
+        if tensor not in producers:
+            return None
+        return ring_slots(plan.buffer_of(tensor).size_bytes, producers[tensor])
 
     def inputs(call: RowOp) -> tuple[StreamInput, ...]:
         names = ["x"] if len(call.inputs) == 1 else [f"x{i}" for i in range(len(call.inputs))]
@@ -93,10 +96,10 @@ def stream_context(
                 name=name,
                 offset=plan.buffer_of(tensor).offset,
                 row_bytes=row_map.row_bytes,
-                slots=slots(tensor, row_map.row_bytes),
+                slots=slots(tensor),
                 row="r" if row_map.mul else "0",
                 producer=producers[tensor].op if tensor in producers else None,
-                need=_need(row_map, call.access.rows),
+                need=_need(row_map, call.access),
             )
             for name, (tensor, row_map) in zip(names, call.reads(), strict=True)
         )
@@ -115,7 +118,8 @@ def stream_context(
                 offset=plan.buffer_of(call.output).offset,
                 row_bytes=call.access.row_bytes,
                 rows=call.access.rows,
-                slots=slots(call.output, call.access.row_bytes),
+                step=call.access.granule,
+                slots=slots(call.output),
                 loop=call.lowered.loop,
                 pad_row=pad_row(call.lowered.loop) if call.lowered.loop is not None else None,
                 constants=constants(call),
@@ -126,12 +130,15 @@ def stream_context(
     return StreamContext(f"stream_{calls[-1].op}", tuple(contexts))
 
 
-def _need(row_map: RowMap, rows: int) -> str:
-    """Return min(last row that output row r reads + 1, rows of the input) as C."""
+def _need(row_map: RowMap, access: AccessMap) -> str:
+    """Return min(last row that a call reads + 1, rows of the input) as C; it computes row r, or r to last."""
     if row_map.mul == 0:
         return str(row_map.last(0) + 1)
-    text = "r" if row_map.mul == 1 else f"r * {row_map.mul}"
+    row = "r" if access.granule == 1 else "last"
+    text = row if row_map.mul == 1 else f"{row} * {row_map.mul}"
     more = row_map.hi + 1
     if more:
         text += f" + {more}" if more > 0 else f" - {-more}"
-    return text if row_map.mul * (rows - 1) + more <= row_map.rows else f"tm_min({text}, {row_map.rows})"
+    if row_map.mul * (access.rows - 1) + more <= row_map.rows:
+        return text
+    return f"tm_min({text}, {row_map.rows})"

@@ -90,6 +90,7 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
                 ops=flow.nodes[node].ops,
                 storage=tuple((tensor, Storage.RING) for tensor, _ in flow.nodes[node].rings),
                 bottom_up=_bottom_up(lifetimes, offsets, flow.nodes[node]),
+                single_rows=flow.nodes[node].single_rows,
             )
             for node in order
         ),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph
 from tinyml.planner.plan import Buffer, BufferKind, Plan, Storage
-from tinyml.planner.stream import RowOp, events, row_op
+from tinyml.planner.stream import RowOp, events, ring_slots, row_op
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -188,7 +188,8 @@ def _calls(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int
         assert lowered is not None
         tensors = tuple(graph.activations(graph.ops[ops[0]]))
         return [RowOp(ops[0], lowered, lowered.access, tensors, graph.ops[ops[0]].outputs[0])]
-    calls = [row_op(graph, selections[op]) for op in ops]
+    single = plan.stages[stage].single_rows
+    calls = [row_op(graph, selections[op], single_rows=single) for op in ops]
     missing = [op for op, call in zip(ops, calls, strict=True) if call is None]
     _require(not missing, f"stage {stage} streams ops {missing}, whose kernels cannot run row by row")
     return [call for call in calls if call is not None]
@@ -219,7 +220,7 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
             call.output not in graph.outputs,
             f"stage {stage}: tensor {call.output} is a model output, but only a ring of this stage",
         )
-        slots[call.output] = [-1] * (buffer.size_bytes // call.access.row_bytes)
+        slots[call.output] = [-1] * ring_slots(buffer.size_bytes, call)
     computed: dict[int, int] = dict.fromkeys(range(len(calls)), 0)
     for event in events(calls):
         call = calls[event.index]
@@ -227,15 +228,19 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
             if tensor not in slots:
                 continue
             ring = slots[tensor]
-            wanted = range(row_map.first(event.row), row_map.last(event.row) + 1)
-            lost = [row for row in wanted if not ring or ring[row % len(ring)] != row]
+            lost = [row for row in event.rows_read(row_map) if not ring or ring[row % len(ring)] != row]
             _require(
                 not lost,
                 f"stage {stage}: op {call.op} reads rows {lost} of tensor {tensor} that its ring has lost",
             )
-        if slots.get(call.output):
-            slots[call.output][event.row % len(slots[call.output])] = event.row
-        computed[event.index] += 1
+        if filled := slots.get(call.output):
+            _require(
+                event.row % len(filled) + event.end - event.row <= len(filled),
+                f"stage {stage}: op {call.op} writes rows [{event.row}, {event.end}) beyond its ring",
+            )
+            for row in range(event.row, event.end):
+                filled[row % len(filled)] = row
+        computed[event.index] += event.end - event.row
     _require(
         computed[len(calls) - 1] == calls[-1].access.rows, f"stage {stage} does not compute its whole output"
     )
@@ -357,20 +362,20 @@ def _first_lost_row(
 ) -> str | None:
     """Execute a streamed stage; name the first call that reads bytes of the input already overwritten.
 
-    A call may write before it has read, so the row it writes counts as written.
+    A call may write before it has read, so the rows it writes count as written.
     """
     start = buffers[output].offset
     written = 0
     for event in events(calls):
         call = calls[event.index]
         if event.index == len(calls) - 1:
-            written = (event.row + 1) * call.access.row_bytes
+            written = event.end * call.access.row_bytes
         for tensor, row_map in call.reads():
             if buffer_of[tensor] != source:
                 continue
             base = buffers[source].offset
-            first = row_map.first(event.row) * row_map.row_bytes
-            end = (row_map.last(event.row) + 1) * row_map.row_bytes
+            rows = event.rows_read(row_map)
+            first, end = rows.start * row_map.row_bytes, rows.stop * row_map.row_bytes
             if first < end and written and start < base + end and base + first < start + written:
                 return f"op {call.op} reads them for its row {event.row}"
     return None

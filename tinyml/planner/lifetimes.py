@@ -60,6 +60,7 @@ class Node:
             input's size) if both share memory and the rows are computed from the last to the first;
             None where the kernel cannot or has several inputs.
         rings: (tensor, bytes) of every inner tensor of a streamed stage.
+        single_rows: as Stage.single_rows.
         writes: the output's storage.
         scratch_bytes: a multiple of TENSOR_ALIGNMENT.
     """
@@ -71,6 +72,7 @@ class Node:
     scratch_bytes: int
     reverse_gap: int | None = None
     rings: tuple[tuple[int, int], ...] = ()
+    single_rows: bool = False
 
 
 @dataclass(frozen=True)

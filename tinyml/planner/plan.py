@@ -24,12 +24,14 @@ class Stage:
     per inner tensor (written and read only inside the stage). A stage of one operator has none.
     With `bottom_up` the output's rows are computed from the last to the first, so that the output may
     lie above the input it overwrites: operators in place then need not drift downwards one after another.
+    With `single_rows` kernels that can compute several rows per call are asked for one, for smaller rings.
     """
 
     ops: tuple[int, ...]
     strips: int = 1
     storage: tuple[tuple[int, Storage], ...] = ()
     bottom_up: bool = False
+    single_rows: bool = False
 
 
 class BufferKind(StrEnum):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from tinyml.access import AccessMap, RowMap
+from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph
 from tinyml.planner.plan import Buffer, Plan
-from tinyml.planner.stream import events, row_op
+from tinyml.planner.stream import RowOp, events, ring_slots, row_op
 from tinyml.reference import run_rows
 
 if TYPE_CHECKING:
@@ -133,39 +133,40 @@ class _Machine:
 
     def stream_stage(self, stage: int, selections: Sequence[Selection]) -> None:
         """Run a streamed stage call by call; the bytes of a row are poisoned before it is written."""
-        calls = [row_op(self.graph, selections[op]) for op in self.plan.stages[stage].ops]
+        planned = self.plan.stages[stage]
+        calls = [row_op(self.graph, selections[op], single_rows=planned.single_rows) for op in planned.ops]
         operators = [call for call in calls if call is not None]
-        rings = {call.output: call.access.row_bytes for call in operators[:-1]}
+        rings = {call.output: call for call in operators[:-1]}
         scratch = self.plan.scratch_of(stage)
         for event in events(operators):
             call = operators[event.index]
             buffer = self.buffers[call.output]
             row_bytes = call.access.row_bytes
-            slot = event.row % (buffer.size_bytes // row_bytes) if call.output in rings else event.row
-            start = buffer.offset + slot * row_bytes
+            slots = ring_slots(buffer.size_bytes, call)
+            start = buffer.offset + (event.row % slots if call.output in rings else event.row) * row_bytes
+            stop = start + (event.end - event.row) * row_bytes
             if scratch is not None:
                 self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
-            self.poison(start, start + row_bytes)
+            self.poison(start, stop)
             values = {
-                tensor: self.ring_rows(tensor, row_map, event.row) if tensor in rings else self.view(tensor)
+                tensor: self.ring_rows(rings[tensor], event.rows_read(row_map))
+                if tensor in rings
+                else self.view(tensor)
                 for tensor, row_map in call.reads()
             }
             op = self.graph.ops[call.op]
-            rows = run_rows(self.graph, op, call.access, values, event.row, event.row + 1).flatten()
-            self.arena[start : start + row_bytes] = rows.view(np.uint8)
+            rows = run_rows(self.graph, op, call.access, values, event.row, event.end).flatten()
+            self.arena[start:stop] = rows.view(np.uint8)
         self._poison_dead(stage)
 
-    def ring_rows(self, tensor: int, row_map: RowMap, row: int) -> Array:
+    def ring_rows(self, producer: RowOp, rows: range) -> Array:
         """An inner tensor as an array of its whole shape, poisoned but for the rows that are read."""
-        description = self.graph.tensors[tensor]
+        description = self.graph.tensors[producer.output]
         whole = self._random(description.size_bytes)
-        buffer = self.buffers[tensor]
-        slots = buffer.size_bytes // row_map.row_bytes
-        for source in range(row_map.first(row), row_map.last(row) + 1):
-            at = buffer.offset + source % slots * row_map.row_bytes
-            whole[source * row_map.row_bytes : (source + 1) * row_map.row_bytes] = self.arena[
-                at : at + row_map.row_bytes
-            ]
+        buffer, row_bytes = self.buffers[producer.output], producer.access.row_bytes
+        for row in rows:
+            at = buffer.offset + row % ring_slots(buffer.size_bytes, producer) * row_bytes
+            whole[row * row_bytes : (row + 1) * row_bytes] = self.arena[at : at + row_bytes]
         return whole.view(description.dtype.value).reshape(description.shape)
 
     def _poison_dead(self, stage: int) -> None:

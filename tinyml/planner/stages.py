@@ -76,7 +76,8 @@ def _candidates(
         len(order) if s.is_output else max((position[c] for c in s.consumers), default=max(born[i], 0))
         for i, s in enumerate(flow.storages)
     ]
-    rows: list[RowOp | None] = [row_op(graph, selections[flow.nodes[n].ops[0]]) for n in order]
+    operators = [selections[flow.nodes[n].ops[0]] for n in order]
+    rows = {single: [row_op(graph, s, single_rows=single) for s in operators] for single in (False, True)}
     written = [flow.storages[flow.nodes[n].writes] for n in order]
     # Bytes live when a stage starts at a position, written before it.
     before = [
@@ -107,23 +108,30 @@ def _candidates(
 
     ending: list[list[_Candidate]] = [[] for _ in range(len(order) + 1)]
     for end in range(1, len(order) + 1):
-        run: list[RowOp] = []  # the longest that may be one stage; its tails are the shorter ones
-        for at in range(end - 1, -1, -1):
-            row = rows[at]
-            if row is None or (at < end - 1 and not joins(at, end)):
-                break
-            run.insert(0, row)
-        if len(run) > 1:
+        for single, choices in rows.items():
+            run: list[RowOp] = []  # the longest that may be one stage; its tails are the shorter ones
+            for at in range(end - 1, -1, -1):
+                row = choices[at]
+                if row is None or (at < end - 1 and not joins(at, end)):
+                    break
+                run.insert(0, row)
+            if len(run) < 2 or (single and not any(_takes_several_rows(op) for op in run)):
+                continue
             whole = stream_stage(run)
             for skipped in range(len(run) - 1):
                 first = end - len(run) + skipped
-                node = _stage_node(flow, order[first:end], whole.tail(skipped))
+                node = _stage_node(flow, order[first:end], whole.tail(skipped), single)
                 ending[end].append(candidate(node, first, end))
         ending[end].append(candidate(flow.nodes[order[end - 1]], end - 1, end))
     return ending
 
 
-def _stage_node(flow: Flow, nodes: Sequence[int], stage: StreamStage) -> Node:
+def _takes_several_rows(op: RowOp) -> bool:
+    """Whether the kernel can compute several rows per call."""
+    return op.lowered.loop is not None and op.lowered.loop.step > 1
+
+
+def _stage_node(flow: Flow, nodes: Sequence[int], stage: StreamStage, single_rows: bool) -> Node:
     """Return the node of a run of operators."""
     written = [flow.nodes[n].writes for n in nodes]
     size = flow.storages[written[-1]].size_bytes
@@ -140,6 +148,7 @@ def _stage_node(flow: Flow, nodes: Sequence[int], stage: StreamStage) -> Node:
         writes=written[-1],
         scratch_bytes=align(stage.scratch_bytes, TENSOR_ALIGNMENT),
         rings=stage.rings,
+        single_rows=single_rows,
     )
 
 
@@ -151,14 +160,17 @@ def _smallest_peak(candidates: Sequence[Sequence[_Candidate]], nodes: int) -> in
 
 
 def _fewest_streamed(candidates: Sequence[Sequence[_Candidate]], nodes: int, limit: int) -> list[_Candidate]:
-    """Return the stages within the limit that stream the fewest operators, then have the smallest peak."""
-    worst = (nodes + 1, 0)
-    cost = [(0, 0)] + [worst] * nodes
+    """Return the stages within the limit that stream the fewest operators, the fewest of them by single rows
+    where several could be had, then have the smallest peak.
+    """
+    worst = (nodes + 1, 0, 0)
+    cost = [(0, 0, 0)] + [worst] * nodes
     choice: list[_Candidate | None] = [None] * (nodes + 1)
     for end in range(1, nodes + 1):
         for candidate in candidates[end]:
-            streamed, peak = cost[candidate.first]
-            reached = (streamed + candidate.streamed, max(peak, candidate.live_bytes))
+            streamed, slow, peak = cost[candidate.first]
+            slow += candidate.streamed if candidate.node.single_rows else 0
+            reached = (streamed + candidate.streamed, slow, max(peak, candidate.live_bytes))
             if candidate.live_bytes <= limit and reached < cost[end]:
                 cost[end], choice[end] = reached, candidate
     chosen: list[_Candidate] = []
@@ -184,6 +196,7 @@ def _rebuilt(flow: Flow, nodes: Sequence[Node]) -> Flow:
             scratch_bytes=node.scratch_bytes,
             reverse_gap=node.reverse_gap,
             rings=node.rings,
+            single_rows=node.single_rows,
         )
         for node in nodes
     )

@@ -53,8 +53,20 @@ class RowOp:
             yield tensor, row_map
 
 
-def row_op(graph: Graph, selection: Selection) -> RowOp | None:
-    """Return how the selected kernel computes single image rows, or None where it cannot."""
+def ring_slots(buffer_bytes: int, producer: RowOp) -> int:
+    """Return the rows of a ring in a buffer: whole calls of its operator, so that none wraps."""
+    step = producer.access.granule
+    return buffer_bytes // producer.access.row_bytes // step * step
+
+
+def row_op(graph: Graph, selection: Selection, *, single_rows: bool = False) -> RowOp | None:
+    """Return how the selected kernel computes image rows, or None where it cannot.
+
+    Args:
+        graph: the network.
+        selection: of the operator.
+        single_rows: ask a kernel that can compute several rows per call for one: slower, with smaller rings.
+    """
     op, kernel, lowered = graph.ops[selection.op], selection.kernel, selection.lowered
     if kernel is None or lowered is None:
         return None
@@ -62,9 +74,9 @@ def row_op(graph: Graph, selection: Selection) -> RowOp | None:
     tensors = context.activation_inputs
     if any(len(graph.tensors[t].shape) != 4 for t in (*tensors, *op.outputs)):
         return None
-    if lowered.loop is not None and None not in lowered.access.inputs:
-        # A kernel that can compute several rows per call is asked for one.
-        access = dataclasses.replace(lowered.access, granule=1)
+    loop = lowered.loop
+    if loop is not None and lowered.access.granule == loop.step and None not in lowered.access.inputs:
+        access = dataclasses.replace(lowered.access, granule=1) if single_rows else lowered.access
         return RowOp(selection.op, lowered, access, tensors, op.outputs[0])
     if op.kind not in _ROW_BY_ROW:
         return None
@@ -109,10 +121,15 @@ _NOT_READ = -(2**62)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One kernel call of a stage: operator `index` of the stage computes output row `row`."""
+    """One kernel call of a stage: operator `index` of the stage computes output rows [row, end)."""
 
     index: int
     row: int
+    end: int
+
+    def rows_read(self, row_map: RowMap) -> range:
+        """Return the input rows that the call reads."""
+        return range(row_map.first(self.row), row_map.last(self.end - 1) + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,21 +195,23 @@ def events(ops: Sequence[RowOp]) -> Iterator[Event]:
         if done[index] >= end:
             wanted.pop()
             continue
-        row = done[index]
+        access = ops[index].access
+        event = Event(index, done[index], min(done[index] + access.granule, access.rows))
         for source, row_map in ops[index].reads():
-            if source in producers and done[producers[source]] <= row_map.last(row):
-                wanted.append((producers[source], row_map.last(row) + 1))
+            if source in producers and done[producers[source]] <= row_map.last(event.end - 1):
+                wanted.append((producers[source], row_map.last(event.end - 1) + 1))
                 break
         else:
-            yield Event(index, row)
-            done[index] += 1
+            yield event
+            done[index] = event.end
 
 
 def stream_stage(ops: Sequence[RowOp]) -> StreamStage:
     """Size the rings of a stage.
 
     Row i of a ring of k rows is overwritten by row i + k, so k is the most, over all rows and all
-    reads, of the rows that exist when row i is read, less i.
+    reads, of the rows that exist when row i is read, less i. It is a multiple of the rows of a call,
+    which a kernel writes one behind the other.
     """
     producers = {op.output: i for i, op in enumerate(ops[:-1])}
     done = dict.fromkeys(producers, 0)
@@ -203,16 +222,19 @@ def stream_stage(ops: Sequence[RowOp]) -> StreamStage:
     for event in events(ops):
         op = ops[event.index]
         if event.index == len(ops) - 1:
-            written = event.row + 1
+            written = event.end
         for source, row_map in op.reads():
-            first = row_map.first(event.row)
-            if first > row_map.last(event.row):
+            if not event.rows_read(row_map):
                 continue
+            first = row_map.first(event.row)
             key = event.index, source
             if written:
                 reads[key] = max(reads.get(key, _NOT_READ), written * row_bytes - first * row_map.row_bytes)
             if source in producers:
                 rings[source] = max(rings[source], done[source] - first)
         if op.output in done:
-            done[op.output] = event.row + 1
+            done[op.output] = event.end
+    for source, i in producers.items():
+        step = ops[i].access.granule
+        rings[source] = -(-rings[source] // step) * step
     return StreamStage(tuple(ops), rings, reads)
