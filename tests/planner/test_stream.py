@@ -221,15 +221,15 @@ def _partitions(candidates: list[list[stages._Candidate]], end: int) -> Iterator
 @given(seeds, st.floats(0, 1))
 @bounded
 def test_no_other_choice_of_stages_is_better(seed: int, share: float) -> None:
-    """The dynamic program against every partition: fewest operators streamed, fewest by single rows, peak."""
+    """The dynamic program against every partition: fewest by single rows, fewest streamed, peak."""
     graph, selections, _ = _network(seed, blocks=2)
     flow = Flow.of(graph, selections)
     nodes = len(flow.nodes)
     candidates = stages._candidates(graph, selections, flow, range(nodes))
     costs = [
         (
-            sum(c.streamed for c in choice),
             sum(c.streamed for c in choice if c.node.single_rows),
+            sum(c.streamed for c in choice),
             max(c.live_bytes for c in choice),
         )
         for choice in itertools.islice(_partitions(candidates, nodes), 5000)
@@ -244,8 +244,8 @@ def test_no_other_choice_of_stages_is_better(seed: int, share: float) -> None:
     assert [c.first for c in chosen] == [0, *(c.end for c in chosen[:-1])]
     assert max(c.live_bytes for c in chosen) <= limit
     reached = (
-        sum(c.streamed for c in chosen),
         sum(c.streamed for c in chosen if c.node.single_rows),
+        sum(c.streamed for c in chosen),
         max(c.live_bytes for c in chosen),
     )
     assert reached == min(cost for cost in costs if cost[2] <= limit)

@@ -160,17 +160,19 @@ def _smallest_peak(candidates: Sequence[Sequence[_Candidate]], nodes: int) -> in
 
 
 def _fewest_streamed(candidates: Sequence[Sequence[_Candidate]], nodes: int, limit: int) -> list[_Candidate]:
-    """Return the stages within the limit that stream the fewest operators, the fewest of them by single rows
-    where several could be had, then have the smallest peak.
+    """Return the best stages within the limit.
+
+    Best is: the fewest operators computed by single rows whose kernels could take several, which costs
+    instructions; then the fewest streamed; then the smallest peak.
     """
     worst = (nodes + 1, 0, 0)
     cost = [(0, 0, 0)] + [worst] * nodes
     choice: list[_Candidate | None] = [None] * (nodes + 1)
     for end in range(1, nodes + 1):
         for candidate in candidates[end]:
-            streamed, slow, peak = cost[candidate.first]
+            slow, streamed, peak = cost[candidate.first]
             slow += candidate.streamed if candidate.node.single_rows else 0
-            reached = (streamed + candidate.streamed, slow, max(peak, candidate.live_bytes))
+            reached = (slow, streamed + candidate.streamed, max(peak, candidate.live_bytes))
             if candidate.live_bytes <= limit and reached < cost[end]:
                 cost[end], choice[end] = reached, candidate
     chosen: list[_Candidate] = []
