@@ -177,8 +177,8 @@ def test_fewer_instructions_than_cmsis_nn(path: Path, tmp_path: Path) -> None:
     assert counted.instructions <= 0.6 * CMSIS_NN_INSTRUCTIONS[path.stem] or path.stem == "ad01"
     assert counted.instructions <= CMSIS_NN_INSTRUCTIONS[path.stem]
     assert sum(layer.instructions for layer in counted.layers) <= counted.instructions
-    # Within its budget a streamed plan is hardly slower. mcunet_det's rings fit only by single rows of kernels
-    # that could take two: 10.8 % more instructions, over the 10 % it should cost.
+    # Within its budget a streamed plan is hardly slower. mcunet_det's rings fit only by single rows of
+    # kernels that could take two: 10.8 % more instructions, over the 10 % it should cost.
     budget = STREAMED_ARENA_BYTES.get(path.stem)
     planning = Planning(schedule="auto", max_sram=budget) if budget else Planning(schedule="stream")
     streamed = _profile(path, tmp_path / "streamed", planning)
