@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph
 from tinyml.kernels.registry import OpContext, RowLoop
-from tinyml.planner.plan import Plan, Stage
-from tinyml.planner.stream import RowOp, ring_slots, row_op
+from tinyml.planner.plan import Plan
+from tinyml.planner.stream import RowOp, ring_slots, row_ops
 from tinyml.select import Selection
 
 
@@ -52,12 +52,6 @@ class StreamContext:
 
     name: str
     ops: tuple[StreamOpContext, ...]
-
-
-def row_ops(graph: Graph, selections: Sequence[Selection], stage: Stage) -> list[RowOp]:
-    """Return the operators of a streamed stage as it calls them."""
-    calls = (row_op(graph, selections[op], single_rows=stage.single_rows) for op in stage.ops)
-    return [call for call in calls if call is not None]
 
 
 def stream_context(

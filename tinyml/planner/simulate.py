@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph
 from tinyml.planner.plan import Buffer, Plan
-from tinyml.planner.stream import RowOp, events, ring_slots, row_op
+from tinyml.planner.stream import RowOp, events, ring_slots, row_ops
 from tinyml.reference import run_rows
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ class _Machine:
 
     def stream_stage(self, stage: int, selections: Sequence[Selection]) -> None:
         """Run a streamed stage call by call; the bytes of a row are poisoned before it is written."""
-        planned = self.plan.stages[stage]
-        calls = [row_op(self.graph, selections[op], single_rows=planned.single_rows) for op in planned.ops]
-        operators = [call for call in calls if call is not None]
+        operators = row_ops(self.graph, selections, self.plan.stages[stage])
         rings = {call.output: call for call in operators[:-1]}
         scratch = self.plan.scratch_of(stage)
         for event in events(operators):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph, Op, OpKind
 from tinyml.kernels.registry import Lowered, OpContext
+from tinyml.planner.plan import Stage
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -98,6 +99,12 @@ def row_op(graph: Graph, selection: Selection, *, single_rows: bool = False) -> 
     )
     access = AccessMap(rows, context.output.size_bytes // rows, maps)
     return RowOp(selection.op, kernel.lower(row_context), access, tensors, op.outputs[0])
+
+
+def row_ops(graph: Graph, selections: Sequence[Selection], stage: Stage) -> list[RowOp]:
+    """Return the operators of a streamed stage as it calls them."""
+    calls = (row_op(graph, selections[op], single_rows=stage.single_rows) for op in stage.ops)
+    return [call for call in calls if call is not None]
 
 
 def _parameters(op: Op) -> tuple[int, ...]:
