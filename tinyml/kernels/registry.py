@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph, Op, OpKind, Tensor
+
+Value = TypeVar("Value")
 
 
 class Isa(StrEnum):
@@ -24,10 +27,25 @@ class Isa(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpContext:
-    """An operator in its graph, as predicates and lowering see it."""
+    """An operator in its graph, as predicates and lowering see it.
+
+    Args:
+        graph: the graph; for a strip of an image, one whose activations are as wide as the strip.
+        op: the operator.
+        parameters: what has been derived from the operator's weights, biases and scales (`once`). Shared
+            by the contexts of one operator, as these do not depend on the size of the image.
+    """
 
     graph: Graph
     op: Op
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, derive: Callable[[], Value]) -> Value:
+        """Return what `derive` makes of the parameters, called the first time only."""
+        if name not in self.parameters:
+            self.parameters[name] = derive()
+        value: Value = self.parameters[name]
+        return value
 
     def input(self, i: int) -> Tensor:
         """Return input tensor i; raises IndexError where it is absent (−1)."""
