@@ -395,6 +395,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_pairs_s8_dsp",
@@ -402,6 +403,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_pairs,
         (*_DEPTHWISE, no_dilation, three_to_five_pairs_of_rows),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_s8_dsp",
@@ -409,6 +411,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise,
         (*_DEPTHWISE, lines_of_pairs),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_taps_s8_dsp",

@@ -145,13 +145,24 @@ Predicate = Callable[[OpContext], bool]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One C kernel. `symbol` is the C function and names its file, runtime_c/kernels/<symbol>.h."""
+    """One C kernel. `symbol` is the C function and names its file, runtime_c/kernels/<symbol>.h.
+
+    Args:
+        symbol: the C function.
+        op: the operator that it computes.
+        isa: the instructions that it needs.
+        lower: turns an operator into the call.
+        accepts: what an operator must be like.
+        row_in_place: a call for one output row has read a channel of all its input rows before it writes
+            that channel, so the output row may lie on any one of the input rows.
+    """
 
     symbol: str
     op: OpKind
     isa: Isa
     lower: Callable[[OpContext], Lowered]
     accepts: tuple[Predicate, ...] = field(default=())
+    row_in_place: bool = False
 
     def refusals(self, context: OpContext) -> list[str]:
         """Return the sentences of the predicates that the operator breaks."""
