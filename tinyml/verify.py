@@ -414,7 +414,7 @@ def _locate(
         tensor = tensors[layer.index]
         if tensor is None or graph.source_index[tensor] < 0:
             continue
-        expected = oracle.tensor(graph.source_index[tensor])
+        expected = graph.tensors[tensor].of_file(oracle.tensor(graph.source_index[tensor]))
         if expected.nbytes != layer.size_bytes or zlib.crc32(expected.tobytes()) == trace.crc32:
             continue
         raw = target.layer_output(inputs, layer.index)

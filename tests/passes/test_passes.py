@@ -40,7 +40,7 @@ def _run(builder: ModelBuilder, tmp_path: Path) -> Graph:
     for op in rewritten.ops:
         source = rewritten.source_index[op.outputs[0]]
         if source >= 0:
-            value = oracle.tensor(source)
+            value = rewritten.tensors[op.outputs[0]].of_file(oracle.tensor(source))
             np.testing.assert_array_equal(
                 values[op.outputs[0]].reshape(-1), value.reshape(-1), err_msg=str(op)
             )
