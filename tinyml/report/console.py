@@ -19,11 +19,19 @@ _VALUES_SHOWN = 10
 
 def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
     """Return the report as one renderable."""
-    parts: list[RenderableType] = [_title(report), Text(), _memories(report), Text()]
+    parts: list[RenderableType] = [_title(report)]
+    if report.folded.channels:
+        parts.append(folded_line(report.folded.channels, report.folded.macs))
+    parts += [Text(), _memories(report), Text()]
     parts += [_layers(report), Text(), *_peak(report)]
     if verbose and report.flash.symbols:
         parts += [Text(), _symbols(report)]
     return Group(*parts)
+
+
+def folded_line(channels: int, macs: int) -> Text:
+    """Return the line that says what of the file is not executed."""
+    return Text(f"folded: {channels:,} constant or unread channels, {macs:,} MACs")
 
 
 def _title(report: BuildReport) -> Text:
