@@ -405,6 +405,10 @@ def image_network(rng: random.Random, blocks: int) -> Graph:
     return net.graph(x, *others)
 
 
+class NotStreamable(Exception):
+    """The first readers of the input need all of it."""
+
+
 def forced_stages(
     graph: Graph, selections: list[Selection], rng: random.Random, *, longest: bool, pushed: int | None = None
 ) -> Plan:
@@ -415,7 +419,10 @@ def forced_stages(
         selections: one per operator.
         rng: chooses the runs.
         longest: the longest run at every end instead.
-        pushed: a model input to be pushed; the first stage must be able to read it by rows.
+        pushed: a model input to be pushed.
+
+    Raises:
+        NotStreamable: its first readers need all of it.
     """
     flow = Flow.of(graph, selections)
     order = range(len(flow.nodes))
@@ -424,7 +431,8 @@ def forced_stages(
     reachable = [True]
     for candidates in search.ending[1:]:
         reachable.append(any(reachable[c.first] for c in candidates))
-    assert reachable[-1], "the input cannot be pushed"
+    if not reachable[-1]:
+        raise NotStreamable
     chosen: list[Stage] = []
     end = len(order)
     while end:

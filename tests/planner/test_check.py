@@ -212,7 +212,7 @@ _SCRATCH = "scratch of conv_2d1"
         (lambda p: dataclasses.replace(p, stages=p.stages[:-1]), "without a stage"),
         (lambda p: dataclasses.replace(p, stages=(*p.stages, p.stages[0])), "runs twice"),
         (lambda p: dataclasses.replace(p, stages=p.stages[::-1]), "not written yet"),
-        (lambda p: dataclasses.replace(p, stages=(Stage((0, 1)), *p.stages[2:])), "says how it keeps"),
+        (lambda p: dataclasses.replace(p, stages=(Stage((0, 1)), *p.stages[2:])), "can run row by row"),
         (lambda p: _without(p, _A), "without a buffer"),
         (lambda p: _without(p, _SCRATCH), "0 B of scratch, its kernel wants 24 B"),
         (lambda p: _buffer(p, _SCRATCH, size_bytes=20), "20 B of scratch, its kernel wants 24 B"),

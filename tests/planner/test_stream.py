@@ -6,22 +6,31 @@ import dataclasses
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.planner.networks import Network, forced_stages, image_network, window
+from tests.planner.networks import Network, NotStreamable, forced_stages, image_network, window
 from tinyml import planner, reference
+from tinyml.errors import UsageError
 from tinyml.graph import ActivationAttrs, Graph, OpKind, Pads
 from tinyml.kernels.registry import Isa
-from tinyml.planner import Buffer, BufferKind, Plan, PlanError, Stage, check, plan, stages
+from tinyml.planner import Buffer, BufferKind, Cost, Plan, PlanError, Stage, check, plan, stages
 from tinyml.planner.lifetimes import Flow
-from tinyml.planner.plan import Storage
 from tinyml.planner.simulate import simulate
-from tinyml.planner.stream import RowOp, events, row_op, stream_stage
+from tinyml.planner.stream import (
+    RowOp,
+    events,
+    row_op,
+    stage_calls,
+    stream_stage,
+    written_bytes,
+)
 from tinyml.select import Selection, select
 
 bounded = settings(
@@ -45,13 +54,14 @@ def _correct(graph: Graph, selections: list[Selection], planned: Plan) -> bool:
 
 
 def _streamed(planned: Plan) -> list[int]:
-    """The stages of several operators."""
-    return [i for i, stage in enumerate(planned.stages) if len(stage.ops) > 1]
+    """The stages that run row by row."""
+    return [i for i, stage in enumerate(planned.stages) if stage.streamed]
 
 
 def _calls(graph: Graph, selections: list[Selection], stage: Stage) -> list[RowOp]:
-    calls = [row_op(graph, selections[op], single_rows=stage.single_rows) for op in stage.ops]
-    return [call for call in calls if call is not None]
+    calls = stage_calls(graph, selections, stage)
+    assert calls is not None
+    return calls
 
 
 def _moved(planned: Plan, offsets: dict[str, int]) -> Plan:
@@ -71,30 +81,52 @@ def _changed(planned: Plan, changes: dict[str, dict[str, object]]) -> Plan:
 # -- any run is executed right ------------------------------------------------------------------
 
 
-@given(seeds, st.sampled_from(["saves memory", "longest runs", "any runs"]))
-@settings(bounded, max_examples=150)
-def test_streamed_plans_compute_the_network(seed: int, how: str) -> None:
+@given(
+    seeds,
+    st.sampled_from(["saves memory", "saves memory in strips", "longest runs", "any runs"]),
+    st.booleans(),
+)
+@settings(bounded, max_examples=250)
+def test_streamed_plans_compute_the_network(seed: int, how: str, push: bool) -> None:
     graph, selections, rng = _network(seed)
-    if how == "saves memory":
-        planned = plan(graph, selections, stream_above=0)
-    else:
-        planned = forced_stages(graph, selections, rng, longest=how == "longest runs")
-        check(graph, selections, planned)
+    pushed = graph.inputs[0] if push else None
+    try:
+        if how.startswith("saves memory"):
+            extra = None if how.endswith("strips") else 0
+            planned = plan(graph, selections, stream_above=0, max_extra_macs=extra, pushed=pushed)
+        else:
+            planned = forced_stages(graph, selections, rng, longest=how == "longest runs", pushed=pushed)
+            check(graph, selections, planned)
+    except (UsageError, NotStreamable):
+        event("the input cannot be pushed")
+        return
     longest = max((len(stage.ops) for stage in planned.stages), default=0)
     event(f"{how}: {'1 operator' if longest == 1 else '2 or 3' if longest < 4 else '4 or more'}")
+    for stage in planned.stages:
+        for what in ("strips", "bands"):
+            event(f"{what}: {min(getattr(stage, what), 3)}")
+        event(f"in place: {bool(stage.in_place)}, pushed: {stage.pushed}")
     assert _correct(graph, selections, planned)
 
 
 def test_the_networks_of_these_tests_stream() -> None:
     """Without this, every other test here could pass on plans of single operators."""
     paying, long_runs = 0, 0
+    ways: Counter[str] = Counter()
     for seed in range(60):
         graph, selections, rng = _network(seed)
         paying += bool(_streamed(plan(graph, selections, stream_above=0)))
         forced = forced_stages(graph, selections, rng, longest=True)
         long_runs += max(len(stage.ops) for stage in forced.stages) >= 4
+        for stage in forced.stages:
+            ways["strips"] += stage.strips > 1
+            ways["bands"] += stage.bands > 1
+            ways["fed"] += bool(stage.fed)
+            ways["in place"] += bool(stage.in_place)
+        ways["state"] += any(b.kind is BufferKind.STATE for b in forced.buffers)
     assert paying >= 20
     assert long_runs >= 40
+    assert min(ways[way] for way in ("strips", "bands", "fed", "in place", "state")) >= 5, ways
 
 
 @given(seeds)
@@ -103,6 +135,8 @@ def test_every_row_is_computed_once_in_order_and_after_what_it_reads(seed: int) 
     graph, selections, rng = _network(seed)
     planned = forced_stages(graph, selections, rng, longest=True)
     for index in _streamed(planned):
+        if planned.stages[index].bands > 1:
+            continue  # rows where two bands meet are computed for each
         calls = _calls(graph, selections, planned.stages[index])
         producers = {call.output: i for i, call in enumerate(calls)}
         done = [0] * len(calls)
@@ -134,11 +168,16 @@ def test_rings_have_no_row_too_many(seed: int) -> None:
     planned = forced_stages(graph, selections, rng, longest=True)
     check(graph, selections, planned)
     for index in _streamed(planned):
-        stage = stream_stage(_calls(graph, selections, planned.stages[index]))
+        stage = stream_stage(_calls(graph, selections, planned.stages[index]), planned.stages[index].bands)
         for call in stage.ops[:-1]:
-            ring = planned.buffer_of(call.output)
+            ring = planned.ring_of(call.output, index)
+            if ring is None:
+                assert call.onto is not None
+                continue
             needed = dict(stage.rings)[call.output]
             assert needed <= ring.size_bytes < needed + 4
+            if [b.name for b in planned.buffers].count(ring.name) > 1:
+                continue  # fed to several stages
             smaller = _changed(planned, {ring.name: {"size_bytes": needed - call.access.row_bytes}})
             message = "is too small" if needed == call.access.row_bytes else "its ring has lost"
             with pytest.raises(PlanError, match=message):
@@ -163,7 +202,10 @@ def test_four_bytes_closer_is_too_close(seed: int) -> None:
     graph, selections, rng = _network(seed)
     planned = forced_stages(graph, selections, rng, longest=rng.random() < 0.5)
     for index in _streamed(planned):
-        stage = stream_stage(_calls(graph, selections, planned.stages[index]))
+        run = planned.stages[index]
+        if run.strips > 1 or run.bands > 1 or run.fed:
+            continue
+        stage = stream_stage(_calls(graph, selections, run))
         output = planned.buffer_of(stage.ops[-1].output)
         rings = [b for b in planned.buffers if not b.tensors or b.kind is BufferKind.RING]
         for source in planned.buffers:
@@ -196,7 +238,7 @@ def _same_bytes_lost(calls: tuple[RowOp, ...], tensors: set[int], distance: int)
     for step in events(calls):
         call = calls[step.index]
         if step.index == len(calls) - 1:
-            written |= set(range(step.row * call.access.row_bytes, step.end * call.access.row_bytes))
+            written |= set(range(written_bytes(call, step.end)))
         for tensor, row_map in call.reads():
             if tensor in tensors:
                 rows = step.rows_read(row_map)
@@ -209,7 +251,7 @@ def _same_bytes_lost(calls: tuple[RowOp, ...], tensors: set[int], distance: int)
 # -- the choice of stages -----------------------------------------------------------------------
 
 
-def _partitions(candidates: list[list[stages._Candidate]], end: int) -> Iterator[list[stages._Candidate]]:
+def _partitions(candidates: list[list[stages.Candidate]], end: int) -> Iterator[list[stages.Candidate]]:
     if end == 0:
         yield []
         return
@@ -218,49 +260,86 @@ def _partitions(candidates: list[list[stages._Candidate]], end: int) -> Iterator
             yield [*rest, last]
 
 
-@given(seeds, st.floats(0, 1))
-@bounded
-def test_no_other_choice_of_stages_is_better(seed: int, share: float) -> None:
-    """The dynamic program against every partition: fewest by single rows, fewest streamed, peak."""
-    graph, selections, _ = _network(seed, blocks=2)
-    flow = Flow.of(graph, selections)
-    nodes = len(flow.nodes)
-    candidates = stages._candidates(graph, selections, flow, range(nodes))
-    costs = [
-        (
-            sum(c.streamed for c in choice if c.node.single_rows),
-            sum(c.streamed for c in choice),
-            max(c.live_bytes for c in choice),
-        )
-        for choice in itertools.islice(_partitions(candidates, nodes), 5000)
-    ]
-    if not costs or len(costs) == 5000:
-        return
-    event("several choices" if len(costs) > 1 else "one choice")
-    smallest = min(peak for _, _, peak in costs)
-    assert stages._smallest_peak(candidates, nodes) == smallest
-    limit = smallest + int(share * (max(peak for _, _, peak in costs) - smallest))
-    chosen = stages._fewest_streamed(candidates, nodes, limit)
-    assert [c.first for c in chosen] == [0, *(c.end for c in chosen[:-1])]
-    assert max(c.live_bytes for c in chosen) <= limit
-    reached = (
-        sum(c.streamed for c in chosen if c.node.single_rows),
-        sum(c.streamed for c in chosen),
-        max(c.live_bytes for c in chosen),
-    )
-    assert reached == min(cost for cost in costs if cost[2] <= limit)
+def _no_worse(a: Cost, b: Cost) -> bool:
+    return all(x <= y for x, y in zip(dataclasses.astuple(a), dataclasses.astuple(b), strict=True))
 
 
 @given(seeds)
 @bounded
-def test_the_live_bytes_of_a_choice_are_those_of_its_plan(seed: int) -> None:
-    """What the dynamic program minimises is the lower bound of the plan that comes out."""
+def test_the_front_holds_every_choice_of_stages_that_nothing_beats(seed: int) -> None:
+    """The dynamic program against every partition."""
+    graph, selections, _ = _network(seed, blocks=2)
+    flow = Flow.of(graph, selections)
+    search = stages.StageSearch(graph, selections, flow, range(len(flow.nodes)), most_strips=2)
+    choices = list(itertools.islice(_partitions(search.ending, len(flow.nodes)), 3000))
+    if len(choices) == 3000:
+        return
+    event("several choices" if len(choices) > 1 else "one choice")
+    costs = []
+    for choice in choices:
+        parts = [dataclasses.astuple(c.cost) for c in choice]
+        peaks, *sums = zip(*parts, strict=True) if parts else ((0,), (0,), (0,), (0,))
+        costs.append(Cost(max(peaks), *(sum(column) for column in sums)))
+    front = search.front()
+    if len(front) >= stages.MOST_LABELS:
+        return
+    assert {cut.cost for cut in front} <= set(costs)
+    for cost in costs:
+        assert any(_no_worse(cut.cost, cost) for cut in front)
+    for a, b in itertools.permutations(front, 2):
+        assert not _no_worse(a.cost, b.cost)
+
+
+@given(seeds)
+@bounded
+def test_what_the_search_reckons_is_what_the_plan_needs(seed: int) -> None:
+    """The live bytes it minimises are the lower bound of the plan that comes out.
+
+    Strips are reckoned with the columns of the longest run that ends where they do: never too few.
+    """
     graph, selections, _ = _network(seed)
     flow = Flow.of(graph, selections)
-    order = range(len(flow.nodes))
-    smallest = stages._smallest_peak(stages._candidates(graph, selections, flow, order), len(order))
-    cut = stages.streamed_flow(graph, selections, flow, order, 0)
-    assert planner._plan_order(graph, selections, cut, range(len(cut.nodes))).lower_bound_bytes == smallest
+    search = stages.StageSearch(graph, selections, flow, range(len(flow.nodes)))
+    for cut in search.front():
+        stage_flow, extra_macs = search.flow_of(cut.stages())
+        planned = planner._plan_order(graph, selections, stage_flow, range(len(stage_flow.nodes)))
+        assert planned.lower_bound_bytes <= cut.cost.peak_bytes
+        assert extra_macs <= cut.cost.extra_macs
+        if all(stage.strips == 1 for stage in cut.stages()):
+            event("whole rows")
+            assert planned.lower_bound_bytes == cut.cost.peak_bytes
+            assert extra_macs == cut.cost.extra_macs == 0
+
+
+@given(seeds)
+@bounded
+def test_objectives_choose_what_they_say(seed: int) -> None:
+    graph, selections, _ = _network(seed)
+    limit = plan(graph, selections).arena_bytes * 3 // 4
+    chosen = {
+        objective: plan(
+            graph, selections, stream_above=limit, objective=objective, max_extra_macs=None, front=True
+        )
+        for objective in get_args(planner.Objective)
+    }
+    smallest = chosen["sram"].arena_bytes
+    assert all(smallest <= planned.arena_bytes for planned in chosen.values())
+    for planned in chosen.values():
+        assert smallest > limit or planned.arena_bytes <= limit
+        assert len(planned.front) > 0
+        assert [point.peak_bytes for point in planned.front] == sorted(p.peak_bytes for p in planned.front)
+        assert _correct(graph, selections, planned)
+
+
+@given(seeds)
+@bounded
+def test_recomputed_work_keeps_to_its_limit(seed: int) -> None:
+    graph, selections, _ = _network(seed)
+    free = plan(graph, selections, stream_above=0, objective="sram", max_extra_macs=None)
+    for share in (0, free.extra_macs // 2, free.extra_macs):
+        planned = plan(graph, selections, stream_above=0, objective="sram", max_extra_macs=share)
+        assert planned.extra_macs <= share
+        assert planned.arena_bytes >= free.arena_bytes
 
 
 @given(seeds)
@@ -344,6 +423,10 @@ def _stage(planned: Plan, **changes: object) -> Plan:
     return dataclasses.replace(planned, stages=(first, *planned.stages[1:]))
 
 
+def _alone(stage: Stage) -> Stage:
+    return dataclasses.replace(stage, strips=2)
+
+
 @pytest.mark.parametrize(
     ("breakage", "message"),
     [
@@ -357,12 +440,16 @@ def _stage(planned: Plan, **changes: object) -> Plan:
         (lambda p: _moved(p, {_EXPANDED: _buffer(p, _X).offset}), "not an output and an input"),
         (lambda p: _moved(p, {_DEEP: _buffer(p, _Y).offset}), "not an output and an input"),
         (lambda p: _moved(p, {_Y: _buffer(p, _X).offset + 64}), "overwrites bytes before op 0 reads them"),
-        (lambda p: _stage(p, ops=(1, 0, 2)), "not written yet|says how it keeps"),
-        (lambda p: _stage(p, ops=(0, 1)), "says how it keeps"),
-        (lambda p: _stage(p, storage=()), "says how it keeps"),
-        (lambda p: _stage(p, storage=((3, Storage.RING), (6, Storage.FULL))), "says how it keeps"),
-        (lambda p: _stage(p, strips=2), "not run whole"),
+        (lambda p: _stage(p, ops=(1, 0, 2)), "not written yet"),
+        (lambda p: _stage(p, ops=(0, 1)), "operators without a stage"),
+        (lambda p: _stage(p, strips=2), "reads columns|has lost|reads its inputs again"),
+        (lambda p: _stage(p, bands=2), "has lost|reads its inputs again"),
+        (lambda p: _stage(p, in_place=((1, 3),)), "not a ring of this stage"),
+        (lambda p: _stage(p, fed=(0,)), "not a ring of this stage"),
+        (lambda p: _stage(p, fed=(0,), pushed=True), "has a buffer of its own"),
+        (lambda p: _stage(p, fed=(), pushed=True), "pushed, but is not the first, or reads no input"),
         (lambda p: _stage(p, bottom_up=True), "runs bottom up"),
+        (lambda p: dataclasses.replace(p, stages=(p.stages[0], _alone(p.stages[1]))), "without rings"),
     ],
 )
 def test_every_broken_rule_is_named(breakage: Callable[[Plan], Plan], message: str) -> None:
@@ -438,8 +525,8 @@ def test_kernels_that_need_the_whole_input_are_not_streamed() -> None:
     graph = net.graph(y)
     selections = select(graph, (Isa.C,))
     planned = plan(graph, selections)
-    joined = dataclasses.replace(planned, stages=(Stage((0, 1), storage=((3, Storage.RING),)),))
-    with pytest.raises(PlanError, match=r"streams ops \[1\], whose kernels cannot run row by row"):
+    joined = dataclasses.replace(planned, stages=(Stage((0, 1)),))
+    with pytest.raises(PlanError, match=r"streams ops \(0, 1\), not all of which can run row by row"):
         check(graph, selections, joined)
 
 

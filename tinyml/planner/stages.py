@@ -351,7 +351,10 @@ class StageSearch:
 
 
 def recomputed_macs(selections: Sequence[Selection], stage: Stage, calls: Sequence[RowOp]) -> int:
-    """Return the multiply-accumulates that a streamed stage executes beyond those of its operators."""
+    """Return the multiply-accumulates that a streamed stage executes beyond those of its operators.
+
+    Rows that no later operator reads are not computed, so it may also be fewer; that counts as none.
+    """
     rows = dict.fromkeys(range(len(calls)), 0)
     for event in events(calls, stage.bands):
         rows[event.index] += event.end - event.row
@@ -359,7 +362,7 @@ def recomputed_macs(selections: Sequence[Selection], stage: Stage, calls: Sequen
         stage.strips * call.macs * rows[i] // call.access.rows for i, call in enumerate(calls) if call.macs
     )
     streamed = {call.op for call in calls if call.macs}
-    return executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered)
+    return max(executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered), 0)
 
 
 def _takes_several_rows(op: RowOp) -> bool:
