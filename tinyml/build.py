@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tinyml.run.target import Target
     from tinyml.toolchain.result import BuildResult
 
-Schedule = Literal["auto", "layer", "stream"]
 Toolchain = Literal["platformio", "gcc"]
 
 _HOOKS = ("tm_trace_begin", "tm_trace_end")  # of the validation firmware; a product has none
@@ -75,23 +74,43 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class PatchSchedule:
+    """The first `operators` in `patches` x `patches` patches, the others one by one (MCUNetV2)."""
+
+    patches: int
+    operators: int
+
+
+@dataclass(frozen=True, slots=True)
 class Planning:
     """What the user decides about a plan.
 
     Args:
         edges: element type of inputs and outputs where the model has float ones.
-        schedule: "layer" runs one operator at a time; "stream" runs operators row by row where that
-            makes the arena smaller; "auto" streams as few as make the arena fit.
+        schedule: "layer" runs one operator at a time; "stream" is "auto" with the objective "sram";
+            "auto" streams what the objective asks for; a PatchSchedule is MCUNetV2's.
+        objective: what to choose among the plans that fit.
         max_sram: the most bytes the arena may take, where that is less than the board has.
+        max_overhead: the most multiply-accumulates computed a second time, as a share of all. None allows
+            none, but any number where the network would not fit otherwise.
+        stream_input: the application pushes the rows of the image, which never is in the arena as a whole.
     """
 
     edges: Edges = "int8"
-    schedule: Schedule = "auto"
+    schedule: Literal["auto", "layer", "stream"] | PatchSchedule = "auto"
+    objective: planner.Objective = "latency"
     max_sram: int | None = None
+    max_overhead: float | None = None
+    stream_input: bool = False
 
 
 def compile_model(
-    path: Path, board: Board, planning: Planning | None = None, *, isa: Sequence[Isa] | None = None
+    path: Path,
+    board: Board,
+    planning: Planning | None = None,
+    *,
+    isa: Sequence[Isa] | None = None,
+    front: bool = False,
 ) -> Compiled:
     """Read a model and plan it for a board.
 
@@ -100,17 +119,61 @@ def compile_model(
         board: decides the instruction sets.
         planning: what the user decides; the defaults where absent.
         isa: instruction sets instead of the board's own, preferred first (for comparisons).
+        front: look for all choices of stages (Plan.front), which takes a second or two for deep networks.
 
     Raises:
         ModelError: the file is malformed; UnsupportedOp where operators have no kernel.
+        UsageError: the network cannot be planned in this way.
     """
     planning = planning or Planning()
     graph = passes.run(read_model(path), edges=planning.edges)
     selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
     limit = _arena_limit(board, planning)
-    stream_above = {"layer": None, "stream": 0, "auto": limit}[planning.schedule]
-    plan = planner.plan(graph, selections, stream_above=stream_above)
+    plan = _plan(graph, selections, planning, limit, front)
     return Compiled(path, graph, tuple(selections), plan, board, limit)
+
+
+def _plan(
+    graph: Graph, selections: Sequence[Selection], planning: Planning, limit: int | None, front: bool
+) -> Plan:
+    pushed = _pushed_input(graph) if planning.stream_input else None
+    if isinstance(planning.schedule, PatchSchedule):
+        patch = planning.schedule.patches, planning.schedule.operators
+        return planner.plan(graph, selections, patch=patch, pushed=pushed)
+    objective = "sram" if planning.schedule == "stream" else planning.objective
+    stream_above = limit
+    if planning.schedule == "layer":
+        stream_above = None
+    elif objective == "sram":
+        stream_above = 0
+    macs = sum(s.lowered.macs for s in selections if s.lowered)
+    shares = [0.0, None] if planning.max_overhead is None else [planning.max_overhead]
+    for share in shares:
+        plan = planner.plan(
+            graph,
+            selections,
+            stream_above=stream_above,
+            objective=objective,
+            max_extra_macs=None if share is None else int(share * macs),
+            pushed=pushed,
+            front=front,
+        )
+        if planning.schedule == "layer" or limit is None or plan.arena_bytes <= limit:
+            break
+    return plan
+
+
+def _pushed_input(graph: Graph) -> int:
+    """Return the model input whose rows are pushed: the largest image."""
+    images = [t for t in graph.inputs if len(graph.tensors[t].shape) == 4]
+    if not images:
+        raise UsageError(
+            f"{graph.name}: no input can arrive row by row",
+            where=", ".join(f"{graph.tensors[t].name} {list(graph.tensors[t].shape)}" for t in graph.inputs),
+            expected="expected an input of four dimensions: batch, rows, columns, channels",
+            hint="leave out --stream-input",
+        )
+    return max(images, key=lambda t: graph.tensors[t].size_bytes)
 
 
 def _arena_limit(board: Board, planning: Planning) -> int | None:
@@ -132,8 +195,10 @@ def check_fit(compiled: Compiled) -> None:
         op = graph.ops[plan.stages[plan.peak_stage].ops[-1]]
         live = [b for b in plan.buffers if b.first <= plan.peak_stage <= b.last]
         what = "RAM less stack and static data" if limit == board.sram_bytes else "--max-sram"
-        smallest = planner.plan(graph, compiled.selections, stream_above=0).arena_bytes
-        streamed = f"--schedule stream plans {smallest:,} B" if smallest < plan.arena_bytes else ""
+        best = planner.plan(graph, compiled.selections, stream_above=0, objective="sram", max_extra_macs=None)
+        smallest, extra = best.arena_bytes, best.extra_macs / max(best.macs, 1)
+        how = f" --max-overhead {100 * extra:.0f}%" if extra else ""
+        streamed = f"--schedule stream{how} plans {smallest:,} B" if smallest < plan.arena_bytes else ""
         raise DoesNotFit(
             f"{graph.name} does not fit {board.id}: {plan.arena_bytes - limit:,} B of SRAM too many",
             where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[-1]}, {op.kind}"

@@ -55,8 +55,40 @@ class SizeType(click.ParamType[int]):
         return int(match[1]) * {"": 1, "K": 1024, "M": 1024 * 1024}[(match[2] or "").upper()]
 
 
+class ScheduleType(click.ParamType[Any]):
+    """auto, layer, stream, or patch:PxP@N."""
+
+    name = "schedule"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, or a PatchSchedule."""
+        from tinyml.build import PatchSchedule
+
+        if value in ("auto", "layer", "stream") or isinstance(value, PatchSchedule):
+            return value
+        match = re.fullmatch(r"patch:([1-9]\d?)x([1-9]\d?)@([1-9]\d*)", str(value))
+        if match is None or match[1] != match[2]:
+            self.fail(f"{value!r} is not auto, layer, stream or patch:PxP@N (patch:3x3@12)", param, ctx)
+        return PatchSchedule(int(match[1]), int(match[3]))
+
+
+class ShareType(click.ParamType[float]):
+    """A percentage: 5% or 5."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share, 0.05 for 5%."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is not a percentage; write 5%", param, ctx)
+        return float(match[1]) / 100
+
+
 def planning_options(command: Command) -> Command:
-    """Add --edges, --schedule and --max-sram; the command gets them as `planning`, a build.Planning."""
+    """Add the options that decide about a plan; the command gets them as `planning`, a build.Planning."""
 
     @click.option(
         "--edges",
@@ -67,11 +99,21 @@ def planning_options(command: Command) -> Command:
     )
     @click.option(
         "--schedule",
-        type=click.Choice(["auto", "layer", "stream"]),
+        type=ScheduleType(),
         default="auto",
         show_default=True,
-        help="layer: one operator at a time. stream: runs of operators row by row, for the smallest arena, "
-        "with no multiply-accumulate added. auto: layer, and as few streamed operators as make it fit.",
+        metavar="[auto|layer|stream|patch:PxP@N]",
+        help="auto: one operator at a time, and runs of operators row by row where the objective asks. "
+        "layer: one operator at a time. stream: auto with --objective sram. patch:3x3@12: the first 12 "
+        "operators in 3x3 patches, the others one at a time, as MCUNetV2 does.",
+    )
+    @click.option(
+        "--objective",
+        type=click.Choice(["latency", "sram", "flash"]),
+        default="latency",
+        show_default=True,
+        help="What to choose among the plans that fit: the fewest instructions, the smallest arena, or the "
+        "least code (instructions and code are estimates).",
     )
     @click.option(
         "--max-sram",
@@ -79,11 +121,33 @@ def planning_options(command: Command) -> Command:
         metavar="SIZE",
         help="The most bytes the arena may take (32K), where that is less than the board has.",
     )
+    @click.option(
+        "--max-overhead",
+        type=ShareType(),
+        metavar="PERCENT",
+        help="The most multiply-accumulates computed a second time, in strips of the image.  [default: none, "
+        "or as many as it takes where the network does not fit otherwise]",
+    )
+    @click.option(
+        "--stream-input",
+        is_flag=True,
+        help="The application pushes the image row by row (MODEL_push_row); the arena never holds all of it.",
+    )
     @functools.wraps(command)
-    def wrapped(*args: Any, edges: Any, schedule: Any, max_sram: int | None, **kwargs: Any) -> Any:
+    def wrapped(
+        *args: Any,
+        edges: Any,
+        schedule: Any,
+        objective: Any,
+        max_sram: int | None,
+        max_overhead: float | None,
+        stream_input: bool,
+        **kwargs: Any,
+    ) -> Any:
         from tinyml.build import Planning
 
-        return command(*args, planning=Planning(edges, schedule, max_sram), **kwargs)
+        planning = Planning(edges, schedule, objective, max_sram, max_overhead, stream_input)
+        return command(*args, planning=planning, **kwargs)
 
     return wrapped  # type: ignore[return-value]  # as above
 

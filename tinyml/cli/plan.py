@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Example:
   tinyml plan --board stm32f746 model.tflite
   tinyml plan --board stm32f746 --html plan.html model.tflite
+  tinyml plan --board stm32f746 --max-sram 32K --max-overhead 5% model.tflite
   tinyml plan --board stm32f746 --json model.tflite | jq .arena_bytes""",
 )
 @model_argument
@@ -48,7 +49,7 @@ def command(model: Path, board_id: str, planning: Planning, html: Path | None, o
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        compiled = compile_model(model, board, planning)
+        compiled = compile_model(model, board, planning, front=True)
     report = compiled.report()
     if html is not None:
         html.write_text(render_html(report), encoding="utf-8")

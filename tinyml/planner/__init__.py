@@ -31,8 +31,8 @@ __all__ = [
     "timeline",
 ]
 
-_PLACEMENTS = 4
-"""Choices of stages that are placed before the smallest one is taken."""
+_PLACEMENTS = 12
+"""Choices of stages that are placed, at most, to find one without gaps."""
 
 
 Objective = Literal["latency", "sram", "flash"]
@@ -49,6 +49,7 @@ def plan(
     max_extra_macs: int | None = 0,
     pushed: int | None = None,
     front: bool = False,
+    patch: tuple[int, int] | None = None,
 ) -> Plan:
     """Plan the memory of a network: one stage per operator that runs code, or streamed runs of them.
 
@@ -68,15 +69,22 @@ def plan(
             for any number.
         pushed: a model input that never is in the arena as a whole: the application pushes its rows.
         front: find all choices of stages, for Plan.front, even where nothing needs to be streamed.
+        patch: (patches per side, operators): no choice, but those operators in patches and the others
+            one by one, as MCUNetV2 does.
 
     Returns:
         A plan that has passed `check`.
 
     Raises:
         PlanError: the selections do not fit the graph, or the plan is wrong (a bug).
-        UsageError: the pushed input cannot be read row by row.
+        UsageError: the pushed input cannot be read row by row, or the operators not run in patches.
     """
     flow = Flow.of(graph, selections)
+    if patch is not None:
+        search = StageSearch(graph, selections, flow, range(len(flow.nodes)), pushed=pushed)
+        best = _placed(graph, selections, search, search.patched(*patch))
+        check(graph, selections, best)
+        return best
     orders = [tuple(range(len(flow.nodes)))]
     if order == "search":
         orders = list(dict.fromkeys((*orders, search_order(flow))))
@@ -121,24 +129,35 @@ def _choose(
 ) -> Plan:
     """Return the best plan within the limit, else the smallest.
 
-    A cut's cost counts the bytes live at the fullest moment; where their placement leaves gaps, the next
-    best is tried.
+    A cut's cost counts the bytes live at the fullest moment. Where their placement leaves gaps, the next
+    best one may be the better.
     """
     allowed = [way for way in ways if max_extra_macs is None or way[0].cost.extra_macs <= max_extra_macs]
-    smallest = min(allowed, key=lambda way: _preference("sram", way[0].cost))
-    fitting = [way for way in allowed if limit is None or way[0].cost.peak_bytes <= limit]
-    tried = sorted(fitting, key=lambda way: _preference(objective, way[0].cost))[:_PLACEMENTS]
+    if objective != "sram":
+        fitting = [way for way in allowed if limit is None or way[0].cost.peak_bytes <= limit]
+        fitting.sort(key=lambda way: _preference(objective, way[0].cost))
+        for cut, search in fitting[:_PLACEMENTS]:
+            found = _placed(graph, selections, search, cut.stages())
+            if limit is None or found.arena_bytes <= limit:
+                return found
+    allowed.sort(key=lambda way: _preference("sram", way[0].cost))
     best: Plan | None = None
-    for cut, search in [*tried, smallest]:
-        stages, extra_macs = search.flow_of(cut.stages())
-        found = _plan_order(graph, selections, stages, range(len(stages.nodes)))
-        found = dataclasses.replace(found, extra_macs=extra_macs)
-        if limit is None or found.arena_bytes <= limit:
-            return found
+    for cut, search in allowed[:_PLACEMENTS]:
+        if best is not None and best.arena_bytes <= cut.cost.peak_bytes:
+            break
+        found = _placed(graph, selections, search, cut.stages())
         if best is None or found.arena_bytes < best.arena_bytes:
             best = found
     assert best is not None
     return best
+
+
+def _placed(
+    graph: Graph, selections: Sequence[Selection], search: StageSearch, stages: Sequence[Stage]
+) -> Plan:
+    flow, extra_macs = search.flow_of(stages)
+    plan = _plan_order(graph, selections, flow, range(len(flow.nodes)))
+    return dataclasses.replace(plan, extra_macs=extra_macs)
 
 
 def _preference(objective: Objective, cost: Cost) -> tuple[int, ...]:

@@ -94,6 +94,9 @@ class _Placer:
             lambda i: (-pressure(i), -blocks[i].size_bytes, -blocks[i].first, -blocks[i].last),
             lambda i: (-blocks[i].first, -blocks[i].last, scratch(i), -blocks[i].size_bytes),
             lambda i: (blocks[i].first, scratch(i), -blocks[i].last, -blocks[i].size_bytes),
+            # All tensors before any ring: a chain of stages walks down through one place.
+            lambda i: (scratch(i), -blocks[i].first, -blocks[i].last, -blocks[i].size_bytes),
+            lambda i: (scratch(i), -pressure(i), -blocks[i].first, -blocks[i].last, -blocks[i].size_bytes),
         )
         best: tuple[int, list[int], list[int]] | None = None
         for key in keys:

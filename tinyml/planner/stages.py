@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tinyml.errors import UsageError
 from tinyml.graph import Graph, OpKind
 from tinyml.planner.lifetimes import (
     TENSOR_ALIGNMENT,
@@ -144,12 +145,13 @@ class StageSearch:
         self.nodes = [flow.nodes[n] for n in order]
         self.position = {node.ops[0]: at for at, node in enumerate(self.nodes)}
         self.operators = [selections[node.ops[0]] for node in self.nodes]
-        self.ending = self._candidates(most_strips)
+        self.most_strips = most_strips
 
     # -- the stages -----------------------------------------------------------------------------
 
-    def _candidates(self, most_strips: int) -> list[list[Candidate]]:
-        """Return, per position of the order, the stages that end there."""
+    @functools.cached_property
+    def ending(self) -> list[list[Candidate]]:
+        """Per position of the order, the stages that end there."""
         rows = {
             single: [row_op(self.graph, s, single_rows=single) for s in self.operators]
             for single in (False, True)
@@ -162,7 +164,7 @@ class StageSearch:
             for single, choices in rows.items():
                 run = self._run(end, choices)
                 if run and (not single or any(_takes_several_rows(op) for op in run)):
-                    found += self._tails(end, run, single, most_strips)
+                    found += self._tails(end, run, single)
             if after >= 0:
                 found = [c for c in found if c.stage.pushed or c.first > after]
             ending.append(_cheapest(found))
@@ -193,7 +195,7 @@ class StageSearch:
         # Read by somebody, by nobody outside, and without a view of it.
         return bool(storage.consumers) and self.dies[written] < end and len(storage.tensors) == 1
 
-    def _tails(self, end: int, run: list[RowOp], single: bool, most_strips: int) -> Iterator[Candidate]:
+    def _tails(self, end: int, run: list[RowOp], single: bool) -> Iterator[Candidate]:
         """Yield the tails of a run as stages, from its last operator back, adding up what each costs."""
         graph = self.graph
         inner = {op.output for op in run[:-1]}
@@ -204,7 +206,7 @@ class StageSearch:
         # tensor → the output that lies in its ring
         guests = {t: graph.ops[op].outputs[0] for op, t in in_place_rows(rows).items()}
         ops = [op.op for op in run]
-        for strips in range(1, most_strips + 1):
+        for strips in range(1, self.most_strips + 1):
             if strips > 1 and (run[-1].sums or run[-1].columns.width < strips * NARROWEST_STRIP):
                 return
             columns = strip_columns(graph, ops, strips) if strips > 1 else None
@@ -316,6 +318,31 @@ class StageSearch:
             kept = [i for i in _pareto(costs) if costs[i, 0] < np.iinfo(np.int64).max]
             cuts.append([Cut(Cost(*map(int, costs[i])), ways[i][1], ways[i][0]) for i in kept])
         return cuts[-1]
+
+    def patched(self, patches: int, count: int) -> list[Stage]:
+        """Return MCUNetV2's schedule: the first operators in patches, the others one by one.
+
+        Args:
+            patches: per side of the image.
+            count: operators of the order in the patched stage.
+
+        Raises:
+            UsageError: they cannot be computed in so many patches.
+        """
+        ops = [node.ops[0] for node in self.nodes[:count]]
+        columns = strip_columns(self.graph, ops, patches) if ops else None
+        stage = self._stage(ops, patches, True, columns) if columns is not None else None
+        stage = dataclasses.replace(stage, bands=patches) if stage is not None else None
+        inside = all(self._joins(at, count) for at in range(count - 1))
+        if stage is None or not inside or stage_calls(self.graph, self.selections, stage) is None:
+            last = self.graph.ops[ops[-1]] if ops else None
+            raise UsageError(
+                f"{self.graph.name}: the first {count} operators cannot run in {patches}x{patches} patches",
+                where=f"operator {ops[-1]}, {last.kind}" if last is not None else "the schedule",
+                expected="expected a run of image operators whose inner tensors nobody else reads",
+                hint="see `tinyml inspect` for the operators",
+            )
+        return [stage, *(Stage(node.ops) for node in self.nodes[count:])]
 
     def flow_of(self, stages: Sequence[Stage]) -> tuple[Flow, int]:
         """Return the flow whose nodes are these stages, in order, and what they compute a second time."""

@@ -15,6 +15,7 @@ from tinyml.report.units import short_name, size
 _BAR_CELLS = 32
 _SYMBOLS_SHOWN = 10
 _VALUES_SHOWN = 10
+_CHOICES_SHOWN = 10
 
 
 def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
@@ -24,6 +25,8 @@ def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
         parts.append(folded_line(report.folded.channels, report.folded.macs))
     parts += [Text(), _memories(report), Text()]
     parts += [_layers(report), Text(), *_peak(report)]
+    if len(report.front) > 1:
+        parts += [Text(), *_front(report)]
     if verbose and report.flash.symbols:
         parts += [Text(), _symbols(report)]
     return Group(*parts)
@@ -106,6 +109,31 @@ def _peak(report: BuildReport) -> list[RenderableType]:
     operators = ", ".join(str(op) for op in report.stages[peak.stage])
     heading = Text.assemble(
         ("peak ", "bold"), f"at operator {operators}, {peak.op}: {size(report.arena_bytes)}"
+    )
+    return [heading, table]
+
+
+def _front(report: BuildReport) -> list[RenderableType]:
+    """The choices of stages, thinned to a page: every so many by peak, and the chosen one."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("SRAM", "recomputed", "instructions", "code", ""):
+        table.add_column(heading, justify="right")
+    step = -(-len(report.front) // _CHOICES_SHOWN)
+    plan = (report.lower_bound_bytes, report.extra_macs)
+    chosen = min(report.front, key=lambda c: (abs(c.peak_bytes - plan[0]), abs(c.extra_macs - plan[1])))
+    for i, choice in enumerate(report.front):
+        if i % step == 0 or choice is chosen:
+            table.add_row(
+                f"{choice.peak_bytes:,}",
+                f"+{choice.extra_macs:.1%}",
+                f"+{choice.extra_instructions:,}",
+                f"+{choice.extra_code:,} B",
+                "this plan" if choice is chosen else "",
+            )
+    heading = Text.assemble(
+        ("choices ", "bold"),
+        "none is better in everything; instructions and code are estimates. ",
+        "Take another with --max-sram and --max-overhead",
     )
     return [heading, table]
 

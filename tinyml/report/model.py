@@ -116,6 +116,19 @@ class Folded:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice of stages that no other one beats in everything; `extra_macs` as a ratio of all.
+
+    Instructions and code are estimates, and count beyond those of running one operator at a time.
+    """
+
+    peak_bytes: int
+    extra_macs: float
+    extra_instructions: int
+    extra_code: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuildReport:
     """What the network costs on the board. Sizes in bytes, `extra_macs` as a ratio of `macs`.
 
@@ -141,6 +154,7 @@ class BuildReport:
     layers: tuple[LayerUse, ...]
     stages: tuple[tuple[int, ...], ...]
     buffers: tuple[BufferUse, ...]
+    front: tuple[Choice, ...] = ()
     toolchain: str = ""
     files: tuple[str, ...] = ()
 
@@ -173,6 +187,7 @@ class BuildReport:
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "stages": [list(stage) for stage in self.stages],
             "buffers": [dataclasses.asdict(buffer) for buffer in self.buffers],
+            "front": [dataclasses.asdict(choice) for choice in self.front],
             "files": list(self.files),
         }
 
@@ -213,7 +228,11 @@ def from_plan(
         output_bytes=sum(graph.tensors[t].size_bytes for t in graph.outputs),
         lower_bound_bytes=plan.lower_bound_bytes,
         macs=plan.macs,
-        extra_macs=plan.extra_macs,
+        extra_macs=plan.extra_macs / max(plan.macs, 1),
+        front=tuple(
+            Choice(c.peak_bytes, c.extra_macs / max(plan.macs, 1), c.extra_instructions, c.extra_code)
+            for c in plan.front
+        ),
         folded=Folded(graph.folded_channels, graph.folded_macs),
         peak=peak,
         flash=FlashUse(constant_bytes),
