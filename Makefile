@@ -13,6 +13,9 @@ BUILD := build
 C_FILES = $(shell git ls-files 'runtime_c/*.c' 'runtime_c/*.h' 'tests/*.c' 'tests/*.h' 2>/dev/null)
 DIGITS := examples/digits/digits.tflite
 DIGITS_DATA := examples/digits/digits_test.npz
+TENSORFLOW := $(BUILD)/tensorflow
+MOBILENET := examples/mobilenetv2/mobilenetv2_035_144.tflite
+MOBILENET_LARGE := $(BUILD)/models/mobilenetv2_100_224.tflite
 
 .PHONY: help
 help: ## Show this list
@@ -40,6 +43,16 @@ system-firmware:
 	@tools/system_packages.sh firmware
 system-tests:
 	@tools/system_packages.sh firmware tests
+
+# In an environment of its own, for making example networks only: nothing that is built or tested needs it.
+$(TENSORFLOW)/.installed: $(VENV)/.created
+	@echo "setup: installing TensorFlow into $(TENSORFLOW)" >&2
+	@$(BIN)/python -m venv $(TENSORFLOW)
+	@$(TENSORFLOW)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorflow>=2.18'
+	@touch $@
+
+$(MOBILENET_LARGE): examples/mobilenetv2/make_model.py | $(TENSORFLOW)/.installed
+	@$(TENSORFLOW)/bin/python $< --width 1.0 --size 224 --classes 1000 -o $@
 
 .PHONY: setup
 setup: system-tests $(VENV)/.installed-dev ## Install everything that demo and test need
