@@ -296,6 +296,19 @@ def test_a_terminal_without_unicode_gets_a_drawing_too(streamed: BuildReport) ->
     assert len(plot_of(lines, "|")) == len(plot_of(drawn(streamed, 80)))
 
 
+def test_what_a_stage_remembers_is_drawn_and_explained(streamed: BuildReport) -> None:
+    ring = next(b for b in streamed.buffers if b.kind == "ring" and b.bytes > 400)
+    state = dataclasses.replace(ring, kind="state", name="sums")
+    changed = dataclasses.replace(
+        streamed, buffers=tuple(state if b == ring else b for b in streamed.buffers), peak=None
+    )
+    lines = drawn(changed, 100)
+    assert any("####" in line for line in plot_of(lines))
+    assert "### state" in lines[-1]
+    assert 'class="block state"' in render_svg(changed)
+    assert "state" not in drawn(streamed, 100)[-1]
+
+
 def test_what_has_no_room_does_not_fit(report: BuildReport) -> None:
     assert MemoryDrawing(report).fits(80)
     assert not MemoryDrawing(report).fits(30)

@@ -16,7 +16,7 @@ from rich.style import Style
 from rich.text import Text
 
 from tinyml.report.model import BufferUse, BuildReport
-from tinyml.report.timeline import Handover, by_birth, handovers, stage_edges
+from tinyml.report.timeline import Handover, by_birth, handovers, is_streamed, stage_edges
 from tinyml.report.units import short_name, size
 
 _ROWS = 18
@@ -29,7 +29,7 @@ _OPERATORS_PER_CELL = 2  # more of them in one column would not be a drawing of 
 _TENSORS = tuple(Style(color="black", bgcolor=f"color({n})") for n in (110, 215, 114, 175, 141, 80, 185, 250))
 _RINGS = tuple(Style(color="white", bgcolor=f"color({n})") for n in (25, 130, 28, 89, 55, 30))
 _SCRATCH = Style(color="bright_black")
-_SCRATCH_FILL = "/"
+_FILLS = {"scratch": "/", "state": "#"}  # instead of letters
 _PEAK = Style(color="red", bold=True)
 _FAINT = Style(dim=True)
 
@@ -60,7 +60,7 @@ def marks(report: BuildReport) -> dict[BufferUse, Mark]:
     counts = {"tensor": 0, "ring": 0}
     for buffer in by_birth(report):
         if buffer.kind not in counts:
-            found[buffer] = Mark(_SCRATCH_FILL, _SCRATCH)
+            found[buffer] = Mark(_FILLS[buffer.kind], _SCRATCH)
             continue
         n = counts[buffer.kind]
         counts[buffer.kind] += 1
@@ -109,15 +109,15 @@ class MemoryDrawing:
                     continue
                 mark = cells.marks[buffer]
                 fill = mark.letter * width
-                if coloured and buffer.kind != "scratch":
+                if coloured and buffer.kind not in _FILLS:
                     fill = (_label(buffer, mark, width) if is_top else "").ljust(width)
                 line.append(fill, mark.style)
             yield line
 
         ruler = _line((" " * (_AXIS_WIDTH + 1) + glyphs.corner, _FAINT))
         for stage, _ in columns:
-            streamed = len(report.stages[stage]) > 1
-            ruler.append(glyphs.streamed if streamed else glyphs.row, _PEAK if stage == peak else _FAINT)
+            glyph = glyphs.streamed if is_streamed(report, stage) else glyphs.row
+            ruler.append(glyph, _PEAK if stage == peak else _FAINT)
         yield ruler
         yield _line((" " * (_AXIS_WIDTH + 2) + _labels(report, columns, plot), _FAINT))
         yield self._legend(glyphs.streamed)
@@ -149,10 +149,12 @@ class MemoryDrawing:
         if any(buffer.kind == "ring" for buffer in self.report.buffers):
             legend.append(" A ", _RINGS[0])
             legend.append(" ring  ")
-        legend.append(_SCRATCH_FILL * 3, _SCRATCH)
-        legend.append(" scratch")
-        if any(len(stage) > 1 for stage in self.report.stages):
-            legend.append(f"   {streamed * 3} streamed row by row")
+        for kind, fill in _FILLS.items():
+            if any(buffer.kind == kind for buffer in self.report.buffers):
+                legend.append(fill * 3, _SCRATCH)
+                legend.append(f" {kind}  ")
+        if any(is_streamed(self.report, stage) for stage in range(len(self.report.stages))):
+            legend.append(f" {streamed * 3} streamed row by row")
         return legend
 
 

@@ -13,7 +13,7 @@ import jinja2
 
 from tinyml import __version__, resources
 from tinyml.report.model import BufferUse, BuildReport
-from tinyml.report.timeline import Handover, by_birth, handovers, stage_edges
+from tinyml.report.timeline import Handover, by_birth, handovers, is_streamed, stage_edges
 from tinyml.report.units import short_name, size
 
 _WIDTH, _HEIGHT = 960.0, 340.0  # the plot's area in SVG units
@@ -23,7 +23,13 @@ _COLOURS = 8
 _CHARACTER_WIDTH = 6.6
 _LABEL_WIDTH, _LABEL_HEIGHT = 62.0, 13.0  # smallest rectangle that carries its name
 _STAGE_LABEL_WIDTH = 12.0  # smallest distance of labels below the axis
-_LEGEND = {"tensor": "tensor", "ring": "ring: the last rows of a tensor", "scratch": "scratch"}
+_LEGEND = {
+    "tensor": "tensor",
+    "ring": "ring: the last rows of a tensor",
+    "scratch": "scratch",
+    "state": "state of a streamed stage",
+}
+_NAMELESS = ("scratch", "state")
 
 
 def render_html(report: BuildReport) -> str:
@@ -132,7 +138,7 @@ def _chart(report: BuildReport, title: str) -> _Chart | None:
     shift = _TITLE_HEIGHT if title else 0.0
     base = shift + _TOP + _HEIGHT
     ordered = by_birth(report)
-    styles = {b: "scratch" if b.kind == "scratch" else f"c{i % _COLOURS}" for i, b in enumerate(ordered)}
+    styles = {b: b.kind if b.kind in _NAMELESS else f"c{i % _COLOURS}" for i, b in enumerate(ordered)}
 
     taking = {handover.output for handover in handovers(report)}
 
@@ -145,7 +151,7 @@ def _chart(report: BuildReport, title: str) -> _Chart | None:
         # The name stands where the bytes are the buffer's own.
         name_x = left_of(buffer.first + (buffer in taking and buffer.last > buffer.first))
         room = left_of(buffer.first) + width - name_x
-        labelled = buffer.kind != "scratch" and room >= _LABEL_WIDTH and height >= _LABEL_HEIGHT
+        labelled = buffer.kind not in _NAMELESS and room >= _LABEL_WIDTH and height >= _LABEL_HEIGHT
         return _Rectangle(
             x=left_of(buffer.first),
             y=base - (buffer.offset + buffer.bytes) * scale,
@@ -204,8 +210,8 @@ def _stage_marks(report: BuildReport, column: float) -> tuple[_StageMark, ...]:
     free = 0.0
     for stage, ops in enumerate(report.stages):
         x, width = _LEFT + stage_edges(report)[stage] * column, len(ops) * column
-        streamed = len(ops) > 1
-        numbers = f"{ops[0]}–{ops[-1]}" if streamed else f"{ops[0]}"
+        streamed = is_streamed(report, stage)
+        numbers = f"{ops[0]}–{ops[-1]}" if len(ops) > 1 else f"{ops[0]}"
         label = f"{numbers} streamed" if streamed else f"{numbers} {names[ops[0]]}"
         shown = x + width / 2 >= free
         if shown:

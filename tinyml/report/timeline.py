@@ -34,6 +34,12 @@ def stage_edges(report: BuildReport) -> tuple[int, ...]:
     return tuple(accumulate((len(stage) for stage in report.stages), initial=0))
 
 
+def is_streamed(report: BuildReport, stage: int) -> bool:
+    """Whether a stage runs row by row."""
+    rings = (b.kind == "ring" and b.first <= stage <= b.last for b in report.buffers)
+    return len(report.stages[stage]) > 1 or any(rings)
+
+
 def by_birth(report: BuildReport) -> tuple[BufferUse, ...]:
     """Return the buffers in the order of birth, the dying first: neighbours in time get different colours."""
     return tuple(sorted(report.buffers, key=lambda b: (b.first, b.last, b.offset)))
