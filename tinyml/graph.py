@@ -82,13 +82,18 @@ class Quant:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """A tensor: an activation, or a constant where `data` is given (shape == data.shape)."""
+    """A tensor: an activation, or a constant where `data` is given (shape == data.shape).
+
+    `channels` are those of the file's tensor (indices of the last dimension) that passes left of an
+    activation, in order; None is all.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
     quant: Quant | None = None
     data: Array | None = None
+    channels: tuple[int, ...] | None = None
 
     @property
     def elements(self) -> int:
@@ -113,6 +118,10 @@ class Tensor:
         assert self.quant is not None
         assert not self.quant.per_channel
         return self.quant.zero_point[0]
+
+    def of_file(self, values: Array) -> Array:
+        """Return what of the file's tensor is left in this one."""
+        return values if self.channels is None else values.take(self.channels, axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +234,8 @@ class Graph:
     """A network: operators in an executable order over a table of tensors.
 
     `source_index[i]` is tensor i's index in the model file (−1 for tensors made by passes), so
-    that inner tensors can be compared with the reference interpreter.
+    that inner tensors can be compared with the reference interpreter. `folded_channels` output channels
+    of layers, and `folded_macs` multiply-accumulates, are in the file and no longer here.
     """
 
     name: str
@@ -235,6 +245,8 @@ class Graph:
     outputs: tuple[int, ...]
     source_index: tuple[int, ...] = ()
     sha256: str = ""
+    folded_channels: int = 0
+    folded_macs: int = 0
 
     def producer(self, tensor: int) -> int | None:
         """Index of the operator that writes the tensor, or None for inputs and constants."""

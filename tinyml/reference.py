@@ -315,11 +315,16 @@ def _pool(graph: Graph, op: Op, attrs: WindowAttrs, x: Array, out_h: int) -> Arr
         else:
             acc[:, r_out, c_out] = np.maximum(acc[:, r_out, c_out], taken)
     if average:
-        half = count // 2
-        acc = np.where(acc > 0, acc + half, acc - half)
-        acc = np.sign(acc) * (np.abs(acc) // np.maximum(count, 1))
+        acc = _rounded_mean(acc, count)
     low, high = numerics.output_range(graph, op)
     return np.clip(acc, low, high).astype(np.int8)
+
+
+def _rounded_mean(acc: Array, count: Array) -> Array:
+    """Divide sums by their counts, rounding half away from zero."""
+    half = count // 2
+    acc = np.where(acc > 0, acc + half, acc - half)
+    return np.asarray(np.sign(acc) * (np.abs(acc) // np.maximum(count, 1)))
 
 
 def _clipped_window(attrs: WindowAttrs, height: int, width: int) -> WindowAttrs:
@@ -333,8 +338,13 @@ def _clipped_window(attrs: WindowAttrs, height: int, width: int) -> WindowAttrs:
 
 def _mean(graph: Graph, op: Op, operands: list[Array]) -> Array:
     assert isinstance(op.attrs, ReduceAttrs)
-    p = numerics.mean_params(graph, op)
     total = operands[0].sum(axis=op.attrs.axes, dtype=np.int64) if op.attrs.axes else operands[0]
+    return _mean_of(graph, op, total)
+
+
+def _mean_of(graph: Graph, op: Op, total: Array) -> Array:
+    """Rescale sums to the mean."""
+    p = numerics.mean_params(graph, op)
     scaled = numerics.multiply_by_quantized_multiplier(
         numerics.wrap_int32(total.astype(np.int64) + p.offset), p.multiplier, p.shift
     )
@@ -438,6 +448,24 @@ def run_rows(
         if flat is not None:
             return flat
     return _run_masked(graph, op, access, values, first, end)
+
+
+def finish_sums(graph: Graph, op: Op, sums: Array) -> Array:
+    """Return the output of a pool over the whole image from the sums of its input.
+
+    Args:
+        graph: the graph.
+        op: AVERAGE_POOL_2D whose window covers the image, or MEAN.
+        sums: [output elements], integers.
+
+    Returns:
+        [output elements], int8.
+    """
+    if op.kind is OpKind.MEAN:
+        return np.asarray(_mean_of(graph, op, sums)).astype(np.int8)
+    _, rows, width, _ = graph.tensors[op.inputs[0]].shape
+    mean = _rounded_mean(sums.astype(np.int64), np.full(sums.shape, rows * width))
+    return np.clip(mean, *numerics.output_range(graph, op)).astype(np.int8)
 
 
 def _image_rows(x: Array, row_map: RowMap, first: int, end: int) -> tuple[Array, int]:

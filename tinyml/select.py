@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tinyml.errors import UnsupportedOp
 from tinyml.graph import Graph, Op, OpKind
@@ -21,12 +22,14 @@ class Selection:
             (RESHAPE), runs no code and shares its input's buffer.
         lowered: the operator lowered to that kernel (None for a view).
         reason: why this kernel, in a sentence.
+        parameters: as OpContext.parameters, for lowering it again to another size.
     """
 
     op: int
     kernel: Kernel | None
     lowered: Lowered | None
     reason: str
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
@@ -54,7 +57,8 @@ def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
             refusals = kernel.refusals(context)
             if not refusals:
                 reason = "; ".join([*notes, f"{kernel.symbol} accepts it"]) if notes else "first choice"
-                selections.append(Selection(index, kernel, kernel.lower(context), reason))
+                lowered = kernel.lower(context)
+                selections.append(Selection(index, kernel, lowered, reason, context.parameters))
                 break
             notes.append(f"{kernel.symbol} refuses: {' '.join(refusals)}")
         else:

@@ -414,13 +414,18 @@ def _locate(
         tensor = tensors[layer.index]
         if tensor is None or graph.source_index[tensor] < 0:
             continue
-        expected = oracle.tensor(graph.source_index[tensor])
+        expected = graph.tensors[tensor].of_file(oracle.tensor(graph.source_index[tensor]))
         if expected.nbytes != layer.size_bytes or zlib.crc32(expected.tobytes()) == trace.crc32:
             continue
         raw = target.layer_output(inputs, layer.index)
         received = np.frombuffer(raw, expected.dtype).reshape(expected.shape)
         if received.tobytes() != expected.tobytes():
-            return Mismatch(sample, output, difference, layer, _difference(expected, received))
+            inner = _difference(expected, received)
+            channels = graph.tensors[tensor].channels
+            if channels is not None:  # the element of the file's tensor
+                element = (*inner.element[:-1], channels[inner.element[-1]])
+                inner = Difference(element, inner.expected, inner.received)
+            return Mismatch(sample, output, difference, layer, inner)
         return Mismatch(
             sample, output, difference, layer, note="the layer differed in one run and not in the next"
         )

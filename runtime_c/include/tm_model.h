@@ -12,14 +12,18 @@
 extern "C" {
 #endif
 
-/* What <model>_invoke() returns. */
+/* What <model>_invoke() and <model>_push_row() return. */
 enum {
     TM_OK = 0,
-    TM_ERROR_NULL = -1, /* the arena is a null pointer */
-    TM_ERROR_ALIGN = -2 /* the arena is not aligned to 8 bytes */
+    TM_ERROR_NULL = -1,  /* the arena is a null pointer */
+    TM_ERROR_ALIGN = -2, /* the arena is not aligned to 8 bytes */
+    TM_ERROR_ROWS = -3   /* a row out of turn, or not all rows of the image have been pushed */
 };
 
 enum { TM_INT8 = 0, TM_FLOAT32 = 1 };
+
+/* The offset of an input that is never in the arena as a whole: its rows are pushed. */
+#define TM_PUSHED 0xFFFFFFFFu
 
 /* An input or output: real = scale * (q - zero_point). */
 typedef struct {
@@ -53,6 +57,8 @@ typedef struct {
     const tm_tensor_info *outputs;
     const tm_layer_info *layers;
     int (*invoke)(void *arena);
+    int (*push_row)(void *arena, int32_t index, const void *row); /* NULL where no input is pushed */
+    int32_t pushed_rows;                                          /* calls of it for one inference */
 } tm_model;
 
 /* Hooks around every operator: nothing unless compiled with -DTM_TRACE=1, when the program

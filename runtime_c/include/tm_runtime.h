@@ -82,6 +82,11 @@ TM_INLINE int32_t tm_min(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
+TM_INLINE int32_t tm_max(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
 TM_INLINE int32_t tm_clamp(int32_t value, int32_t lo, int32_t hi)
 {
     return value < lo ? lo : (value > hi ? hi : value);

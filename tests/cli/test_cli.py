@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.tflite_builder import ModelBuilder
 from tinyml.cli.app import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +106,23 @@ def test_plan(digits_model: Path) -> None:
     assert report["plan"]["arena_bytes"] == report["arena_bytes"]
     for buffer in report["buffers"]:
         assert 0 <= buffer["offset"] <= report["arena_bytes"] - buffer["bytes"]
+
+
+def test_folded_channels_are_counted(tmp_path: Path, digits_model: Path) -> None:
+    b = ModelBuilder(1)
+    weights = b.rng.integers(1, 127, (8, 1, 1, 3)).astype("int8")
+    weights[[1, 2, 4, 7]] = 0
+    b.output(b.conv2d(b.conv2d(b.input((1, 4, 5, 3)), 8, 1, weights=weights), 5, 1))
+    path = b.save(tmp_path / "dead.tflite")
+    folded = {"channels": 4, "macs": 20 * (4 * 3 + 4 * 5)}
+    line = "folded: 4 constant or unread channels, 640 MACs"
+    for verb in (["inspect"], ["plan", "--board", "stm32f746"]):
+        assert as_json(invoke(*verb, "--json", path))["folded"] == folded
+        assert line in invoke(*verb, path).stdout
+        assert as_json(invoke(*verb, "--json", digits_model))["folded"] == {"channels": 0, "macs": 0}
+        assert "folded:" not in invoke(*verb, digits_model).stdout
+    out = invoke("build", "--board", "host", "--json", "-o", tmp_path / "out", path)
+    assert as_json(out)["folded"] == folded
 
 
 def test_plan_for_people(digits_model: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from unittest import mock
 
 import numpy as np
 
@@ -32,8 +33,9 @@ from tinyml.graph import (
     WindowAttrs,
 )
 from tinyml.kernels.registry import Lowered, RowLoop
-from tinyml.planner import Plan, _plan_order, stages
+from tinyml.planner import Plan, Stage, _plan_order, stages
 from tinyml.planner.lifetimes import Flow
+from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
 _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
@@ -359,11 +361,16 @@ def image_network(rng: random.Random, blocks: int) -> Graph:
     """A random network of image blocks as the streaming planner meets them.
 
     Inverted residual blocks, plain convolutions, pools, branches of different depth joined again and
-    gates that are repeated over the image; heights 1 to 24, widths 1 to 8; sometimes several inputs and
+    gates that are repeated over the image; heights 1 to 24, widths 1 to 24; sometimes several inputs and
     outputs.
     """
     net = Network(rng.randrange(1 << 30))
-    x = net.input(1, rng.choice((1, 2, *range(3, 25))), rng.randint(1, 8), rng.randint(1, 5))
+    x = net.input(
+        1,
+        rng.choice((1, 2, *range(3, 25))),
+        rng.choice((rng.randint(1, 8), rng.randint(9, 24))),
+        rng.randint(1, 5),
+    )
     others = []
     for _ in range(blocks):
         _, h, w, c = net.shape(x)
@@ -398,23 +405,38 @@ def image_network(rng: random.Random, blocks: int) -> Graph:
     return net.graph(x, *others)
 
 
-def forced_stages(graph: Graph, selections: list[Selection], rng: random.Random, *, longest: bool) -> Plan:
-    """A plan whose stages are any legal runs, not those that pay.
+def forced_stages(
+    graph: Graph, selections: list[Selection], rng: random.Random, *, longest: bool, pushed: int | None = None
+) -> Plan:
+    """A plan whose stages are any legal runs, strips and bands, not those that pay.
 
     Args:
         graph: the network.
         selections: one per operator.
         rng: chooses the runs.
         longest: the longest run at every end instead.
+        pushed: a model input to be pushed; the first stage must be able to read it by rows.
     """
     flow = Flow.of(graph, selections)
     order = range(len(flow.nodes))
-    candidates = stages._candidates(graph, selections, flow, order)
-    chosen = []
+    with mock.patch.object(stages, "_cheapest", list):
+        search = stages.StageSearch(graph, selections, flow, order, pushed=pushed)
+    reachable = [True]
+    for candidates in search.ending[1:]:
+        reachable.append(any(reachable[c.first] for c in candidates))
+    assert reachable[-1], "the input cannot be pushed"
+    chosen: list[Stage] = []
     end = len(order)
     while end:
-        runs = candidates[end]
-        chosen.append(min(runs, key=lambda c: c.first) if longest else rng.choice(runs))
-        end = chosen[-1].first
-    cut = stages._rebuilt(flow, [candidate.node for candidate in chosen[::-1]])
-    return _plan_order(graph, selections, cut, range(len(cut.nodes)))
+        runs = [c for c in search.ending[end] if reachable[c.first]]
+        if longest:
+            first = min(c.first for c in runs)
+            runs = [c for c in runs if c.first == first]
+        candidate = rng.choice(runs)
+        stage = replace(candidate.stage, bands=rng.choice((1, 1, 2, 3)))
+        usable = stage.streamed and not stage.pushed and stage_calls(graph, selections, stage) is not None
+        chosen.append(stage if usable else candidate.stage)
+        end = candidate.first
+    cut, extra_macs = search.flow_of(chosen[::-1])
+    planned = _plan_order(graph, selections, cut, range(len(cut.nodes)))
+    return replace(planned, extra_macs=extra_macs)

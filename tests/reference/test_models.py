@@ -41,6 +41,7 @@ def test_every_tensor_equals_litert(path: Path) -> None:
     for op in rewritten.ops:
         source = rewritten.source_index[op.outputs[0]]
         if source >= 0:
-            np.testing.assert_array_equal(values[op.outputs[0]], oracle.tensor(source), err_msg=str(op))
+            expected_here = rewritten.tensors[op.outputs[0]].of_file(oracle.tensor(source))
+            np.testing.assert_array_equal(values[op.outputs[0]], expected_here, strict=True, err_msg=str(op))
             compared += 1
     assert compared >= len(rewritten.ops) - 2

@@ -25,10 +25,14 @@ Example:
 def command(model: Path, out: Output) -> None:
     """Show a model's operators, tensors and quantisation, as the file has them.
 
-    Nothing is planned or compiled; every operator that tinyml cannot run is listed at once.
+    Nothing is planned or compiled; every operator that tinyml cannot run is listed at once. Channels that
+    are constant for every input, or that nobody reads, are counted: `plan` and `build` leave them out.
     """
+    from tinyml import passes
+    from tinyml.errors import ModelError
     from tinyml.graph import Graph
     from tinyml.readers.tflite import read_model
+    from tinyml.report.console import folded_line
     from tinyml.report.units import size
 
     def tensor(graph: Graph, index: int) -> Text:
@@ -39,6 +43,11 @@ def command(model: Path, out: Output) -> None:
         return Text(f"{t.name}  {t.dtype} {'x'.join(map(str, t.shape))}{quant}")
 
     graph = read_model(model)
+    try:
+        rewritten = passes.run(graph, edges="float")
+    except ModelError:  # an output that no operator computes: said by `plan`, shown here
+        rewritten = graph
+    channels, macs = rewritten.folded_channels, rewritten.folded_macs
     constants = sum(t.size_bytes for t in graph.tensors if t.data is not None)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("#", "operator", "inputs", "output", "constants"):
@@ -54,10 +63,11 @@ def command(model: Path, out: Output) -> None:
             size(weights) if weights else "",
         )
     out.result(
-        graph.to_json() | {"constant_bytes": constants},
+        graph.to_json() | {"constant_bytes": constants, "folded": {"channels": channels, "macs": macs}},
         Text.assemble((graph.name, "bold"), f"   {len(graph.ops)} operators, constants {size(constants)}"),
         *(Text.assemble("input   ", tensor(graph, t)) for t in graph.inputs),
         *(Text.assemble("output  ", tensor(graph, t)) for t in graph.outputs),
+        *([folded_line(channels, macs)] if channels else []),
         Text(),
         table,
     )

@@ -14,6 +14,7 @@ from tinyml.emit.streams import StreamContext, stream_context
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
 from tinyml.kernels.registry import Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
+from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
 _CTYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float", DType.INT16: "int16_t", DType.INT32: "int32_t"}
@@ -64,6 +65,7 @@ class CallContext:
     tensor: str
     output_bytes: int
     streamed: bool = False  # a stage of several operators, which knows its places in the arena
+    pushed: bool = False  # run by <model>_push_row() instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class PortContext:
     scale: str
     zero_point: int
     dtype: str
+    pushed: bool  # arrives row by row and has no place in the arena
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,12 @@ class ModelContext:
     functions: tuple[FunctionContext, ...]
     streams: tuple[StreamContext, ...]
     calls: tuple[CallContext, ...]
+    pushed: StreamContext | None  # the stage that takes the rows the application pushes
+
+    @property
+    def pushed_rows(self) -> int:
+        """Rows that the application pushes for one inference."""
+        return self.pushed.feed.rows * self.pushed.strips if self.pushed is not None else 0
 
 
 def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, source: str) -> ModelContext:
@@ -122,7 +131,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
     functions: dict[object, FunctionContext] = {}
     calls: list[CallContext] = []
     streams: list[StreamContext] = []
-    pad_rows = _pad_rows(selections)
+    pad_rows = _pad_rows(graph, selections, plan)
     pad_symbols = {}
     for value, size in sorted(pad_rows.items()):
         symbol = f"{graph.name}_pad_row_{'m' if value < 0 else 'p'}{abs(value)}"
@@ -142,14 +151,14 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
     for stage_index, stage in enumerate(plan.stages):
         last = OpContext(graph, graph.ops[stage.ops[-1]])
         output = (_ctype(last.output), plan.buffer_of(last.op.outputs[0]).offset)
-        if len(stage.ops) > 1:
+        if stage.streamed:
             streams.append(
                 stream_context(
                     graph,
                     selections,
                     plan,
                     stage_index,
-                    lambda call: constants(call.op, call.lowered),
+                    lambda call: constants(call.op, call.lowered) if call.lowered is not None else (),
                     lambda loop: _pad_row(loop, pad_symbols),
                     _summary,
                 )
@@ -159,7 +168,9 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                     index=stage.ops[-1],
                     op=last.op.kind.value,
                     function=f"{streams[-1].name}_run",
-                    summary=f"operators {stage.ops[0]} to {stage.ops[-1]}, row by row",
+                    summary=f"operators {stage.ops[0]} to {stage.ops[-1]}, row by row"
+                    + (f", in {stage.strips} strips" if stage.strips > 1 else "")
+                    + (f", in {stage.bands} bands" if stage.bands > 1 else ""),
                     note="",
                     inputs=(),
                     output=output,
@@ -170,6 +181,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                     tensor=printable(last.output.name),
                     output_bytes=last.output.size_bytes,
                     streamed=True,
+                    pushed=stage.pushed,
                 )
             )
             continue
@@ -217,7 +229,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         lower_bound_bytes=plan.lower_bound_bytes,
         peak=f"operator {peak_op}, {graph.ops[peak_op].kind}" if peak_op >= 0 else "no operator",
         macs=plan.macs,
-        kernels=tuple(sorted({s.kernel.symbol for s in selections if s.kernel})),
+        kernels=_headers(selections, streams, calls),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
         outputs=_ports(graph, plan, graph.outputs, "OUTPUT"),
         constant_bytes=sum(array.values.nbytes for array in arrays),
@@ -225,7 +237,22 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         functions=tuple(functions.values()),
         streams=tuple(streams),
         calls=tuple(calls),
+        pushed=next((stream for stream in streams if stream.pushed), None),
     )
+
+
+def _headers(
+    selections: Sequence[Selection], streams: Sequence[StreamContext], calls: Sequence[CallContext]
+) -> tuple[str, ...]:
+    """Return the kernels' headers that the model includes."""
+    alone = {call.index for call in calls if not call.streamed}
+    headers = {s.kernel.symbol for s in selections if s.kernel and s.op in alone}
+    for op in (op for stream in streams for op in stream.ops):
+        if op.strip is not None:
+            headers.add("tm_columns_s8_c")
+        if op.kernel:
+            headers.add("tm_row_sums_s8_c" if op.sums is not None else op.kernel)
+    return tuple(sorted(headers))
 
 
 def printable(text: str, limit: int = 60) -> str:
@@ -315,13 +342,15 @@ def _pad_row(loop: RowLoop, pad_symbols: Mapping[int, str]) -> str | None:
     return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
 
 
-def _pad_rows(selections: Sequence[Selection]) -> dict[int, int]:
+def _pad_rows(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
     """The longest row outside an image for every zero point."""
     sizes: dict[int, int] = {}
-    for selection in selections:
-        loop = selection.lowered.loop if selection.lowered else None
-        if loop is not None and loop.pad_value is not None and loop.reads_outside:
-            sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
+    for stage in plan.stages:
+        calls = (stage_calls(graph, selections, stage) or []) if stage.streamed else []
+        lowered = [call.lowered for call in calls] if stage.streamed else [selections[stage.ops[0]].lowered]
+        for loop in (one.loop for one in lowered if one is not None):
+            if loop is not None and loop.pad_value is not None and loop.reads_outside:
+                sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
     return sizes
 
 
@@ -372,10 +401,11 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
                 shape=tensor.shape,
                 elements=tensor.elements,
                 bytes=tensor.size_bytes,
-                offset=plan.buffer_of(index).offset,
+                offset=0 if plan.is_pushed(index) else plan.buffer_of(index).offset,
                 scale=float_literal(quant.scale[0] if quant else 1.0),
                 zero_point=quant.zero_point[0] if quant else 0,
                 dtype="TM_FLOAT32" if tensor.dtype is DType.FLOAT32 else "TM_INT8",
+                pushed=plan.is_pushed(index),
             )
         )
     return tuple(ports)

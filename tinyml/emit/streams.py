@@ -2,48 +2,91 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import Graph
+from tinyml.graph import DType, Graph
 from tinyml.kernels.registry import OpContext, RowLoop
 from tinyml.planner.plan import Plan
-from tinyml.planner.stream import RowOp, ring_slots, row_ops
+from tinyml.planner.stream import (
+    FEED,
+    Columns,
+    RowOp,
+    band_rows,
+    ring_host,
+    ring_slots,
+    stage_calls,
+    strip_starts,
+    whole_width,
+)
 from tinyml.select import Selection
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Where the rows of a tensor lie. `{row}` in `place` stands for the C expression of a row.
+
+    Args:
+        start: C expression of the first byte, for the strip at hand.
+        place: C expression of what to add to it for a row; empty where that is nothing.
+    """
+
+    start: str
+    place: str
+
+    def at(self, base: str, row: str) -> str:
+        """Return the C expression of a row, where `base` is the variable that holds `start`."""
+        return base + self.place.replace("{row}", row)
+
+
+@dataclass(frozen=True, slots=True)
 class StreamInput:
-    """An input of a streamed operator: a whole tensor, or a ring of `slots` rows."""
+    """An input of a streamed operator."""
 
     name: str
-    offset: int
-    row_bytes: int
-    slots: int | None
+    ctype: str
+    rows: Rows
     row: str  # C expression of the row that a kernel without row pointers reads
-    producer: int | None  # operator of this stage that computes it
+    producer: str | None  # function, of this stage, that computes its rows
     need: str  # C expression: rows of the producer that must exist
 
 
 @dataclass(frozen=True, slots=True)
-class StreamOpContext:
-    """One operator of a streamed stage."""
+class Strip:
+    """Columns of a tensor that a strip holds, and what stands outside the image."""
 
+    first: str  # C expression of the first column
+    columns: int
+    image_w: int
+    pixel_bytes: int
+    row_bytes: int
+    blank: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpContext:
+    """One operator of a streamed stage, or what feeds it."""
+
+    name: str
     index: int
     kernel: str
     summary: str
+    kept: str
     inputs: tuple[StreamInput, ...]
-    offset: int
-    row_bytes: int
+    ctype: str
+    output: Rows
     rows: int
     step: int  # rows per call
-    slots: int | None
     loop: RowLoop | None
     pad_row: str | None
     constants: tuple[str, ...]
     scratch: int | None
+    sums: int | None
     literals: tuple[tuple[str, int], ...]
+    strip: Strip | None  # of a feed, or of an output to be blanked outside the image
+    source: str  # of a feed: C expression of the tensor, empty where the application pushes rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +95,17 @@ class StreamContext:
 
     name: str
     ops: tuple[StreamOpContext, ...]
+    strips: int
+    strip_w: int
+    last_start: int  # first output column of the last strip
+    bands: tuple[tuple[tuple[int, ...], int], ...]  # (first row of every operator, one past the last row)
+    pushed: bool
+    state: int | None  # arena offset of what is remembered between pushed rows
+
+    @property
+    def feed(self) -> StreamOpContext:
+        """What the application pushes."""
+        return self.ops[0]
 
 
 def stream_context(
@@ -69,59 +123,173 @@ def stream_context(
         graph: the planned graph.
         selections: one per operator.
         plan: the memory plan.
-        stage: index of a stage of several operators.
+        stage: index of a streamed stage.
         constants: gives the C symbols of an operator's constants.
         pad_row: gives the C expression that stands for rows outside an image, None where none is needed.
         summary: describes an operator.
     """
-    calls = row_ops(graph, selections, plan.stages[stage])
-    producers = {call.output: call for call in calls[:-1]}
+    run = plan.stages[stage]
+    calls = stage_calls(graph, selections, run)
+    assert calls is not None
+    image_w = whole_width(graph.tensors[calls[-1].output]).width
+    state = plan.state_of(stage)
+    sums = calls[-1].sums.sums if calls[-1].sums is not None else 0
+    starts = strip_starts(image_w, run.strips)
+    emitter = _Emitter(graph, plan, stage, calls)
     scratch = plan.scratch_of(stage)
-
-    def slots(tensor: int) -> int | None:
-        if tensor not in producers:
-            return None
-        return ring_slots(plan.buffer_of(tensor).size_bytes, producers[tensor])
-
-    def inputs(call: RowOp) -> tuple[StreamInput, ...]:
-        names = ["x"] if len(call.inputs) == 1 else [f"x{i}" for i in range(len(call.inputs))]
-        return tuple(
-            StreamInput(
-                name=name,
-                offset=plan.buffer_of(tensor).offset,
-                row_bytes=row_map.row_bytes,
-                slots=slots(tensor),
-                row="r" if row_map.mul else "0",
-                producer=producers[tensor].op if tensor in producers else None,
-                need=_need(row_map, call.access),
-            )
-            for name, (tensor, row_map) in zip(names, call.reads(), strict=True)
-        )
-
-    kernels = {op: selections[op].kernel for op in plan.stages[stage].ops}
+    kernels = {op: selections[op].kernel for op in run.ops}
     contexts = []
-    for call in calls:
-        kernel = kernels[call.op]
-        assert kernel is not None
+    for i, call in enumerate(calls):
+        kernel = kernels.get(call.op)
+        loop = call.lowered.loop if call.lowered is not None else None
+        literals = call.lowered.literals if call.lowered is not None else ()
+        inner = i < len(calls) - 1
+        tensor = graph.tensors[call.output]
         contexts.append(
             StreamOpContext(
-                index=call.op,
-                kernel=kernel.symbol,
-                summary=summary(OpContext(graph, graph.ops[call.op])),
-                inputs=inputs(call),
-                offset=plan.buffer_of(call.output).offset,
-                row_bytes=call.access.row_bytes,
+                name=emitter.name(call),
+                index=call.op if call.op != FEED else call.output,
+                kernel=kernel.symbol if kernel is not None and call.sums is None else "",
+                summary=summary(call.context) if call.context is not None else f"rows of {tensor.name}",
+                kept=emitter.kept(call) if inner else "",
+                inputs=emitter.inputs(call),
+                ctype=_ctype(tensor.dtype),
+                output=emitter.ring(call, call.columns) if inner else emitter.whole(call),
                 rows=call.access.rows,
                 step=call.access.granule,
-                slots=slots(call.output),
-                loop=call.lowered.loop,
-                pad_row=pad_row(call.lowered.loop) if call.lowered.loop is not None else None,
-                constants=constants(call),
-                scratch=scratch.offset if scratch and call.lowered.scratch_bytes else None,
-                literals=call.lowered.literals,
+                loop=loop,
+                pad_row=pad_row(loop) if loop is not None else None,
+                constants=constants(call) if call.lowered is not None else (),
+                scratch=scratch.offset if scratch and call.scratch_bytes else None,
+                sums=state.offset if state and call.sums is not None else None,
+                literals=literals,
+                strip=emitter.strip(call) if call.blanks or call.op == FEED else None,
+                source=emitter.source(call) if call.op == FEED and not (run.pushed and i == 0) else "",
             )
         )
-    return StreamContext(f"stream_{calls[-1].op}", tuple(contexts))
+        if call.sums is not None:
+            contexts[-1] = dataclasses.replace(
+                contexts[-1], kernel=call.sums.symbol, literals=call.sums.literals
+            )
+    return StreamContext(
+        name=f"stream_{calls[-1].op}",
+        ops=tuple(contexts),
+        strips=run.strips,
+        strip_w=calls[-1].columns.width,
+        last_start=starts[-1],
+        bands=tuple(band_rows(calls, run.bands)),
+        pushed=run.pushed,
+        state=state.offset + 4 * sums if state and run.pushed else None,
+    )
+
+
+class _Emitter:
+    """Places of the rows of one stage as C expressions."""
+
+    def __init__(self, graph: Graph, plan: Plan, stage: int, calls: Sequence[RowOp]) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.stage = stage
+        self.calls = calls
+        self.producers = {call.output: call for call in calls[:-1]}
+        self.strips = plan.stages[stage].strips
+
+    def name(self, call: RowOp) -> str:
+        return f"feed_{call.output}" if call.op == FEED else f"op_{call.op}"
+
+    def kept(self, call: RowOp) -> str:
+        """Say where the rows of an inner tensor are."""
+        rows = self.graph.tensors[call.output].shape[1]
+        if call.onto is not None:
+            host = self.producers[call.onto]
+            return f"each over a row of {host.op if host.op != FEED else 'the rows fed'} that it has read"
+        slots = self._slots(call)
+        return f"the last {slots} of {rows} rows are kept" if slots < rows else "all rows are kept"
+
+    def inputs(self, call: RowOp) -> tuple[StreamInput, ...]:
+        names = ["x"] if len(call.inputs) == 1 else [f"x{i}" for i in range(len(call.inputs))]
+        found = []
+        for name, (tensor, row_map), need in zip(names, call.reads(), call.needs, strict=True):
+            producer = self.producers.get(tensor)
+            found.append(
+                StreamInput(
+                    name=name,
+                    ctype=_ctype(self.graph.tensors[tensor].dtype),
+                    rows=self.ring(producer, need) if producer else self.outside(tensor, row_map, need),
+                    row="r" if row_map.mul else "0",
+                    producer=self.name(producer) if producer else None,
+                    need=_need(row_map, call.access),
+                )
+            )
+        return tuple(found)
+
+    def ring(self, producer: RowOp, columns: Columns) -> Rows:
+        """Rows of an inner tensor, from a column on."""
+        host = ring_host(self.calls, producer.output)
+        buffer = self.plan.ring_of(host.output, self.stage)
+        assert buffer is not None
+        shift = (columns.lo - producer.columns.lo) * self._pixel(producer.output)
+        start = f"a + {buffer.offset + shift}"
+        slots, row_bytes = self._slots(host), host.access.row_bytes
+        if slots == 1:
+            return Rows(start, "")
+        row = "{row}"
+        for tensor, row_map in producer.reads():
+            if tensor == producer.onto:
+                row = row if row_map.mul == 1 else f"{row} * {row_map.mul}"
+                row = f"({row} + {row_map.lo % slots})" if row_map.lo % slots else row
+        return Rows(start, f" + {row} % {slots} * {row_bytes}")
+
+    def outside(self, tensor: int, row_map: RowMap, columns: Columns) -> Rows:
+        """Rows of a tensor that is in the arena as a whole, from a column on."""
+        description = self.graph.tensors[tensor]
+        pixel = self._pixel(tensor)
+        pitch = description.size_bytes // description.shape[1]
+        offset = self.plan.buffer_of(tensor).offset + columns.lo * pixel
+        start = f"a + {offset}"
+        if self.strips > 1 and columns.mul:
+            start += f" + s->x * {columns.mul * pixel}"
+        return Rows(start, f" + {{row}} * {pitch}" if row_map.mul else "")
+
+    def whole(self, call: RowOp) -> Rows:
+        """Rows of the stage's output."""
+        offset = self.plan.buffer_of(call.output).offset
+        if call.sums is not None:
+            return Rows(f"a + {offset}", "")
+        tensor = self.graph.tensors[call.output]
+        start = f"a + {offset}"
+        if self.strips > 1:
+            start += f" + s->x * {self._pixel(call.output)}"
+        return Rows(start, f" + {{row}} * {tensor.size_bytes // tensor.shape[1]}")
+
+    def strip(self, call: RowOp) -> Strip:
+        tensor = self.graph.tensors[call.output]
+        columns = call.columns
+        first = "0"
+        if self.strips > 1 and columns.mul:
+            first = "s->x" if columns.mul == 1 else f"s->x * {columns.mul}"
+            first += f" + {columns.lo}" if columns.lo > 0 else f" - {-columns.lo}" if columns.lo else ""
+        blank = tensor.zero_point if tensor.dtype is DType.INT8 and tensor.quant is not None else 0
+        pixel = self._pixel(call.output)
+        return Strip(first, columns.width, tensor.shape[2], pixel, call.access.row_bytes, blank)
+
+    def source(self, call: RowOp) -> str:
+        tensor = self.graph.tensors[call.output]
+        offset = self.plan.buffer_of(call.output).offset
+        return f"a + {offset} + r * {tensor.size_bytes // tensor.shape[1]}"
+
+    def _slots(self, host: RowOp) -> int:
+        buffer = self.plan.ring_of(host.output, self.stage)
+        assert buffer is not None
+        return ring_slots(buffer.size_bytes, host)
+
+    def _pixel(self, tensor: int) -> int:
+        description = self.graph.tensors[tensor]
+        return description.shape[3] * description.dtype.size_bytes
+
+
+def _ctype(dtype: DType) -> str:
+    return {DType.INT8: "int8_t", DType.FLOAT32: "float"}[dtype]
 
 
 def _need(row_map: RowMap, access: AccessMap) -> str:

@@ -24,14 +24,14 @@ def requant_constants(context: OpContext) -> tuple[Constant, Constant, Constant]
 
     Shared by CONV_2D, DEPTHWISE_CONV_2D and per-channel FULLY_CONNECTED.
     """
+    return context.once("requant", lambda: _requant_constants(context))
+
+
+def _requant_constants(context: OpContext) -> tuple[Constant, Constant, Constant]:
     multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    bias = numerics.folded_bias(context.graph, context.op)
     return (
-        Constant(
-            "bias",
-            "int32_t",
-            numerics.folded_bias(context.graph, context.op).astype(np.int32),
-            "the input's zero point folded in",
-        ),
+        Constant("bias", "int32_t", bias.astype(np.int32), "the input's zero point folded in"),
         Constant("multiplier", "int32_t", multiplier.astype(np.int32), "times 2^(shift - 31)"),
         Constant("shift", "int8_t", shift.astype(np.int8)),
     )

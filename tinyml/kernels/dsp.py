@@ -5,6 +5,7 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,18 +116,13 @@ class _Layer:
     form: RequantForm
     requant: Int32Array
 
-    @property
-    def packed(self) -> bool:
-        """Whether a convolution's pairs of channels are packed.
 
-        Unpacking takes 9 instructions, a word of weights one less. The rare form has no code for it.
-        """
-        flat = self.weights.reshape(len(self.weights), -1)
-        worth_it = len(flat) > 1 and flat.shape[1] > 16
-        return worth_it and self.form is not RequantForm.ANY and packable(flat)
+def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
+    """Return the layer with its weights arranged as the kernel reads them: channels first."""
+    return context.once("layer", lambda: _fold(context, arrange(_weights(context))))
 
 
-def _layer(context: OpContext, weights: Int8Array) -> _Layer:
+def _fold(context: OpContext, weights: Int8Array) -> _Layer:
     """Fold, and choose the form of requantisation.
 
     A channel without a weight other than 0, or with a multiplier of 0, gives the same value for
@@ -148,8 +144,25 @@ def _layer(context: OpContext, weights: Int8Array) -> _Layer:
     return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
 
 
-def _stream(values: Int32Array) -> tuple[Constant, ...]:
-    return (Constant("stream", "int32_t", values, "weights, biases and requantisation, interleaved"),)
+def _stream(context: OpContext, pack: Callable[[], Int32Array]) -> tuple[Constant, ...]:
+    comment = "weights, biases and requantisation, interleaved"
+    return context.once("stream", lambda: (Constant("stream", "int32_t", pack(), comment),))
+
+
+def _conv_stream(context: OpContext, layer: _Layer) -> tuple[Constant, ...]:
+    packed = _packed(context, layer)
+    return _stream(context, lambda: conv_stream(layer.weights, layer.bias, layer.requant, packed=packed))
+
+
+def _packed(context: OpContext, layer: _Layer) -> bool:
+    """Whether a convolution's pairs of channels are packed.
+
+    Unpacking takes 9 instructions, a word of weights one less. The rare form has no code for it.
+    """
+    worth_it = layer.weights.shape[0] > 1 and layer.weights.shape[1] > 16
+    if not worth_it or layer.form is RequantForm.ANY:
+        return False
+    return context.once("packed", lambda: packable(layer.weights))
 
 
 def _literals(context: OpContext, form: RequantForm, **shape: int) -> tuple[tuple[str, int], ...]:
@@ -166,14 +179,14 @@ def _lower_pointwise(context: OpContext) -> Lowered:
     _, out_h, out_w, out_c = context.output.shape
     in_c = context.input(0).shape[3]
     pixels = out_h * out_w
-    layer = _layer(context, _weights(context).reshape(out_c, in_c))
+    layer = _layer(context, lambda weights: weights.reshape(out_c, in_c))
     return Lowered(
         access=AccessMap(
             rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
         ),
-        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
+        constants=_conv_stream(context, layer),
         literals=_literals(
-            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, packed=int(layer.packed)
+            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, packed=int(_packed(context, layer))
         ),
         scratch_bytes=8 * _filled(in_c, 4),
         macs=pixels * in_c * out_c,
@@ -185,10 +198,10 @@ def _lower_conv(context: OpContext) -> Lowered:
     _, _, in_w, in_c = context.input(0).shape
     _, _, out_w, out_c = context.output.shape
     taps = attrs.kernel_h * attrs.kernel_w * in_c
-    layer = _layer(context, _weights(context).reshape(out_c, taps))
+    layer = _layer(context, lambda weights: weights.reshape(out_c, taps))
     return Lowered(
         access=window_access(context),
-        constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
+        constants=_conv_stream(context, layer),
         literals=_literals(
             context,
             layer.form,
@@ -202,7 +215,7 @@ def _lower_conv(context: OpContext) -> Lowered:
             dilation_w=attrs.dilation_w,
             pad_left=attrs.pads.left,
             zp_in=context.input(0).zero_point,
-            packed=int(layer.packed),
+            packed=int(_packed(context, layer)),
         ),
         # the widened column; gathered windows as well where taps are not whole words
         scratch_bytes=(8 if in_c % 4 == 0 else 12) * _filled(taps, 4),
@@ -213,7 +226,7 @@ def _lower_conv(context: OpContext) -> Lowered:
 
 def _depthwise_layer(context: OpContext) -> _Layer:
     """Return the layer with weights as [channels, kernel_h, kernel_w]."""
-    return _layer(context, np.asarray(_weights(context)[0]).transpose(2, 0, 1))
+    return _layer(context, lambda weights: np.asarray(weights[0]).transpose(2, 0, 1))
 
 
 def _depthwise_words(context: OpContext, taps: int) -> int:
@@ -224,14 +237,14 @@ def _depthwise_words(context: OpContext, taps: int) -> int:
 
 
 def _depthwise(
-    context: OpContext, stream: Int32Array, form: RequantForm, scratch_bytes: int, **shape: int
+    context: OpContext, stream: Callable[[], Int32Array], form: RequantForm, scratch_bytes: int, **shape: int
 ) -> Lowered:
     attrs = window_attrs(context)
     _, _, in_w, channels = context.input(0).shape
     zero_point = context.input(0).zero_point
     return Lowered(
         access=window_access(context),
-        constants=_stream(stream),
+        constants=_stream(context, stream),
         literals=_literals(
             context,
             form,
@@ -257,11 +270,17 @@ def _two_rows(lowered: Lowered) -> Lowered:
 def _lower_depthwise_3x3(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     layer = _depthwise_layer(context)
-    stream = depthwise_3x3_stream(layer.weights, layer.bias, layer.requant)
     columns = (context.output.shape[2] - 1) * attrs.stride_w + 3
     scratch = 16 * (attrs.stride_h + 1) * columns
     return _two_rows(
-        _depthwise(context, stream, layer.form, scratch, stride_h=attrs.stride_h, stride_w=attrs.stride_w)
+        _depthwise(
+            context,
+            lambda: depthwise_3x3_stream(layer.weights, layer.bias, layer.requant),
+            layer.form,
+            scratch,
+            stride_h=attrs.stride_h,
+            stride_w=attrs.stride_w,
+        )
     )
 
 
@@ -273,7 +292,7 @@ def _lower_depthwise_pairs(context: OpContext) -> Lowered:
     return _two_rows(
         _depthwise(
             context,
-            depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
+            lambda: depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
             layer.form,
             16 * words * columns + 8 * words * attrs.kernel_w,
             kernel_h=attrs.kernel_h,
@@ -288,13 +307,12 @@ def _lower_depthwise(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = attrs.kernel_w // 2 + 1 if attrs.stride_w == 1 else -(-attrs.kernel_w // 2)
     layer = _depthwise_layer(context)
-    stream = depthwise_stream(layer.weights, layer.bias, layer.requant, taps)
     lines = 16 * _depthwise_words(context, taps) * attrs.kernel_h
     # with stride 1 every weight pair is there twice, the second shifted by one tap
     weights = (8 if attrs.stride_w == 1 else 4) * _filled(taps * attrs.kernel_h, 2)
     return _depthwise(
         context,
-        stream,
+        lambda: depthwise_stream(layer.weights, layer.bias, layer.requant, taps),
         layer.form,
         lines + weights,
         kernel_h=attrs.kernel_h,
@@ -307,10 +325,9 @@ def _lower_depthwise_taps(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = -(-attrs.kernel_w // 2)
     layer = _depthwise_layer(context)
-    stream = depthwise_stream(layer.weights, layer.bias, layer.requant, taps)
     return _depthwise(
         context,
-        stream,
+        lambda: depthwise_stream(layer.weights, layer.bias, layer.requant, taps),
         layer.form,
         32 * _filled(taps * attrs.kernel_h, 2),
         kernel_h=attrs.kernel_h,
@@ -345,7 +362,7 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
-        constants=_stream(fully_connected_stream(weights, bias, requant, packed=packed)),
+        constants=_stream(context, lambda: fully_connected_stream(weights, bias, requant, packed=packed)),
         literals=tuple(literals.items()),
         macs=batches * in_c * out_c,
     )
@@ -378,6 +395,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_pairs_s8_dsp",
@@ -385,6 +403,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_pairs,
         (*_DEPTHWISE, no_dilation, three_to_five_pairs_of_rows),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_s8_dsp",
@@ -392,6 +411,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise,
         (*_DEPTHWISE, lines_of_pairs),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_taps_s8_dsp",

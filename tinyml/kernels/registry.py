@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph, Op, OpKind, Tensor
+
+Value = TypeVar("Value")
 
 
 class Isa(StrEnum):
@@ -24,10 +27,25 @@ class Isa(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OpContext:
-    """An operator in its graph, as predicates and lowering see it."""
+    """An operator in its graph, as predicates and lowering see it.
+
+    Args:
+        graph: the graph; for a strip of an image, one whose activations are as wide as the strip.
+        op: the operator.
+        parameters: what has been derived from the operator's weights, biases and scales (`once`). Shared
+            by the contexts of one operator, as these do not depend on the size of the image.
+    """
 
     graph: Graph
     op: Op
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, derive: Callable[[], Value]) -> Value:
+        """Return what `derive` makes of the parameters, called the first time only."""
+        if name not in self.parameters:
+            self.parameters[name] = derive()
+        value: Value = self.parameters[name]
+        return value
 
     def input(self, i: int) -> Tensor:
         """Return input tensor i; raises IndexError where it is absent (−1)."""
@@ -127,13 +145,24 @@ Predicate = Callable[[OpContext], bool]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One C kernel. `symbol` is the C function and names its file, runtime_c/kernels/<symbol>.h."""
+    """One C kernel. `symbol` is the C function and names its file, runtime_c/kernels/<symbol>.h.
+
+    Args:
+        symbol: the C function.
+        op: the operator that it computes.
+        isa: the instructions that it needs.
+        lower: turns an operator into the call.
+        accepts: what an operator must be like.
+        row_in_place: a call for one output row has read a channel of all its input rows before it writes
+            that channel, so the output row may lie on any one of the input rows.
+    """
 
     symbol: str
     op: OpKind
     isa: Isa
     lower: Callable[[OpContext], Lowered]
     accepts: tuple[Predicate, ...] = field(default=())
+    row_in_place: bool = False
 
     def refusals(self, context: OpContext) -> list[str]:
         """Return the sentences of the predicates that the operator breaks."""

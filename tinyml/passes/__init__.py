@@ -6,10 +6,11 @@
 4. `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
 5. `fold_padding`       PAD joins the pads of the convolutions that read it
 6. `remove_unused`      what no output needs, and gaps in the tensor table
+7. `fold_channels`      constant channels go into biases, channels without a reader go
 
 Fused activations and input offsets need no pass: the reader leaves activations in the operators
 and `numerics.folded_bias` folds offsets when an operator is lowered. Two MEANs in a row stay two,
-because each one rounds. Dead channels (weights that are all zero) are not folded yet.
+because each one rounds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Literal
 from tinyml.errors import ModelError
 from tinyml.graph import Graph
 from tinyml.passes.cancel_transposes import cancel_transposes
+from tinyml.passes.fold_channels import fold_channels
 from tinyml.passes.fold_constants import fold_constants
 from tinyml.passes.fold_padding import fold_padding
 from tinyml.passes.remove_noops import remove_noops
@@ -36,6 +38,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     remove_noops,
     fold_padding,
     remove_unused,
+    fold_channels,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 from tinyml.graph import Graph, Op, Tensor
@@ -38,9 +39,12 @@ def merge(graph: Graph, keep: int, drop: int) -> Graph:
         return tuple(keep if i == drop else i for i in indices)
 
     source = list(source_index(graph))
+    tensors = list(graph.tensors)
     if source[keep] < 0:
         source[keep] = source[drop]
+        tensors[keep] = dataclasses.replace(tensors[keep], channels=tensors[drop].channels)
     return graph.replace(
+        tensors=tuple(tensors),
         ops=tuple(Op(o.kind, swap(o.inputs), swap(o.outputs), o.attrs, o.name) for o in graph.ops),
         inputs=swap(graph.inputs),
         outputs=swap(graph.outputs),

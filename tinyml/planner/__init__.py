@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from tinyml.errors import UsageError
 from tinyml.graph import Graph
 from tinyml.planner.check import PlanError, check
 from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
-from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage, Storage
-from tinyml.planner.stages import streamed_flow
+from tinyml.planner.plan import Buffer, BufferKind, Cost, Plan, Stage
+from tinyml.planner.stages import MOST_STRIPS, Cut, StageSearch
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
 
-__all__ = ["Buffer", "BufferKind", "Plan", "PlanError", "Stage", "check", "plan", "timeline"]
+__all__ = [
+    "Buffer",
+    "BufferKind",
+    "Cost",
+    "Objective",
+    "Plan",
+    "PlanError",
+    "Stage",
+    "check",
+    "plan",
+    "timeline",
+]
+
+_PLACEMENTS = 4
+"""Choices of stages that are placed before the smallest one is taken."""
+
+
+Objective = Literal["latency", "sram", "flash"]
+"""What to choose among the plans that fit: the fewest instructions, bytes of arena, or bytes of code."""
 
 
 def plan(
@@ -25,6 +45,10 @@ def plan(
     *,
     order: Literal["search", "file"] = "search",
     stream_above: int | None = None,
+    objective: Objective = "latency",
+    max_extra_macs: int | None = 0,
+    pushed: int | None = None,
+    front: bool = False,
 ) -> Plan:
     """Plan the memory of a network: one stage per operator that runs code, or streamed runs of them.
 
@@ -37,35 +61,93 @@ def plan(
         selections: one per operator, in order (select.select).
         order: "search" for the operator order of the smallest peak, "file" for the file's order.
         stream_above: where one operator per stage needs a larger arena than this, in bytes, runs of
-            operators are streamed row by row (stages.py): as few as bring the arena down to it, or
-            the smallest arena found. None never streams; 0 gives the smallest arena.
+            operators are streamed row by row (stages.py) to bring the arena down to it, or as far as
+            it goes. None never streams; 0 gives the smallest arena.
+        objective: what to choose among the choices of stages that fit `stream_above`.
+        max_extra_macs: the most multiply-accumulates that may be computed a second time, in strips; None
+            for any number.
+        pushed: a model input that never is in the arena as a whole: the application pushes its rows.
+        front: find all choices of stages, for Plan.front, even where nothing needs to be streamed.
 
     Returns:
         A plan that has passed `check`.
 
     Raises:
         PlanError: the selections do not fit the graph, or the plan is wrong (a bug).
+        UsageError: the pushed input cannot be read row by row.
     """
     flow = Flow.of(graph, selections)
-    file_order = tuple(range(len(flow.nodes)))
-    best = _plan_order(graph, selections, flow, file_order)
+    orders = [tuple(range(len(flow.nodes)))]
     if order == "search":
-        found = search_order(flow)
-        if found != file_order:
-            searched = _plan_order(graph, selections, flow, found)
-            best = min(best, searched, key=lambda p: p.arena_bytes)
-    if stream_above is not None:
-        # The limit bounds the bytes that are live; where their placement leaves gaps, the smallest peak.
-        for limit in dict.fromkeys((stream_above, 0)):
-            for nodes in dict.fromkeys((file_order, found if order == "search" else file_order)):
-                if best.arena_bytes <= stream_above:
-                    break
-                streamed = streamed_flow(graph, selections, flow, nodes, limit)
-                stages = tuple(range(len(streamed.nodes)))
-                candidate = _plan_order(graph, selections, streamed, stages)
-                best = min(best, candidate, key=lambda p: p.arena_bytes)
+        orders = list(dict.fromkeys((*orders, search_order(flow))))
+    layered = [_plan_order(graph, selections, flow, nodes) for nodes in orders]
+    best = min(layered, key=lambda p: p.arena_bytes)
+    wanted = stream_above is not None and (best.arena_bytes > stream_above or objective == "sram")
+    if wanted or front or pushed is not None:
+        strips = 1 if max_extra_macs == 0 and not front else MOST_STRIPS
+        searches = [
+            StageSearch(graph, selections, flow, nodes, pushed=pushed, most_strips=strips) for nodes in orders
+        ]
+        cuts = [[(cut, search) for cut in search.front()] for search in searches]
+        ways = [way for ways in cuts for way in ways]
+        if not ways:
+            assert pushed is not None
+            raise UsageError(
+                f"{graph.name}: input {graph.tensors[pushed].name!r} cannot arrive row by row",
+                where="its first reader",
+                expected="expected operators that compute image rows from image rows",
+                hint="leave out --stream-input",
+            )
+        points = tuple(
+            sorted(
+                (cut.cost for cut, _ in min(cuts, key=lambda c: c[0][0].cost.peak_bytes)),
+                key=lambda c: c.peak_bytes,
+            )
+        )
+        if wanted or pushed is not None:
+            best = _choose(graph, selections, ways, stream_above, objective, max_extra_macs)
+        best = dataclasses.replace(best, front=points)
     check(graph, selections, best)
     return best
+
+
+def _choose(
+    graph: Graph,
+    selections: Sequence[Selection],
+    ways: Sequence[tuple[Cut, StageSearch]],
+    limit: int | None,
+    objective: Objective,
+    max_extra_macs: int | None,
+) -> Plan:
+    """Return the best plan within the limit, else the smallest.
+
+    A cut's cost counts the bytes live at the fullest moment; where their placement leaves gaps, the next
+    best is tried.
+    """
+    allowed = [way for way in ways if max_extra_macs is None or way[0].cost.extra_macs <= max_extra_macs]
+    smallest = min(allowed, key=lambda way: _preference("sram", way[0].cost))
+    fitting = [way for way in allowed if limit is None or way[0].cost.peak_bytes <= limit]
+    tried = sorted(fitting, key=lambda way: _preference(objective, way[0].cost))[:_PLACEMENTS]
+    best: Plan | None = None
+    for cut, search in [*tried, smallest]:
+        stages, extra_macs = search.flow_of(cut.stages())
+        found = _plan_order(graph, selections, stages, range(len(stages.nodes)))
+        found = dataclasses.replace(found, extra_macs=extra_macs)
+        if limit is None or found.arena_bytes <= limit:
+            return found
+        if best is None or found.arena_bytes < best.arena_bytes:
+            best = found
+    assert best is not None
+    return best
+
+
+def _preference(objective: Objective, cost: Cost) -> tuple[int, ...]:
+    orders = {
+        "latency": (cost.extra_instructions, cost.peak_bytes, cost.extra_code),
+        "sram": (cost.peak_bytes, cost.extra_instructions, cost.extra_code),
+        "flash": (cost.extra_code, cost.extra_instructions, cost.peak_bytes),
+    }
+    return orders[objective]
 
 
 def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order: Sequence[int]) -> Plan:
@@ -86,12 +168,8 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
     return Plan(
         model=graph.name,
         stages=tuple(
-            Stage(
-                ops=flow.nodes[node].ops,
-                storage=tuple((tensor, Storage.RING) for tensor, _ in flow.nodes[node].rings),
-                bottom_up=_bottom_up(lifetimes, offsets, flow.nodes[node]),
-                single_rows=flow.nodes[node].single_rows,
-            )
+            flow.nodes[node].stage
+            or Stage(flow.nodes[node].ops, bottom_up=_bottom_up(lifetimes, offsets, flow.nodes[node]))
             for node in order
         ),
         buffers=buffers,

@@ -15,8 +15,20 @@ import numpy.typing as npt
 
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph
-from tinyml.planner.plan import Buffer, BufferKind, Plan, Storage
-from tinyml.planner.stream import RowOp, events, ring_slots, row_op
+from tinyml.kernels.registry import OpContext
+from tinyml.planner.plan import Buffer, BufferKind, Plan
+from tinyml.planner.stream import (
+    FEED,
+    RowOp,
+    events,
+    ring_host,
+    ring_slots,
+    stage_calls,
+    state_bytes,
+    strip_starts,
+    whole_width,
+    written_bytes,
+)
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -33,9 +45,10 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
 
     Proved: every operator that runs code is in one stage, after its inputs; every tensor has one
     buffer, large enough, aligned, inside the arena and live from its producer to its last consumer;
-    views share their input's buffer; every stage has the scratch its kernel wants; two buffers that are live
-    together share bytes only where an output overwrites rows of a dying input that no later step
-    reads; the arena is exactly what the buffers need, and not below the lower bound.
+    views share their input's buffer; every stage has the scratch and the state its kernels want; every ring
+    still holds the rows and columns that are read; strips and bands cover the output; two buffers that
+    are live together share bytes only where an output overwrites rows of a dying input that no later
+    step reads; the arena is exactly what the buffers need, and not below the lower bound.
 
     Raises:
         PlanError: with the rule that is broken and the buffers, stages and bytes concerned.
@@ -47,6 +60,7 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     _check_arena(plan)
     for stage in range(len(plan.stages)):
         _check_rings(graph, selections, plan, stage)
+        _check_columns(graph, selections, plan, stage)
     for stage in range(max(len(plan.stages), 1)):
         live = [i for i, buffer in enumerate(plan.buffers) if buffer.first <= stage <= buffer.last]
         for position, a in enumerate(live):
@@ -68,15 +82,17 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
     )
     stage_of: dict[int, int] = {}
     for index, stage in enumerate(plan.stages):
-        _require(len(stage.ops) > 0 and stage.strips == 1, f"stage {index} is not run whole")
+        _require(
+            len(stage.ops) > 0 and (stage.streamed or stage.strips == stage.bands == 1),
+            f"stage {index} has no operators, or strips without rings",
+        )
+        _require(
+            not stage.pushed or (index == 0 and stage.bands == 1 and stage.fed[:1] != ()),
+            f"stage {index} is pushed, but is not the first, or reads no input, or reads it again",
+        )
         for op in stage.ops:
             _require(op not in stage_of, f"op {op} runs twice")
             stage_of[op] = index
-        inner = {t for op in stage.ops[:-1] for t in graph.ops[op].outputs}
-        _require(
-            dict(stage.storage) == dict.fromkeys(inner, Storage.RING),
-            f"stage {index} says how it keeps {dict(stage.storage)}, its inner tensors are {sorted(inner)}",
-        )
     coded = {selection.op for selection in selections if selection.lowered is not None}
     _require(
         set(stage_of) == coded,
@@ -112,26 +128,47 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
 
 
 def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
-    """Return the index of the buffer of every tensor in the arena."""
+    """Return the index of the buffer of every tensor in the arena: all of it, or else its ring."""
     buffer_of: dict[int, int] = {}
+    rings: dict[tuple[int, int], int] = {}  # (tensor, stage) -> buffer
+    pushed = {t for stage in plan.stages if stage.pushed for t in stage.fed[:1]}
+    _require(pushed <= set(graph.inputs), f"tensors {sorted(pushed)} are pushed, but are no model inputs")
     for index, buffer in enumerate(plan.buffers):
         _require(
             buffer.offset >= 0 and buffer.size_bytes >= 0, f"buffer {buffer.name!r} has a negative range"
         )
         _require(buffer.offset % 4 == 0, f"buffer {buffer.name!r} at {buffer.offset} is not aligned to 4")
         _require(
-            bool(buffer.tensors) == (buffer.kind is not BufferKind.SCRATCH),
+            bool(buffer.tensors) == (buffer.kind in (BufferKind.TENSOR, BufferKind.RING)),
             f"buffer {buffer.name!r} of kind {buffer.kind} holds tensors {buffer.tensors}",
         )
         for tensor in buffer.tensors:
-            _require(tensor not in buffer_of, f"tensor {tensor} has two buffers")
-            buffer_of[tensor] = index
+            if buffer.kind is BufferKind.RING:
+                key = (tensor, buffer.first)
+                _require(key not in rings, f"tensor {tensor} has two rings in stage {buffer.first}")
+                rings[key] = index
+            else:
+                _require(tensor not in buffer_of, f"tensor {tensor} has two buffers")
+                _require(tensor not in pushed, f"tensor {tensor} is pushed, but has a buffer of its own")
+                buffer_of[tensor] = index
             needed = graph.tensors[tensor].size_bytes if buffer.kind is BufferKind.TENSOR else 1
             _require(
                 buffer.size_bytes >= needed,
                 f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small "
                 f"for tensor {tensor} of {needed} B",
             )
+    for tensor, at in rings:
+        fed = at < len(plan.stages) and tensor in plan.stages[at].fed and tensor not in pushed
+        _require(
+            fed == (tensor in buffer_of),
+            f"tensor {tensor} has a ring in stage {at}, which is not fed from a buffer of it",
+        )
+    for (tensor, _), index in rings.items():
+        buffer_of.setdefault(tensor, index)
+    for index, stage in enumerate(plan.stages):
+        for guest, tensor in stage.in_place:
+            _require((tensor, index) in rings, f"op {guest} writes over tensor {tensor}, which has no ring")
+            buffer_of[graph.ops[guest].outputs[0]] = rings[tensor, index]
     used = {t for op in graph.ops for t in (*graph.activations(op), *op.outputs)}
     used |= {t for t in (*graph.inputs, *graph.outputs) if graph.tensors[t].data is None}
     _require(
@@ -181,22 +218,26 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
 
 
 def _calls(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> list[RowOp]:
-    """Return the operators of a stage as it calls them: whole, or row by row where there are several."""
+    """Return the operators of a stage as it calls them: whole, or row by row where it is streamed."""
     ops = plan.stages[stage].ops
-    if len(ops) == 1:
-        lowered = selections[ops[0]].lowered
-        assert lowered is not None
-        tensors = tuple(graph.activations(graph.ops[ops[0]]))
-        return [RowOp(ops[0], lowered, lowered.access, tensors, graph.ops[ops[0]].outputs[0])]
-    single = plan.stages[stage].single_rows
-    calls = [row_op(graph, selections[op], single_rows=single) for op in ops]
-    missing = [op for op, call in zip(ops, calls, strict=True) if call is None]
-    _require(not missing, f"stage {stage} streams ops {missing}, whose kernels cannot run row by row")
-    return [call for call in calls if call is not None]
+    if plan.stages[stage].streamed:
+        calls = stage_calls(graph, selections, plan.stages[stage])
+        _require(calls is not None, f"stage {stage} streams ops {ops}, not all of which can run row by row")
+        return calls or []
+    lowered, op = selections[ops[0]].lowered, graph.ops[ops[0]]
+    assert lowered is not None
+    context = OpContext(graph, op)
+    tensors = tuple(graph.activations(op))
+    columns = whole_width(graph.tensors[op.outputs[0]])
+    return [RowOp(ops[0], context, lowered, lowered.access, tensors, op.outputs[0], columns)]
 
 
 def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> None:
-    """Execute a streamed stage with tags for rows: every ring still holds the rows that are read."""
+    """Execute a streamed stage with tags for rows: every ring still holds the rows that are read.
+
+    One strip does, as all compute the same rows.
+    """
+    streamed = plan.stages[stage].streamed
     calls = _calls(graph, selections, plan, stage)
     inner = {call.output for call in calls[:-1]}
     for buffer in plan.buffers:
@@ -207,48 +248,103 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
             f"stage {stage}: ring {buffer.name!r} holds tensors {buffer.tensors}, "
             f"the stage's inner tensors are {sorted(inner)}",
         )
-    if len(calls) == 1:
+    if not streamed:
         return
-    slots: dict[int, list[int]] = {}  # inner tensor → the row in each slot of its ring
+    # inner tensor with a ring → the (tensor, row) in each of its slots
+    slots: dict[int, list[tuple[int, int]]] = {}
     for call in calls[:-1]:
-        buffer = plan.buffer_of(call.output)
         _require(
-            buffer.kind is BufferKind.RING and buffer.first == buffer.last == stage,
-            f"stage {stage}: tensor {call.output} is not a ring of this stage",
-        )
-        _require(
-            call.output not in graph.outputs,
+            call.output not in graph.outputs or call.op == FEED,
             f"stage {stage}: tensor {call.output} is a model output, but only a ring of this stage",
         )
-        slots[call.output] = [-1] * ring_slots(buffer.size_bytes, call)
-    computed: dict[int, int] = dict.fromkeys(range(len(calls)), 0)
-    for event in events(calls):
+        ring_buffer = plan.ring_of(call.output, stage)
+        _require(
+            (ring_buffer is not None and ring_buffer.first == ring_buffer.last) == (call.onto is None),
+            f"stage {stage}: tensor {call.output} is not a ring of this stage",
+        )
+        if ring_buffer is None:
+            _require(
+                call.onto in call.overwritable and call.access.row_bytes <= _row_bytes(calls, call.onto),
+                f"stage {stage}: op {call.op} cannot write its rows over those of tensor {call.onto}",
+            )
+        else:
+            slots[call.output] = [(-1, -1)] * ring_slots(ring_buffer.size_bytes, call)
+    computed = [0] * calls[-1].access.rows
+    for event in events(calls, plan.stages[stage].bands):
         call = calls[event.index]
         for tensor, row_map in call.reads():
-            if tensor not in slots:
+            if tensor not in inner:
                 continue
-            ring = slots[tensor]
-            lost = [row for row in event.rows_read(row_map) if not ring or ring[row % len(ring)] != row]
+            producer = next(other for other in calls if other.output == tensor)
+            ring = slots[ring_host(calls, tensor).output]
+            lost = [
+                row
+                for row in event.rows_read(row_map)
+                if not ring or ring[producer.slot(row, len(ring))] != (tensor, row)
+            ]
             _require(
                 not lost,
                 f"stage {stage}: op {call.op} reads rows {lost} of tensor {tensor} that its ring has lost",
             )
-        if filled := slots.get(call.output):
+        if call.output in inner and (filled := slots[ring_host(calls, call.output).output]):
             _require(
-                event.row % len(filled) + event.end - event.row <= len(filled),
+                event.end - event.row == 1 or event.row % len(filled) + event.end - event.row <= len(filled),
                 f"stage {stage}: op {call.op} writes rows [{event.row}, {event.end}) beyond its ring",
             )
             for row in range(event.row, event.end):
-                filled[row % len(filled)] = row
-        computed[event.index] += event.end - event.row
-    _require(
-        computed[len(calls) - 1] == calls[-1].access.rows, f"stage {stage} does not compute its whole output"
-    )
+                filled[call.slot(row, len(filled))] = (call.output, row)
+        if event.index == len(calls) - 1:
+            for row in range(event.row, event.end):
+                computed[row] += 1
+    _require(computed == [1] * len(computed), f"stage {stage} does not compute every row of its output once")
+
+
+def _row_bytes(calls: Sequence[RowOp], tensor: int | None) -> int:
+    """Bytes of a row of an inner tensor's ring, 0 where it has none."""
+    return next((call.access.row_bytes for call in calls if call.output == tensor and call.onto is None), 0)
+
+
+def _check_columns(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> None:
+    """Prove of every strip that the columns read are held, and of all that they cover the output."""
+    if plan.stages[stage].strips == 1:
+        return
+    calls = _calls(graph, selections, plan, stage)
+    held = {call.output: call.columns for call in calls[:-1]}
+    blanked = {call.output for call in calls[:-1] if call.blanks or call.op == FEED}
+    image_w = graph.tensors[calls[-1].output].shape[2]
+    covered: set[int] = set()
+    for start in strip_starts(image_w, plan.stages[stage].strips):
+        for call in calls:
+            for tensor, need in zip(call.inputs, call.needs, strict=True):
+                first, end = need.first(start), need.first(start) + need.width
+                have = held.get(tensor)
+                if have is None:
+                    from_, to = 0, graph.tensors[tensor].shape[2]
+                else:
+                    from_, to = have.first(start), have.first(start) + have.width
+                _require(
+                    from_ <= first and end <= to,
+                    f"stage {stage}, strip at {start}: op {call.op} reads columns [{first}, {end}) of tensor "
+                    f"{tensor}, which holds [{from_}, {to})",
+                )
+                outside = first < 0 or end > graph.tensors[tensor].shape[2]
+                windowed = need.width != call.columns.width
+                _require(
+                    not outside or not windowed or tensor in blanked,
+                    f"stage {stage}, strip at {start}: op {call.op} slides over columns [{first}, {end}) of "
+                    f"tensor {tensor}, whose columns outside the image are not zero points",
+                )
+        covered.update(range(start, start + calls[-1].columns.width))
+    _require(covered == set(range(image_w)), f"stage {stage}: its strips do not cover columns 0 to {image_w}")
 
 
 def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
     """Return the index of the scratch buffer of every stage that has one."""
     scratch_of: dict[int, int] = {}
+    states = [buffer for buffer in plan.buffers if buffer.kind is BufferKind.STATE]
+    for buffer in states:
+        _require(buffer.first == buffer.last, f"state {buffer.name!r} outlives its stage")
+        _require(buffer.offset % 8 == 0, f"state {buffer.name!r} at {buffer.offset} is not aligned to 8")
     for index, buffer in enumerate(plan.buffers):
         if buffer.kind is not BufferKind.SCRATCH:
             continue
@@ -262,17 +358,24 @@ def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
         _require(
             not stage.bottom_up
             or (
-                len(stage.ops) == 1
+                not stage.streamed
                 and lowered.loop is not None
                 and lowered.access.granule == lowered.loop.step
             ),
             f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
         )
-        wanted = max(op.lowered.scratch_bytes for op in _calls(graph, selections, plan, index))
+        calls = _calls(graph, selections, plan, index)
+        wanted = max(call.scratch_bytes for call in calls)
         offered = plan.buffers[scratch_of[index]].size_bytes if index in scratch_of else 0
         _require(
             offered >= wanted,
             f"stage {index} (op {stage.ops[0]}) has {offered} B of scratch, its kernel wants {wanted} B",
+        )
+        kept = state_bytes(calls[-1], len(calls), pushed=stage.pushed)
+        sizes = [buffer.size_bytes for buffer in states if buffer.first == index]
+        _require(
+            len(sizes) <= 1 and sum(sizes) >= kept,
+            f"stage {index} (op {stage.ops[0]}) has states of {sizes} B, it remembers {kept} B",
         )
     return scratch_of
 
@@ -329,6 +432,8 @@ def _check_overlap(
     )
     _require(stage < len(plan.stages), where)
     _require(scratch_of.get(stage) not in (a, b), f"{where}: one is scratch")
+    once = plan.stages[stage].strips == plan.stages[stage].bands == 1
+    _require(once, f"{where}: a stage in strips or bands reads its inputs again")
     calls = _calls(graph, selections, plan, stage)
     op = calls[-1].op
     inner = {call.output for call in calls[:-1]}
@@ -342,11 +447,12 @@ def _check_overlap(
     _require(buffers[output].first == stage, f"{where}: the output existed before")
     later = _used_later(graph, plan, stage, source, buffer_of)
     _require(not later, f"{where}, but the input is needed afterwards: {later}")
-    if len(calls) > 1:
+    if plan.stages[stage].streamed:
         lost = _first_lost_row(calls, buffer_of, buffers, output, source)
         _require(lost is None, f"{where}: the stage overwrites bytes before {lost}")
         return
     lowered = calls[0].lowered
+    assert lowered is not None
     for i, read in enumerate(reads):
         if read == source:
             bottom_up = plan.stages[stage].bottom_up
@@ -369,7 +475,7 @@ def _first_lost_row(
     for event in events(calls):
         call = calls[event.index]
         if event.index == len(calls) - 1:
-            written = event.end * call.access.row_bytes
+            written = written_bytes(call, event.end)
         for tensor, row_map in call.reads():
             if buffer_of[tensor] != source:
                 continue

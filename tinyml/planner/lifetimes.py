@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tinyml.graph import Graph
 from tinyml.planner.check import PlanError
-from tinyml.planner.plan import Buffer, BufferKind, Plan
+from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage
 
 if TYPE_CHECKING:
     from tinyml.kernels.registry import Lowered
@@ -60,7 +60,8 @@ class Node:
             input's size) if both share memory and the rows are computed from the last to the first;
             None where the kernel cannot or has several inputs.
         rings: (tensor, bytes) of every inner tensor of a streamed stage.
-        single_rows: as Stage.single_rows.
+        state_bytes: what a streamed stage remembers between calls.
+        stage: how they are streamed; None where one operator runs alone.
         writes: the output's storage.
         scratch_bytes: a multiple of TENSOR_ALIGNMENT.
     """
@@ -72,7 +73,8 @@ class Node:
     scratch_bytes: int
     reverse_gap: int | None = None
     rings: tuple[tuple[int, int], ...] = ()
-    single_rows: bool = False
+    state_bytes: int = 0
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True)
@@ -339,19 +341,23 @@ class Lifetimes:
                         last=stage,
                     )
                 )
-            if node.scratch_bytes:
-                op = graph.ops[node.ops[-1]]
-                blocks.append(
-                    Lifetime(
-                        name=f"scratch of {op.name or f'op {node.ops[-1]} {op.kind}'}",
-                        kind=BufferKind.SCRATCH,
-                        tensors=(),
-                        size_bytes=node.scratch_bytes,
-                        alignment=SCRATCH_ALIGNMENT,
-                        first=stage,
-                        last=stage,
+            op = graph.ops[node.ops[-1]]
+            for kind, size in (
+                (BufferKind.SCRATCH, node.scratch_bytes),
+                (BufferKind.STATE, node.state_bytes),
+            ):
+                if size:
+                    blocks.append(
+                        Lifetime(
+                            name=f"{kind} of {op.name or f'op {node.ops[-1]} {op.kind}'}",
+                            kind=kind,
+                            tensors=(),
+                            size_bytes=align(size, TENSOR_ALIGNMENT),
+                            alignment=SCRATCH_ALIGNMENT,
+                            first=stage,
+                            last=stage,
+                        )
                     )
-                )
         live = [0] * (end + 1)
         for block in blocks:
             for stage in range(block.first, block.last + 1):

@@ -8,38 +8,52 @@ from enum import StrEnum
 from typing import Any
 
 
-class Storage(StrEnum):
-    """How a stage keeps a tensor that lives only inside it."""
-
-    FULL = "full"  # the whole tensor
-    RING = "ring"  # the last k rows
-    RECOMPUTE = "recompute"  # strips with a recomputed halo
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A run of operators executed together, row by row.
+    """A run of operators executed together, row by row, or one operator alone.
 
-    `ops` index Graph.ops in execution order. `strips` vertical strips; `storage` has one entry
-    per inner tensor (written and read only inside the stage). A stage of one operator has none.
-    With `bottom_up` the output's rows are computed from the last to the first, so that the output may
-    lie above the input it overwrites: operators in place then need not drift downwards one after another.
-    With `single_rows` kernels that can compute several rows per call are asked for one, for smaller rings.
+    Args:
+        ops: index Graph.ops, in execution order. Every tensor that one of them writes and another reads is
+            a ring: the last few rows.
+        strips: vertical strips that the output is computed in, one after another. Columns that two strips
+            need are computed twice.
+        bands: horizontal bands of every strip. Rows that two bands need are computed twice; strips and
+            bands together are the patches of MCUNetV2.
+        in_place: (operator, tensor): every output row of the operator is put where the tensor's ring keeps
+            the oldest row it has just read, and has no ring of its own.
+        fed: tensors from outside whose rows are copied into a ring before they are read.
+        pushed: the rows of the fed tensor, a model input, are not in the arena: the application pushes them.
+        bottom_up: the output's rows are computed from the last to the first, so that the output may lie
+            above the input it overwrites: operators in place then need not drift downwards one after another.
+        single_rows: kernels that can compute several rows per call are asked for one, for smaller rings.
     """
 
     ops: tuple[int, ...]
     strips: int = 1
-    storage: tuple[tuple[int, Storage], ...] = ()
+    bands: int = 1
+    in_place: tuple[tuple[int, int], ...] = ()
+    fed: tuple[int, ...] = ()
+    pushed: bool = False
     bottom_up: bool = False
     single_rows: bool = False
 
+    @property
+    def streamed(self) -> bool:
+        """Whether it runs row by row, with rings."""
+        return len(self.ops) > 1 or bool(self.fed)
+
 
 class BufferKind(StrEnum):
-    """What a byte range of the arena holds."""
+    """What a byte range of the arena holds.
+
+    STATE is what a streamed stage remembers between its kernels' calls: the sums of a pool over the whole
+    image and, where the application pushes rows, how far it has got.
+    """
 
     TENSOR = "tensor"
     SCRATCH = "scratch"
     RING = "ring"
+    STATE = "state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class Buffer:
     """A byte range of the arena and the stages [first, last] during which it is live.
 
     `tensors` lists every tensor stored there: several where operators only change the shape
-    (RESHAPE); none for scratch. Model inputs are live from stage 0, outputs until the last.
+    (RESHAPE); none for scratch and state. Model inputs are live from stage 0, outputs until the last.
     """
 
     name: str
@@ -57,6 +71,23 @@ class Buffer:
     size_bytes: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a choice of stages costs; smaller is better in every number.
+
+    Args:
+        peak_bytes: bytes live at the fullest moment, best overlap taken.
+        extra_macs: multiply-accumulates computed a second time.
+        extra_instructions: executed beyond running the operators one by one, estimated.
+        extra_code: bytes of code beyond that, estimated.
+    """
+
+    peak_bytes: int = 0
+    extra_macs: int = 0
+    extra_instructions: int = 0
+    extra_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +101,41 @@ class Plan:
     lower_bound_bytes: int  # live bytes at the fullest moment, best overlap taken; of this order
     peak_stage: int
     macs: int
-    extra_macs: float = 0.0
+    extra_macs: int = 0  # computed a second time where strips or bands meet
     alignment: int = 8
+    front: tuple[Cost, ...] = ()  # choices of stages none of which is better in everything, by peak
 
     def buffer_of(self, tensor: int) -> Buffer:
-        """Return the buffer that holds the tensor."""
+        """Return the buffer that holds the tensor: the whole of it, or the ring of an inner tensor."""
+        found = None
         for buffer in self.buffers:
             if tensor in buffer.tensors:
-                return buffer
-        raise KeyError(tensor)
+                if buffer.kind is BufferKind.TENSOR:
+                    return buffer
+                found = buffer
+        if found is None:
+            raise KeyError(tensor)
+        return found
+
+    def is_pushed(self, tensor: int) -> bool:
+        """Whether a model input arrives row by row instead of lying in the arena."""
+        return any(stage.pushed and stage.fed[0] == tensor for stage in self.stages)
+
+    def ring_of(self, tensor: int, stage: int) -> Buffer | None:
+        """Return the ring that holds rows of the tensor during a stage, or None."""
+        return self._of(BufferKind.RING, stage, tensor)
 
     def scratch_of(self, stage: int) -> Buffer | None:
         """Return the scratch buffer of a stage, or None."""
+        return self._of(BufferKind.SCRATCH, stage)
+
+    def state_of(self, stage: int) -> Buffer | None:
+        """Return what a streamed stage remembers between calls, or None."""
+        return self._of(BufferKind.STATE, stage)
+
+    def _of(self, kind: BufferKind, stage: int, tensor: int | None = None) -> Buffer | None:
         for buffer in self.buffers:
-            if buffer.kind is BufferKind.SCRATCH and buffer.first == stage:
+            if buffer.kind is kind and buffer.first == stage and (tensor is None or tensor in buffer.tensors):
                 return buffer
         return None
 

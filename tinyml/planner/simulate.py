@@ -16,8 +16,18 @@ import numpy.typing as npt
 from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph
 from tinyml.planner.plan import Buffer, Plan
-from tinyml.planner.stream import RowOp, events, ring_slots, row_ops
-from tinyml.reference import run_rows
+from tinyml.planner.stream import (
+    FEED,
+    Event,
+    RowOp,
+    events,
+    ring_host,
+    ring_slots,
+    stage_calls,
+    strip_starts,
+    whole_width,
+)
+from tinyml.reference import finish_sums, run_rows
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -51,7 +61,10 @@ def simulate(
     """
     machine = _Machine(graph, plan, seed)
     for tensor in graph.inputs:
-        machine.view(tensor)[...] = inputs[tensor]
+        if plan.is_pushed(tensor):
+            machine.pushed = np.asarray(inputs[tensor])
+        else:
+            machine.view(tensor)[...] = inputs[tensor]
     for stage in range(len(plan.stages)):
         machine.run_stage(stage, selections)
     return {
@@ -66,7 +79,8 @@ class _Machine:
         self.plan = plan
         self.rng = np.random.default_rng(seed)
         self.arena: _Arena = self._random(plan.arena_bytes)
-        self.buffers = {tensor: buffer for buffer in plan.buffers for tensor in buffer.tensors}
+        self.buffers = {t: plan.buffer_of(t) for buffer in plan.buffers for t in buffer.tensors}
+        self.pushed: Array | None = None
         self.kept = {id(self.buffers[t]) for t in graph.outputs if t in self.buffers}
 
     def _random(self, size: int) -> _Arena:
@@ -83,7 +97,7 @@ class _Machine:
         self.arena[start:end] = self._random(max(end - start, 0))
 
     def run_stage(self, stage: int, selections: Sequence[Selection]) -> None:
-        if len(self.plan.stages[stage].ops) > 1:
+        if self.plan.stages[stage].streamed:
             self.stream_stage(stage, selections)
             return
         (op_index,) = self.plan.stages[stage].ops
@@ -133,39 +147,100 @@ class _Machine:
 
     def stream_stage(self, stage: int, selections: Sequence[Selection]) -> None:
         """Run a streamed stage call by call; the bytes of a row are poisoned before it is written."""
-        operators = row_ops(self.graph, selections, self.plan.stages[stage])
-        rings = {call.output: call for call in operators[:-1]}
-        scratch = self.plan.scratch_of(stage)
-        for event in events(operators):
-            call = operators[event.index]
-            buffer = self.buffers[call.output]
-            row_bytes = call.access.row_bytes
-            slots = ring_slots(buffer.size_bytes, call)
-            start = buffer.offset + (event.row % slots if call.output in rings else event.row) * row_bytes
-            stop = start + (event.end - event.row) * row_bytes
-            if scratch is not None:
-                self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
-            self.poison(start, stop)
-            values = {
-                tensor: self.ring_rows(rings[tensor], event.rows_read(row_map))
-                if tensor in rings
-                else self.view(tensor)
-                for tensor, row_map in call.reads()
-            }
-            op = self.graph.ops[call.op]
-            rows = run_rows(self.graph, op, call.access, values, event.row, event.end).flatten()
-            self.arena[start:stop] = rows.view(np.uint8)
+        calls = stage_calls(self.graph, selections, self.plan.stages[stage])
+        assert calls is not None
+        strips, bands = self.plan.stages[stage].strips, self.plan.stages[stage].bands
+        image_w = whole_width(self.graph.tensors[calls[-1].output]).width
+        for x in strip_starts(image_w, strips):
+            for event in events(calls, bands):
+                self.stream_call(stage, calls, event, x)
         self._poison_dead(stage)
 
-    def ring_rows(self, producer: RowOp, rows: range) -> Array:
-        """An inner tensor as an array of its whole shape, poisoned but for the rows that are read."""
+    def stream_call(self, stage: int, calls: Sequence[RowOp], event: Event, x: int) -> None:
+        """Make one call of a streamed stage, for the strip whose output starts at column x."""
+        call = calls[event.index]
+        rings = {op.output: op for op in calls[:-1]}
+        scratch = self.plan.scratch_of(stage)
+        if scratch is not None:
+            self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
+        if call.op == FEED:
+            first = call.columns.first(x)
+            source = self.pushed if self.plan.is_pushed(call.output) else self.view(call.output)
+            assert source is not None
+            rows = self.columns(source[:, event.row : event.end], first, call.columns.width, call.output)
+        else:
+            assert call.context is not None
+            values = {}
+            for (tensor, row_map), need in zip(call.reads(), call.needs, strict=True):
+                if tensor in rings:
+                    rows_read = event.rows_read(row_map)
+                    held = self.ring_rows(stage, calls, rings[tensor], rows_read)
+                    first = need.first(x) - rings[tensor].columns.first(x)
+                else:
+                    held, first = self.view(tensor), need.first(x)
+                values[tensor] = held[:, :, first : first + need.width] if held.ndim == 4 else held
+            if call.sums is not None:
+                self.sum_row(stage, call, event, values[call.inputs[0]])
+                return
+            graph, op = call.context.graph, call.context.op
+            rows = run_rows(graph, op, call.access, values, event.row, event.end)
+            rows = rows.reshape(1, event.end - event.row, call.columns.width, -1)
+            if call.blanks:
+                inside = self.graph.tensors[call.output].shape[2]
+                start = call.columns.first(x)
+                outside = [c for c in range(call.columns.width) if not 0 <= start + c < inside]
+                rows[:, :, outside] = self.graph.tensors[call.output].zero_point
+        data = np.ascontiguousarray(rows).reshape(event.end - event.row, -1).view(np.uint8)
+        for i, line in enumerate(data):
+            if call.output in rings:
+                start = self.ring_row(stage, calls, call, event.row + i)
+            else:
+                output = self.graph.tensors[call.output]
+                pitch = output.size_bytes // output.shape[1]
+                column = call.columns.first(x) * pitch // output.shape[2]
+                start = self.buffers[call.output].offset + (event.row + i) * pitch + column
+            self.poison(start, start + call.access.row_bytes)
+            self.arena[start : start + line.size] = line
+
+    def ring_row(self, stage: int, calls: Sequence[RowOp], call: RowOp, row: int) -> int:
+        """Where in the arena a row of an inner tensor is."""
+        host = ring_host(calls, call.output)
+        buffer = self.plan.ring_of(host.output, stage)
+        assert buffer is not None
+        return buffer.offset + call.slot(row, ring_slots(buffer.size_bytes, host)) * host.access.row_bytes
+
+    def sum_row(self, stage: int, call: RowOp, event: Event, image: Array) -> None:
+        """Add a row to the sums in the arena; after the last one write the output."""
+        state, context = self.plan.state_of(stage), call.context
+        assert state is not None
+        assert context is not None
+        assert call.sums is not None
+        sums = self.arena[state.offset : state.offset + 4 * call.sums.sums].view(np.int32)
+        row = image[0, event.row].astype(np.int32).reshape(-1, call.sums.sums).sum(axis=0)
+        sums[...] = row if event.row == 0 else sums + row
+        if event.end == call.access.rows:
+            output = finish_sums(self.graph, context.op, sums.astype(np.int64))
+            view = self.view(call.output)
+            view[...] = output.reshape(view.shape)
+
+    def columns(self, rows: Array, first: int, width: int, tensor: int) -> Array:
+        """Columns [first, first + width) of image rows [1, rows, image_w, channels], zero points outside."""
+        image_w = rows.shape[2]
+        left, right = max(-first, 0), max(first + width - image_w, 0)
+        inside = rows[:, :, max(first, 0) : min(first + width, image_w)]
+        fill = self.graph.tensors[tensor].zero_point if left or right else 0
+        return np.pad(inside, ((0, 0), (0, 0), (left, right), (0, 0)), constant_values=fill)
+
+    def ring_rows(self, stage: int, calls: Sequence[RowOp], producer: RowOp, rows: range) -> Array:
+        """The strip of an inner tensor as an array of all its rows, poisoned but for those that are read."""
         description = self.graph.tensors[producer.output]
-        whole = self._random(description.size_bytes)
-        buffer, row_bytes = self.buffers[producer.output], producer.access.row_bytes
+        _, height, _, channels = description.shape
+        row_bytes = producer.access.row_bytes
+        whole = self._random(height * row_bytes)
         for row in rows:
-            at = buffer.offset + row % ring_slots(buffer.size_bytes, producer) * row_bytes
+            at = self.ring_row(stage, calls, producer, row)
             whole[row * row_bytes : (row + 1) * row_bytes] = self.arena[at : at + row_bytes]
-        return whole.view(description.dtype.value).reshape(description.shape)
+        return whole.view(description.dtype.value).reshape(1, height, producer.columns.width, channels)
 
     def _poison_dead(self, stage: int) -> None:
         """Poison every byte that no buffer live after the stage covers."""

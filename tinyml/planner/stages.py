@@ -1,18 +1,26 @@
-"""Stages: which runs of operators are streamed, so that the fullest moment holds the fewest bytes.
+"""Stages: which runs of operators are streamed, and in how many strips.
 
 A dynamic program over the cuts of an operator order. A stage is one operator, or a contiguous run whose
-inner tensors nobody else reads and which are kept as rings (stream.py). The bytes live during a stage do
-not depend on how the rest is cut, and the peak is a maximum, so the best cut of a prefix is part of a
-best cut of the whole.
+inner tensors nobody else reads and which are kept as rings (stream.py), as wide as the image or in strips.
+The bytes live during a stage do not depend on how the rest is cut; the peak is a maximum, recomputed
+multiply-accumulates, instructions and code are sums. So a cut keeps the Pareto set of these four: what is
+not in it cannot be part of a best plan.
+
+Source: msf-CNN (Huang and Baccelli, 2025) searches fused blocks as paths through the same cuts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tinyml.graph import Graph
+import numpy as np
+import numpy.typing as npt
+
+from tinyml.graph import Graph, OpKind
 from tinyml.planner.lifetimes import (
     TENSOR_ALIGNMENT,
     Flow,
@@ -22,184 +30,383 @@ from tinyml.planner.lifetimes import (
     shared_bytes,
     sharing_distance,
 )
-from tinyml.planner.stream import RowOp, StreamStage, row_op, stream_stage
+from tinyml.planner.plan import Cost, Stage
+from tinyml.planner.stream import (
+    RowOp,
+    StripColumns,
+    events,
+    feed_op,
+    in_place_rows,
+    row_op,
+    stage_calls,
+    state_bytes,
+    stream_stage,
+    strip_columns,
+    summing_op,
+    whole_width,
+)
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
 
+MOST_STRIPS = 8
+"""Strips a stage may have."""
+
+NARROWEST_STRIP = 3
+"""Output columns of a strip, at least: narrower ones mostly recompute their seams."""
+
+MOST_LABELS = 200
+"""Points of a cut's Pareto set that are kept; where there are more, every so many by peak."""
+
+# Instructions that streaming adds, roughly, on a Cortex-M4: per call the row pointers and asking for rows;
+# per multiply-accumulate what it takes again; and what a depthwise kernel that shares its prepared rows
+# between two output rows loses by computing one.
+_CALL = 55
+_MAC = {OpKind.DEPTHWISE_CONV_2D: 3.0}
+_OTHER_MAC = 1.0
+_SINGLE_ROW_MAC = 1.0
+
+_CODE = 260
+"""Bytes of code that a streamed operator adds, roughly: its own function."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A possible stage: its node, the nodes of the flow it replaces, and the bytes live while it runs."""
+class Candidate:
+    """A possible stage: how it runs, the cut it starts from, and what it costs (peak: while it runs)."""
 
-    node: Node
+    stage: Stage
     first: int
-    end: int
-    live_bytes: int
-
-    @property
-    def streamed(self) -> int:
-        """Operators that run row by row."""
-        return len(self.node.ops) if len(self.node.ops) > 1 else 0
+    cost: Cost
 
 
-def streamed_flow(
-    graph: Graph, selections: Sequence[Selection], flow: Flow, order: Sequence[int], max_bytes: int
-) -> Flow:
-    """Return the flow with runs of operators streamed: as few as keep the peak within `max_bytes`.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A way to run all operators before a cut: its last stage, and the way to that."""
+
+    cost: Cost
+    last: Candidate | None = None
+    before: Cut | None = None
+
+    def stages(self) -> list[Stage]:
+        """The stages in order."""
+        found: list[Stage] = []
+        cut: Cut | None = self
+        while cut is not None and cut.last is not None:
+            found.append(cut.last.stage)
+            cut = cut.before
+        return found[::-1]
+
+
+class StageSearch:
+    """All stages that an operator order allows, and the ways to combine them.
 
     Args:
         graph: the network.
         selections: one per operator.
         flow: one node per operator.
         order: of its nodes.
-        max_bytes: bytes the arena may have; where no choice of stages reaches that, the smallest peak
-            is taken.
-
-    Returns:
-        A flow whose nodes are the stages in order.
+        pushed: a model input whose rows the application pushes; the first stage reads all of it.
+        most_strips: 1 allows no strips.
     """
-    candidates = _candidates(graph, selections, flow, order)
-    smallest = _smallest_peak(candidates, len(order))
-    chosen = _fewest_streamed(candidates, len(order), max(smallest, max_bytes))
-    return _rebuilt(flow, [candidate.node for candidate in chosen])
 
-
-def _candidates(
-    graph: Graph, selections: Sequence[Selection], flow: Flow, order: Sequence[int]
-) -> list[list[_Candidate]]:
-    """Return, per position of the order, the stages that end there."""
-    position = {node: at for at, node in enumerate(order)}
-    # Storage s exists during positions [born, dies]; outputs to the end.
-    born = [position[s.producer] if s.producer >= 0 else -1 for s in flow.storages]
-    dies = [
-        len(order) if s.is_output else max((position[c] for c in s.consumers), default=max(born[i], 0))
-        for i, s in enumerate(flow.storages)
-    ]
-    operators = [selections[flow.nodes[n].ops[0]] for n in order]
-    rows = {single: [row_op(graph, s, single_rows=single) for s in operators] for single in (False, True)}
-    written = [flow.storages[flow.nodes[n].writes] for n in order]
-    # Bytes live when a stage starts at a position, written before it.
-    before = [
-        sum(s.size_bytes for i, s in enumerate(flow.storages) if born[i] < first <= dies[i])
-        for first in range(len(order))
-    ]
-
-    def joins(at: int, end: int) -> bool:
-        """Whether the output of a position can be a ring of a stage that ends there or later."""
-        storage = written[at]
-        # Read by somebody, by nobody outside, and without a view of it.
-        return (
-            bool(storage.consumers) and dies[flow.nodes[order[at]].writes] < end and len(storage.tensors) == 1
-        )
-
-    def candidate(node: Node, first: int, end: int) -> _Candidate:
-        output = flow.storages[node.writes].size_bytes
-        dying = [
-            (
-                sharing_distance(distance, node.reverse_gap, flow.storages[s].size_bytes, output),
-                flow.storages[s].size_bytes,
-            )
-            for s, distance in zip(node.reads, node.distances, strict=True)
-            if dies[s] < end
+    def __init__(
+        self,
+        graph: Graph,
+        selections: Sequence[Selection],
+        flow: Flow,
+        order: Sequence[int],
+        *,
+        pushed: int | None = None,
+        most_strips: int = MOST_STRIPS,
+    ) -> None:
+        self.graph = graph
+        self.selections = selections
+        self.flow = flow
+        self.order = order
+        self.pushed = next((i for i, s in enumerate(flow.storages) if pushed in s.tensors), None)
+        self.pushed_tensor = pushed
+        position = {node: at for at, node in enumerate(order)}
+        # Storage s exists during positions [born, dies]; outputs to the end.
+        self.born = [position[s.producer] if s.producer >= 0 else -1 for s in flow.storages]
+        self.dies = [
+            len(order) if s.is_output else max((position[c] for c in s.consumers), default=max(born, 0))
+            for s, born in zip(flow.storages, self.born, strict=True)
         ]
-        inside = sum(align(size, TENSOR_ALIGNMENT) for _, size in node.rings) + node.scratch_bytes
-        return _Candidate(node, first, end, before[first] + output + inside - shared_bytes(output, dying))
+        # Bytes live when a stage starts at a position, written before it.
+        self.before = [
+            sum(
+                s.size_bytes
+                for i, s in enumerate(flow.storages)
+                if self.born[i] < first <= self.dies[i] and i != self.pushed
+            )
+            for first in range(len(order))
+        ]
+        self.nodes = [flow.nodes[n] for n in order]
+        self.position = {node.ops[0]: at for at, node in enumerate(self.nodes)}
+        self.operators = [selections[node.ops[0]] for node in self.nodes]
+        self.ending = self._candidates(most_strips)
 
-    ending: list[list[_Candidate]] = [[] for _ in range(len(order) + 1)]
-    for end in range(1, len(order) + 1):
-        for single, choices in rows.items():
-            run: list[RowOp] = []  # the longest that may be one stage; its tails are the shorter ones
-            for at in range(end - 1, -1, -1):
-                row = choices[at]
-                if row is None or (at < end - 1 and not joins(at, end)):
-                    break
-                run.insert(0, row)
-            if len(run) < 2 or (single and not any(_takes_several_rows(op) for op in run)):
+    # -- the stages -----------------------------------------------------------------------------
+
+    def _candidates(self, most_strips: int) -> list[list[Candidate]]:
+        """Return, per position of the order, the stages that end there."""
+        rows = {
+            single: [row_op(self.graph, s, single_rows=single) for s in self.operators]
+            for single in (False, True)
+        }
+        # A pushed input is not there as a whole: the first stage holds all its readers.
+        after = max((at for at, node in enumerate(self.nodes) if self.pushed in node.reads), default=-1)
+        ending: list[list[Candidate]] = [[]]
+        for end in range(1, len(self.order) + 1):
+            found = [self._alone(end)]
+            for single, choices in rows.items():
+                run = self._run(end, choices)
+                if run and (not single or any(_takes_several_rows(op) for op in run)):
+                    found += self._tails(end, run, single, most_strips)
+            if after >= 0:
+                found = [c for c in found if c.stage.pushed or c.first > after]
+            ending.append(_cheapest(found))
+        return ending
+
+    def _alone(self, end: int) -> Candidate:
+        """One operator that runs as a whole."""
+        node = self.nodes[end - 1]
+        distances = dict(zip(node.reads, node.distances, strict=True))
+        live = self._live_bytes(end - 1, end, distances, node.scratch_bytes, node.reverse_gap)
+        return Candidate(Stage(node.ops), end - 1, Cost(live))
+
+    def _run(self, end: int, choices: Sequence[RowOp | None]) -> list[RowOp]:
+        """Return the longest run of operators before a position that may be one stage."""
+        run: list[RowOp] = []
+        for at in range(end - 1, -1, -1):
+            last = at == end - 1
+            op = (summing_op(self.graph, self.operators[at]) if last else None) or choices[at]
+            if op is None or not (last or self._joins(at, end)):
+                break
+            run.insert(0, op)
+        return run
+
+    def _joins(self, at: int, end: int) -> bool:
+        """Whether the output of a position can be a ring of a stage that ends there or later."""
+        written = self.nodes[at].writes
+        storage = self.flow.storages[written]
+        # Read by somebody, by nobody outside, and without a view of it.
+        return bool(storage.consumers) and self.dies[written] < end and len(storage.tensors) == 1
+
+    def _tails(self, end: int, run: list[RowOp], single: bool, most_strips: int) -> Iterator[Candidate]:
+        """Yield the tails of a run as stages, from its last operator back, adding up what each costs."""
+        graph = self.graph
+        inner = {op.output for op in run[:-1]}
+        outer = dict.fromkeys(t for op in run for t in op.inputs if t not in inner)
+        # What comes from outside is fed here, to learn how many rows of it a ring would have.
+        feeds = [feed_op(graph, t, whole_width(graph.tensors[t])) for t in outer]
+        rows = stream_stage([*feeds, *run])
+        # tensor → the output that lies in its ring
+        guests = {t: graph.ops[op].outputs[0] for op, t in in_place_rows(rows).items()}
+        ops = [op.op for op in run]
+        for strips in range(1, most_strips + 1):
+            if strips > 1 and (run[-1].sums or run[-1].columns.width < strips * NARROWEST_STRIP):
+                return
+            columns = strip_columns(graph, ops, strips) if strips > 1 else None
+            rings: dict[int, int] = {}
+            scratch = extra = instructions = 0
+            for at in range(len(run) - 1, -1, -1):
+                op, strip_op = run[at], run[at]
+                last = at == len(run) - 1
+                if columns is not None:
+                    back = at - len(run)
+                    if -back > len(columns.computed):
+                        break
+                    narrow = row_op(
+                        graph,
+                        self.selections[op.op],
+                        single_rows=single or last,
+                        strip=(columns.computed[back], columns.needs[back]),
+                    )
+                    if narrow is None:
+                        break
+                    strip_op = narrow
+                if not last:
+                    rings[op.output] = rows.ring_rows[op.output] * strip_op.access.row_bytes
+                    rings.pop(guests.get(op.output, -1), None)
+                scratch = max(scratch, align(strip_op.scratch_bytes, TENSOR_ALIGNMENT))
+                again = max(strips * strip_op.macs - op.macs, 0)
+                calls = strips * -(-op.access.rows // strip_op.access.granule)
+                extra += again
+                instructions += round(calls * _CALL + again * _MAC.get(graph.ops[op.op].kind, _OTHER_MAC))
+                if _takes_several_rows(op) and strip_op.access.granule == 1:
+                    instructions += round(op.macs * _SINGLE_ROW_MAC)
+                stage = self._stage(ops[at:], strips, single, columns)
+                if stage is None:
+                    continue
+                inside = scratch + state_bytes(run[-1], len(stage.fed) + len(stage.ops), pushed=stage.pushed)
+                kept = dict(rings)
+                for tensor in stage.fed:
+                    held = columns.of[tensor] if columns is not None else whole_width(graph.tensors[tensor])
+                    kept[tensor] = rows.ring_rows[tensor] * feed_op(graph, tensor, held).access.row_bytes
+                    kept.pop(guests.get(tensor, -1), None)
+                inside += sum(align(size, TENSOR_ALIGNMENT) for size in kept.values())
+                distances = self._distances(stage, functools.partial(rows.distance, first=len(feeds) + at))
+                first = end - len(stage.ops)
+                live = self._live_bytes(first, end, distances, inside, None)
+                yield Candidate(stage, first, Cost(live, extra, instructions, _CODE * len(stage.ops)))
+
+    def _stage(
+        self, ops: Sequence[int], strips: int, single: bool, columns: StripColumns | None
+    ) -> Stage | None:
+        """Return the stage of a run of operators, None where they may not be one."""
+        graph = self.graph
+        written = {graph.ops[op].outputs[0] for op in ops[:-1]}
+        outer = dict.fromkeys(t for op in ops for t in graph.activations(graph.ops[op]) if t not in written)
+        fed = [t for t in outer if columns is not None and t in columns.of and columns.outside(graph, t)]
+        pushed = self.pushed_tensor in outer
+        if pushed:
+            assert self.pushed_tensor is not None
+            if ops[0] != self.nodes[0].ops[0]:
+                return None
+            fed = [self.pushed_tensor, *(t for t in fed if t != self.pushed_tensor)]
+        if len(ops) == 1 and not fed:
+            return None
+        return Stage(tuple(ops), strips=strips, fed=tuple(fed), pushed=pushed, single_rows=single)
+
+    def _distances(self, stage: Stage, distance_of: Callable[[int], int]) -> dict[int, int]:
+        """Return, per storage that a stage reads, how far its output must start below it (Node.distances)."""
+        end = self.position[stage.ops[-1]] + 1
+        operators = self.nodes[end - len(stage.ops) : end]
+        written = {node.writes for node in operators}
+        size = self.flow.storages[operators[-1].writes].size_bytes
+        distances: dict[int, int] = {}
+        for node in operators:
+            for storage in node.reads:
+                if storage not in written and storage not in distances and storage != self.pushed:
+                    tensors = self.flow.storages[storage].tensors
+                    # The last of several strips or bands still reads what the first one read.
+                    whole = stage.strips == stage.bands == 1
+                    apart = max(distance_of(t) for t in tensors) if whole else size
+                    distances[storage] = min(align(apart, TENSOR_ALIGNMENT), size)
+        return distances
+
+    def _live_bytes(
+        self, first: int, end: int, distances: Mapping[int, int], inside: int, reverse_gap: int | None
+    ) -> int:
+        """Return the bytes live while the stage of positions [first, end) runs, best overlap taken."""
+        storages = self.flow.storages
+        output = storages[self.nodes[end - 1].writes].size_bytes
+        dying = [
+            (sharing_distance(distance, reverse_gap, storages[s].size_bytes, output), storages[s].size_bytes)
+            for s, distance in distances.items()
+            if self.dies[s] < end
+        ]
+        return self.before[first] + output + inside - shared_bytes(output, dying)
+
+    # -- their combinations ---------------------------------------------------------------------
+
+    def front(self, most_macs: int | None = None) -> list[Cut]:
+        """Return the ways to run the network of which none is better in everything, smallest peak first.
+
+        Args:
+            most_macs: the most multiply-accumulates that may be computed a second time.
+        """
+        cuts: list[list[Cut]] = [[Cut(Cost())]]
+        for candidates in self.ending[1:]:
+            ways = [(before, last) for last in candidates for before in cuts[last.first]]
+            costs = np.array([_joined(before.cost, last.cost) for before, last in ways], np.int64)
+            if most_macs is not None and len(ways):
+                costs[costs[:, 1] > most_macs, 0] = np.iinfo(np.int64).max
+            kept = [i for i in _pareto(costs) if costs[i, 0] < np.iinfo(np.int64).max]
+            cuts.append([Cut(Cost(*map(int, costs[i])), ways[i][1], ways[i][0]) for i in kept])
+        return cuts[-1]
+
+    def flow_of(self, stages: Sequence[Stage]) -> tuple[Flow, int]:
+        """Return the flow whose nodes are these stages, in order, and what they compute a second time."""
+        nodes = []
+        extra = 0
+        by_ops = {node.ops: node for node in self.nodes}
+        for stage in stages:
+            if not stage.streamed:
+                nodes.append(by_ops[stage.ops])
                 continue
-            whole = stream_stage(run)
-            for skipped in range(len(run) - 1):
-                first = end - len(run) + skipped
-                node = _stage_node(flow, order[first:end], whole.tail(skipped), single)
-                ending[end].append(candidate(node, first, end))
-        ending[end].append(candidate(flow.nodes[order[end - 1]], end - 1, end))
-    return ending
+            calls = stage_calls(self.graph, self.selections, stage)
+            assert calls is not None
+            in_place = in_place_rows(stream_stage(calls, stage.bands), stage.bands)
+            stage = dataclasses.replace(stage, in_place=tuple(in_place.items()))
+            calls = stage_calls(self.graph, self.selections, stage)
+            assert calls is not None
+            rows = stream_stage(calls, stage.bands)
+            distances = self._distances(stage, rows.distance)
+            nodes.append(
+                Node(
+                    ops=stage.ops,
+                    reads=tuple(distances),
+                    distances=tuple(distances.values()),
+                    writes=by_ops[stage.ops[-1:]].writes,
+                    scratch_bytes=align(rows.scratch_bytes, TENSOR_ALIGNMENT),
+                    rings=rows.rings,
+                    state_bytes=state_bytes(calls[-1], len(calls), pushed=stage.pushed),
+                    stage=stage,
+                )
+            )
+            extra += recomputed_macs(self.selections, stage, calls)
+        return _rebuilt(self.flow, nodes, self.pushed), extra
+
+
+def recomputed_macs(selections: Sequence[Selection], stage: Stage, calls: Sequence[RowOp]) -> int:
+    """Return the multiply-accumulates that a streamed stage executes beyond those of its operators."""
+    rows = dict.fromkeys(range(len(calls)), 0)
+    for event in events(calls, stage.bands):
+        rows[event.index] += event.end - event.row
+    executed = sum(
+        stage.strips * call.macs * rows[i] // call.access.rows for i, call in enumerate(calls) if call.macs
+    )
+    streamed = {call.op for call in calls if call.macs}
+    return executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered)
 
 
 def _takes_several_rows(op: RowOp) -> bool:
     """Whether the kernel can compute several rows per call."""
-    return op.lowered.loop is not None and op.lowered.loop.step > 1
+    return op.lowered is not None and op.lowered.loop is not None and op.lowered.loop.step > 1
 
 
-def _stage_node(flow: Flow, nodes: Sequence[int], stage: StreamStage, single_rows: bool) -> Node:
-    """Return the node of a run of operators."""
-    written = [flow.nodes[n].writes for n in nodes]
-    size = flow.storages[written[-1]].size_bytes
-    distances: dict[int, int] = {}
-    for n in nodes:
-        for storage in flow.nodes[n].reads:
-            if storage not in written and storage not in distances:
-                distance = max(stage.distance(t) for t in flow.storages[storage].tensors)
-                distances[storage] = min(align(distance, TENSOR_ALIGNMENT), size)
-    return Node(
-        ops=tuple(op.op for op in stage.ops),
-        reads=tuple(distances),
-        distances=tuple(distances.values()),
-        writes=written[-1],
-        scratch_bytes=align(stage.scratch_bytes, TENSOR_ALIGNMENT),
-        rings=stage.rings,
-        single_rows=single_rows,
+def _joined(before: Cost, last: Cost) -> tuple[int, int, int, int]:
+    return (
+        max(before.peak_bytes, last.peak_bytes),
+        before.extra_macs + last.extra_macs,
+        before.extra_instructions + last.extra_instructions,
+        before.extra_code + last.extra_code,
     )
 
 
-def _smallest_peak(candidates: Sequence[Sequence[_Candidate]], nodes: int) -> int:
-    best = [0] + [0] * nodes
-    for end in range(1, nodes + 1):
-        best[end] = min(max(best[c.first], c.live_bytes) for c in candidates[end])
-    return best[nodes]
+def _cheapest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Leave out the stages that another one of the same operators beats in everything."""
+    kept: list[Candidate] = []
+    for first in {candidate.first for candidate in candidates}:
+        same = [candidate for candidate in candidates if candidate.first == first]
+        costs = np.array([dataclasses.astuple(candidate.cost) for candidate in same], np.int64)
+        kept += [same[i] for i in _pareto(costs)]
+    return kept
 
 
-def _fewest_streamed(candidates: Sequence[Sequence[_Candidate]], nodes: int, limit: int) -> list[_Candidate]:
-    """Return the best stages within the limit.
-
-    Best is: the fewest operators computed by single rows whose kernels could take several, which costs
-    instructions; then the fewest streamed; then the smallest peak.
-    """
-    worst = (nodes + 1, 0, 0)
-    cost = [(0, 0, 0)] + [worst] * nodes
-    choice: list[_Candidate | None] = [None] * (nodes + 1)
-    for end in range(1, nodes + 1):
-        for candidate in candidates[end]:
-            slow, streamed, peak = cost[candidate.first]
-            slow += candidate.streamed if candidate.node.single_rows else 0
-            reached = (slow, streamed + candidate.streamed, max(peak, candidate.live_bytes))
-            if candidate.live_bytes <= limit and reached < cost[end]:
-                cost[end], choice[end] = reached, candidate
-    chosen: list[_Candidate] = []
-    end = nodes
-    while end > 0:
-        last = choice[end]
-        assert last is not None  # the smallest peak is within the limit
-        chosen.append(last)
-        end = last.first
-    return chosen[::-1]
+def _pareto(costs: npt.NDArray[np.int64]) -> list[int]:
+    """Return the indices of rows [n, 4] that no other row beats in everything, by their first number."""
+    order = np.lexsort(costs.T[::-1]) if len(costs) else np.empty(0, np.int64)
+    kept: list[int] = []
+    while len(order):
+        best = int(order[0])
+        kept.append(best)
+        order = order[np.any(costs[order] < costs[best], axis=1)]
+    if len(kept) > MOST_LABELS:
+        spread = np.unique(np.linspace(0, len(kept) - 1, MOST_LABELS).round().astype(int))
+        kept = [kept[i] for i in spread]
+    return kept
 
 
-def _rebuilt(flow: Flow, nodes: Sequence[Node]) -> Flow:
+def _rebuilt(flow: Flow, nodes: Sequence[Node], pushed: int | None) -> Flow:
     """Return a flow of these nodes, without the storages that have become rings."""
-    kept = sorted({s for node in nodes for s in (*node.reads, node.writes)} | _lasting(flow))
+    lasting = {i for i, s in enumerate(flow.storages) if s.producer < 0 or s.is_output} - {pushed}
+    kept = sorted({s for node in nodes for s in (*node.reads, node.writes)} | lasting)
     index = {s: i for i, s in enumerate(kept)}
     renamed = tuple(
-        Node(
-            ops=node.ops,
-            reads=tuple(index[s] for s in node.reads),
-            distances=node.distances,
-            writes=index[node.writes],
-            scratch_bytes=node.scratch_bytes,
-            reverse_gap=node.reverse_gap,
-            rings=node.rings,
-            single_rows=node.single_rows,
-        )
+        dataclasses.replace(node, reads=tuple(index[s] for s in node.reads), writes=index[node.writes])
         for node in nodes
     )
     writers = {node.writes: n for n, node in enumerate(renamed)}
@@ -214,8 +421,3 @@ def _rebuilt(flow: Flow, nodes: Sequence[Node]) -> Flow:
         for s in kept
     )
     return Flow(renamed, storages)
-
-
-def _lasting(flow: Flow) -> set[int]:
-    """Model inputs and outputs, which exist whoever reads them."""
-    return {i for i, s in enumerate(flow.storages) if s.producer < 0 or s.is_output}

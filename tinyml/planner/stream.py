@@ -3,10 +3,16 @@
 The last operator asks for its output rows one after another; each operator asks its producers for the
 input rows it lacks (demand-driven, depth first), so a row is computed just before it is needed and
 computed once: no halo is recomputed and no multiply-accumulate is added. An inner tensor then needs
-only its last few rows, a ring buffer.
+only its last few rows, a ring.
 
-Sources: StreamNet (Zheng et al., NeurIPS 2023), msf-CNN (Huang and Baccelli, 2025); the same schedule as
-the line buffers of image pipelines (Hegarty et al., Darkroom, SIGGRAPH 2014).
+Rings as wide as the image are the larger part of that. A stage may therefore compute its output in
+vertical *strips*, each with rings as wide as the columns it needs; the columns at the seams are computed
+twice. Horizontal *bands* do the same to rows; they save nothing that rings do not, and are here because
+strips times bands are the patches of MCUNetV2.
+
+Sources: StreamNet (Zheng et al., NeurIPS 2023), msf-CNN (Huang and Baccelli, 2025), MCUNetV2 (Lin et al.,
+NeurIPS 2021); the same schedule as the line buffers of image pipelines (Hegarty et al., Darkroom,
+SIGGRAPH 2014).
 """
 
 from __future__ import annotations
@@ -17,15 +23,43 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import Graph, Op, OpKind
+from tinyml.graph import Graph, Op, OpKind, Tensor, WindowAttrs
 from tinyml.kernels.registry import Lowered, OpContext
+from tinyml.kernels.row_sums import RowSums, row_sums
 from tinyml.planner.plan import Stage
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
 
+FEED = -1
+"""RowOp.op of what only copies rows: from the arena, or from the application."""
+
 _ROW_BY_ROW = frozenset({OpKind.CONV_2D, OpKind.ADD, OpKind.MUL, OpKind.QUANTIZE})
 """Operators whose kernels compute whole tensors, but whose rows depend on the same rows only."""
+
+_WINDOWS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
+_POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns [mul·x + lo, mul·x + lo + width) of a tensor, for a strip whose output starts at column x.
+
+    They may lie outside the image; there the strip holds zero points.
+    """
+
+    mul: int
+    lo: int
+    width: int
+
+    def first(self, x: int) -> int:
+        """First column of the strip whose output starts at column x."""
+        return self.mul * x + self.lo
+
+    def union(self, other: Columns) -> Columns:
+        """Columns that hold both; their `mul` must be equal."""
+        lo = min(self.lo, other.lo)
+        return Columns(self.mul, lo, max(self.lo + self.width, other.lo + other.width) - lo)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,25 +67,75 @@ class RowOp:
     """An operator as a stage runs it: one output row per kernel call.
 
     Args:
-        op: index into Graph.ops.
+        op: index into Graph.ops, or FEED.
+        context: the operator in the graph as its kernel sees it: as wide as the strip. None for FEED.
         lowered: the call for one row. With `loop` the kernel takes row pointers; without, the inputs'
-            rows themselves.
+            rows themselves. None for FEED, and with `sums`.
+        sums: instead of `lowered`, the call that pools rows as they come; then every input row is a step,
+            and the output is there after the last.
         access: the operator's access map with image rows as its rows; no input is read as a whole.
+            Row bytes are those of the strip.
         inputs: its activation inputs, as the access map orders them.
         output: its output tensor.
+        columns: of the output, that it computes.
+        needs: columns of every input that it reads.
+        blanks: the output's columns outside the image are to be overwritten with zero points, as an
+            operator after it reads them.
+        onto: the input whose ring holds the output rows (Stage.in_place), None where they have their own.
+        overwritable: inputs that an output row may be written over, its own row or one that it reads.
     """
 
     op: int
-    lowered: Lowered
+    context: OpContext | None
+    lowered: Lowered | None
     access: AccessMap
     inputs: tuple[int, ...]
     output: int
+    columns: Columns
+    needs: tuple[Columns, ...] = ()
+    sums: RowSums | None = None
+    blanks: bool = False
+    onto: int | None = None
+    overwritable: frozenset[int] = frozenset()
 
     def reads(self) -> Iterator[tuple[int, RowMap]]:
         """Yield every input with its row map."""
         for tensor, row_map in zip(self.inputs, self.access.inputs, strict=True):
             assert row_map is not None
             yield tensor, row_map
+
+    def slot(self, row: int, slots: int) -> int:
+        """Return the slot, of a ring with so many, that holds an output row."""
+        for tensor, row_map in self.reads():
+            if tensor == self.onto:
+                return (row_map.mul * row + row_map.lo) % slots
+        return row % slots
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Scratch of a call."""
+        return self.lowered.scratch_bytes if self.lowered is not None else 0
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all rows of one strip."""
+        if self.lowered is None:
+            return 0
+        once_per_row = self.lowered.loop is None
+        return self.lowered.macs * (self.access.rows if once_per_row else 1)
+
+
+def strip_starts(image_w: int, strips: int) -> list[int]:
+    """Return the first output column of every strip; the last strip is shifted so that all are as wide."""
+    width = -(-image_w // strips)
+    return [min(s * width, image_w - width) for s in range(strips)]
+
+
+def ring_host(calls: Sequence[RowOp], tensor: int) -> RowOp:
+    """Return the call whose ring holds the rows of an inner tensor."""
+    by_output = {call.output: call for call in calls}
+    call = by_output[tensor]
+    return call if call.onto is None else by_output[call.onto]
 
 
 def ring_slots(buffer_bytes: int, producer: RowOp) -> int:
@@ -60,51 +144,222 @@ def ring_slots(buffer_bytes: int, producer: RowOp) -> int:
     return buffer_bytes // producer.access.row_bytes // step * step
 
 
-def row_op(graph: Graph, selection: Selection, *, single_rows: bool = False) -> RowOp | None:
+# -- columns ------------------------------------------------------------------------------------
+
+
+def whole_width(tensor: Tensor) -> Columns:
+    """All columns of an image, as a stage without strips computes them."""
+    return Columns(0, 0, tensor.shape[2] if len(tensor.shape) == 4 else 1)
+
+
+def columns_needed(graph: Graph, op: Op, out: Columns) -> tuple[Columns, ...] | None:
+    """Return the columns of every activation input that columns of the output need.
+
+    None where the operator cannot compute some columns without the others. An input that is one column
+    wide and repeated is needed as a whole.
+    """
+    image_w = graph.tensors[op.outputs[0]].shape[2]
+    attrs = op.attrs
+    if op.kind in _WINDOWS:
+        assert isinstance(attrs, WindowAttrs)
+        if op.kind in _POOLS and (attrs.pads.left or attrs.pads.right):
+            return None  # columns outside the image do not count, which a zero point would
+        reach = (attrs.kernel_w - 1) * attrs.dilation_w
+        stride = attrs.stride_w
+        width = (out.width - 1) * stride + reach + 1
+        return (Columns(out.mul * stride, out.lo * stride - attrs.pads.left, width),)
+    if op.kind not in _ROW_BY_ROW:
+        return None
+    constants = [graph.tensors[t] for t in op.inputs if t >= 0 and graph.tensors[t].data is not None]
+    if any(len(constant.shape) > 1 and constant.shape[-2] != 1 for constant in constants):
+        return None  # a constant that differs from column to column
+    widths = [graph.tensors[t].shape[2] for t in graph.activations(op)]
+    if any(width not in (1, image_w) for width in widths):
+        return None
+    return tuple(out if width == image_w else Columns(0, 0, 1) for width in widths)
+
+
+@dataclass(frozen=True, slots=True)
+class StripColumns:
+    """The columns of a run of operators that one strip of its output needs.
+
+    Args:
+        computed: per operator of the run, the columns of its output that it computes.
+        needs: per operator of the run, the columns of each input that it reads.
+        of: per tensor written or read in the run, the columns that hold all its readers need.
+        windowed: tensors that a window wider than one column slides over.
+        starts: first output columns of the strips.
+    """
+
+    computed: tuple[Columns, ...]
+    needs: tuple[tuple[Columns, ...], ...]
+    of: Mapping[int, Columns]
+    windowed: frozenset[int]
+    starts: tuple[int, ...]
+
+    def outside(self, graph: Graph, tensor: int) -> bool:
+        """Whether a strip holds columns of a tensor that lie outside the image."""
+        columns, image_w = self.of[tensor], graph.tensors[tensor].shape[2]
+        first, last = columns.first(self.starts[0]), columns.first(self.starts[-1])
+        return first < 0 or last + columns.width > image_w
+
+
+def strip_columns(graph: Graph, ops: Sequence[int], strips: int) -> StripColumns:
+    """Work back from the columns of a strip of the last operator's output to all others.
+
+    Args:
+        graph: the network.
+        ops: operators in execution order.
+        strips: their number.
+
+    Returns:
+        The columns of the longest tail of the run whose operators can all be cut into columns.
+    """
+    output = graph.tensors[graph.ops[ops[-1]].outputs[0]]
+    image_w = output.shape[2] if len(output.shape) == 4 else 1
+    of = {graph.ops[ops[-1]].outputs[0]: Columns(1, 0, -(-image_w // strips))}
+    computed: list[Columns] = []
+    needs: list[tuple[Columns, ...]] = []
+    windowed: set[int] = set()
+    for index in reversed(ops):
+        op = graph.ops[index]
+        columns = of[op.outputs[0]]
+        needed = columns_needed(graph, op, columns) if len(output.shape) == 4 else None
+        reads = graph.activations(op)
+        if needed is None or any(of.get(t, n).mul != n.mul for t, n in zip(reads, needed, strict=True)):
+            break
+        for tensor, more in zip(reads, needed, strict=True):
+            of[tensor] = of.get(tensor, more).union(more)
+            if op.kind in _WINDOWS and isinstance(op.attrs, WindowAttrs) and op.attrs.kernel_w > 1:
+                windowed.add(tensor)
+        computed.append(columns)
+        needs.append(needed)
+    starts = tuple(strip_starts(image_w, strips))
+    return StripColumns(tuple(computed[::-1]), tuple(needs[::-1]), of, frozenset(windowed), starts)
+
+
+# -- operators by rows --------------------------------------------------------------------------
+
+
+def row_op(
+    graph: Graph,
+    selection: Selection,
+    *,
+    single_rows: bool = False,
+    strip: tuple[Columns, tuple[Columns, ...]] | None = None,
+) -> RowOp | None:
     """Return how the selected kernel computes image rows, or None where it cannot.
 
     Args:
         graph: the network.
         selection: of the operator.
         single_rows: ask a kernel that can compute several rows per call for one: slower, with smaller rings.
+        strip: columns of the output to compute, and of every input that they need; else the whole width.
     """
     op, kernel, lowered = graph.ops[selection.op], selection.kernel, selection.lowered
-    if kernel is None or lowered is None:
+    if lowered is None:
         return None
-    context = OpContext(graph, op)
-    tensors = context.activation_inputs
+    tensors = graph.activations(op)
     if any(len(graph.tensors[t].shape) != 4 for t in (*tensors, *op.outputs)):
         return None
+    output = op.outputs[0]
+    columns, needs = whole_width(graph.tensors[output]), tuple(whole_width(graph.tensors[t]) for t in tensors)
+    context = OpContext(graph, op, selection.parameters)
+    if strip is not None:
+        columns, needs = strip
+        context = _narrow(graph, op, columns, needs, selection)
+        if kernel is None or kernel.refusals(context):
+            return None
+        lowered = kernel.lower(context)
     loop = lowered.loop
     if loop is not None and lowered.access.granule == loop.step and None not in lowered.access.inputs:
         access = dataclasses.replace(lowered.access, granule=1) if single_rows else lowered.access
-        return RowOp(selection.op, lowered, access, tensors, op.outputs[0])
-    if op.kind not in _ROW_BY_ROW:
+        in_place = kernel is not None and kernel.row_in_place and access.granule == 1
+        over = frozenset(tensors) if in_place else frozenset()
+        return RowOp(
+            selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over
+        )
+    if op.kind not in _ROW_BY_ROW or kernel is None:
         return None
+    shapes = [context.graph.tensors[t] for t in tensors]
     rows = context.output.shape[1]
-    if any(graph.tensors[t].shape[1] not in (1, rows) for t in tensors):
+    if any(tensor.shape[1] not in (1, rows) for tensor in shapes):
         return None
     operands = [graph.tensors[t] for t in op.inputs if t >= 0 and t not in (*tensors, *_parameters(op))]
     if any(len(operand.shape) > 2 and operand.shape[-3] != 1 for operand in operands):
         return None  # a constant that differs from row to row
-    row_graph = _one_row(graph, op)
-    row_context = OpContext(row_graph, op)
+    row_context = _one_row(context)
     if kernel.refusals(row_context):
         return None
     maps = tuple(
-        RowMap(rows, graph.tensors[t].size_bytes // rows)
-        if graph.tensors[t].shape[1] == rows
-        else RowMap(1, graph.tensors[t].size_bytes, mul=0)  # one row that every output row reads
-        for t in tensors
+        RowMap(rows, tensor.size_bytes // rows)
+        if tensor.shape[1] == rows
+        else RowMap(1, tensor.size_bytes, mul=0)  # one row that every output row reads
+        for tensor in shapes
     )
     access = AccessMap(rows, context.output.size_bytes // rows, maps)
-    return RowOp(selection.op, kernel.lower(row_context), access, tensors, op.outputs[0])
+    lowered = kernel.lower(row_context)
+    over = frozenset(
+        t for i, t in enumerate(tensors) if maps[i].mul == 1 and lowered.access.overlap_distance(i) <= 0
+    )
+    return RowOp(selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over)
 
 
-def row_ops(graph: Graph, selections: Sequence[Selection], stage: Stage) -> list[RowOp]:
-    """Return the operators of a streamed stage as it calls them."""
-    calls = (row_op(graph, selections[op], single_rows=stage.single_rows) for op in stage.ops)
-    return [call for call in calls if call is not None]
+def summing_op(graph: Graph, selection: Selection) -> RowOp | None:
+    """Return a pool over the whole image as it takes its input row by row, None for any other operator."""
+    op = graph.ops[selection.op]
+    context = OpContext(graph, op, selection.parameters)
+    if selection.lowered is None or len(context.activation_inputs) != 1:
+        return None
+    sums = row_sums(context)
+    if sums is None:
+        return None
+    (tensor,) = context.activation_inputs
+    image = graph.tensors[tensor]
+    rows = image.shape[1]
+    access = AccessMap(rows, 0, (RowMap(rows, image.size_bytes // rows),), buffered=True)
+    whole = whole_width(image)
+    return RowOp(
+        selection.op, context, None, access, (tensor,), op.outputs[0], Columns(0, 0, 1), (whole,), sums
+    )
+
+
+def feed_op(graph: Graph, tensor: int, columns: Columns) -> RowOp:
+    """Return what copies columns of a tensor's rows into a ring."""
+    _, rows, _, channels = graph.tensors[tensor].shape
+    access = AccessMap(rows, columns.width * channels * graph.tensors[tensor].dtype.size_bytes, ())
+    return RowOp(FEED, None, None, access, (), tensor, columns)
+
+
+def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> list[RowOp] | None:
+    """Return the operators of a streamed stage as it calls them, what feeds it first.
+
+    None where an operator cannot run as the stage wants it to.
+    """
+    whole = stage.strips == stage.bands == 1
+    strip = strip_columns(graph, stage.ops, stage.strips) if stage.strips > 1 else None
+    if strip is not None and len(strip.computed) < len(stage.ops):
+        return None
+    calls: list[RowOp] = []
+    for tensor in stage.fed:
+        columns = strip.of[tensor] if strip is not None else whole_width(graph.tensors[tensor])
+        calls.append(feed_op(graph, tensor, columns))
+    for i, op in enumerate(stage.ops):
+        last = i == len(stage.ops) - 1
+        call = summing_op(graph, selections[op]) if whole and last else None
+        if call is None:
+            part = (strip.computed[i], strip.needs[i]) if strip is not None else None
+            single = stage.single_rows or (last and stage.strips > 1) or stage.bands > 1
+            call = row_op(graph, selections[op], single_rows=single, strip=part)
+        if call is None:
+            return None
+        if not last:
+            call = dataclasses.replace(call, onto=dict(stage.in_place).get(op))
+        if strip is not None and not last:
+            blanks = call.output in strip.windowed and strip.outside(graph, call.output)
+            call = dataclasses.replace(call, blanks=blanks)
+        calls.append(call)
+    return calls
 
 
 def _parameters(op: Op) -> tuple[int, ...]:
@@ -112,15 +367,32 @@ def _parameters(op: Op) -> tuple[int, ...]:
     return op.inputs[1:] if op.kind is OpKind.CONV_2D else ()
 
 
-def _one_row(graph: Graph, op: Op) -> Graph:
-    """The graph with this operator's activations one row high, as its kernel is to see them."""
+def _narrow(
+    graph: Graph, op: Op, columns: Columns, needs: Sequence[Columns], selection: Selection
+) -> OpContext:
+    """The operator on a strip: activations as wide as the columns it reads and writes, no padding."""
     tensors = list(graph.tensors)
+    for t, part in zip((*graph.activations(op), *op.outputs), (*needs, columns), strict=True):
+        batch, height, _, channels = tensors[t].shape
+        tensors[t] = dataclasses.replace(tensors[t], shape=(batch, height, part.width, channels))
+    if isinstance(op.attrs, WindowAttrs):
+        pads = dataclasses.replace(op.attrs.pads, left=0, right=0)
+        op = dataclasses.replace(op, attrs=dataclasses.replace(op.attrs, pads=pads))
+    return OpContext(graph.replace(tensors=tuple(tensors)), op, selection.parameters)
+
+
+def _one_row(context: OpContext) -> OpContext:
+    """The operator on activations one row high, as a kernel of whole tensors is to see them."""
+    op = context.op
+    tensors = list(context.graph.tensors)
     for t in (*op.inputs, *op.outputs):
         if t >= 0 and t not in _parameters(op) and len(tensors[t].shape) == 4 and tensors[t].data is None:
             batch, _, *rest = tensors[t].shape
             tensors[t] = dataclasses.replace(tensors[t], shape=(batch, 1, *rest))
-    return graph.replace(tensors=tuple(tensors))
+    return OpContext(context.graph.replace(tensors=tuple(tensors)), op, context.parameters)
 
+
+# -- the order of calls -------------------------------------------------------------------------
 
 _NOT_READ = -(2**62)
 """The distance from an input that is not read once the output is being written."""
@@ -141,7 +413,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamStage:
-    """Operators run together.
+    """The rows of operators run together.
 
     Args:
         ops: in execution order; the last one's output is the stage's only output.
@@ -155,65 +427,94 @@ class StreamStage:
 
     @property
     def inner(self) -> frozenset[int]:
-        """Tensors that live only inside the stage."""
+        """Tensors of which the stage keeps rows."""
         return frozenset(op.output for op in self.ops[:-1])
 
     @property
     def rings(self) -> tuple[tuple[int, int], ...]:
-        """Every inner tensor with the bytes of its ring."""
-        return tuple((op.output, self.ring_rows[op.output] * op.access.row_bytes) for op in self.ops[:-1])
+        """Every inner tensor that has a ring, with the bytes of it."""
+        return tuple(
+            (op.output, self.ring_rows[op.output] * op.access.row_bytes)
+            for op in self.ops[:-1]
+            if op.onto is None
+        )
 
     @property
     def scratch_bytes(self) -> int:
         """The most scratch any of its kernels needs; they run one after another."""
-        return max(op.lowered.scratch_bytes for op in self.ops)
+        return max(op.scratch_bytes for op in self.ops)
 
-    def distance(self, tensor: int) -> int:
+    def distance(self, tensor: int, first: int = 0) -> int:
         """Bytes that the output must start below an input that dies in this stage, if both share memory.
 
         As AccessMap.overlap_distance, over the calls in the order in which they are made; every call
-        may write before it has read.
+        may write before it has read. Reads of the operators from `first` on count: no operator asks those
+        after it, so their calls come in the same order whether or not the stage has those before.
         """
-        return max((d for (_, source), d in self.reads.items() if source == tensor), default=_NOT_READ)
-
-    def tail(self, first: int) -> StreamStage:
-        """Return the stage of the operators from `first` on.
-
-        Nothing is computed again: no operator asks those after it, so the calls of the tail come in the
-        same order whether or not the operators before it belong to the stage.
-        """
-        return StreamStage(
-            self.ops[first:],
-            {op.output: self.ring_rows[op.output] for op in self.ops[first:-1]},
-            {(i - first, tensor): d for (i, tensor), d in self.reads.items() if i >= first},
-        )
+        reads = (d for (i, source), d in self.reads.items() if source == tensor and i >= first)
+        return max(reads, default=_NOT_READ)
 
 
-def events(ops: Sequence[RowOp]) -> Iterator[Event]:
-    """Yield the kernel calls of a stage in order.
+def state_bytes(last: RowOp, calls: int, *, pushed: bool) -> int:
+    """Return what a stage remembers between calls: sums, and where rows are pushed how far it is.
+
+    Generated code keeps, in int32: the strip, its first column and the rows of every call that are done.
+    """
+    sums = 4 * last.sums.sums if last.sums is not None else 0
+    return sums + (4 * (calls + 2) if pushed else 0)
+
+
+def band_rows(ops: Sequence[RowOp], bands: int) -> Iterator[tuple[tuple[int, ...], int]]:
+    """Yield per band the row that each operator starts at, and one past the last output row."""
+    rows = ops[-1].access.rows
+    height = -(-rows // bands)
+    for begin in range(0, rows, height):
+        starts = [ops[i].access.rows for i in range(len(ops))]
+        starts[-1] = begin
+        producers = {op.output: i for i, op in enumerate(ops[:-1])}
+        for i in range(len(ops) - 1, -1, -1):
+            for tensor, row_map in ops[i].reads():
+                if tensor in producers:
+                    producer = producers[tensor]
+                    starts[producer] = min(starts[producer], row_map.first(starts[i]))
+        # Calls of several rows begin at multiples of them; only one band has such.
+        yield (tuple(starts) if begin else (0,) * len(ops)), min(begin + height, rows)
+
+
+def events(ops: Sequence[RowOp], bands: int = 1) -> Iterator[Event]:
+    """Yield the kernel calls of a strip in order.
 
     Generated code makes exactly these calls: `advance(i, end)` there is a function per operator.
     """
     producers = {op.output: i for i, op in enumerate(ops)}
-    done = [0] * len(ops)
-    wanted = [(len(ops) - 1, ops[-1].access.rows)]  # (operator, rows), each asked for by the one before
-    while wanted:
-        index, end = wanted[-1]
-        if done[index] >= end:
-            wanted.pop()
-            continue
-        access = ops[index].access
-        event = Event(index, done[index], min(done[index] + access.granule, access.rows))
-        for source, row_map in ops[index].reads():
-            if source in producers and done[producers[source]] <= row_map.last(event.end - 1):
-                wanted.append((producers[source], row_map.last(event.end - 1) + 1))
-                break
-        else:
-            yield event
-            done[index] = event.end
+    for starts, last in band_rows(ops, bands):
+        done = list(starts)
+        wanted = [(len(ops) - 1, last)]  # (operator, rows), each asked for by the one before
+        while wanted:
+            index, end = wanted[-1]
+            if done[index] >= end:
+                wanted.pop()
+                continue
+            access = ops[index].access
+            event = Event(index, done[index], min(done[index] + access.granule, access.rows))
+            for source, row_map in ops[index].reads():
+                if source in producers and done[producers[source]] <= row_map.last(event.end - 1):
+                    wanted.append((producers[source], row_map.last(event.end - 1) + 1))
+                    break
+            else:
+                yield event
+                done[index] = event.end
 
 
-def stream_stage(ops: Sequence[RowOp]) -> StreamStage:
+def written_bytes(last: RowOp, end: int) -> int:
+    """Bytes of the output that the last operator of a stage has written after its row end − 1."""
+    if last.sums is not None:
+        assert last.context is not None
+        return last.context.output.size_bytes if end == last.access.rows else 0
+    return end * last.access.row_bytes
+
+
+def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
     """Size the rings of a stage.
 
     Row i of a ring of k rows is overwritten by row i + k, so k is the most, over all rows and all
@@ -224,19 +525,18 @@ def stream_stage(ops: Sequence[RowOp]) -> StreamStage:
     done = dict.fromkeys(producers, 0)
     rings = dict.fromkeys(producers, 1)
     reads: dict[tuple[int, int], int] = {}
-    row_bytes = ops[-1].access.row_bytes
-    written = 0  # output rows so far; a row counts from the start of its own call
-    for event in events(ops):
+    written = 0  # output bytes so far; those of a call count from its start
+    for event in events(ops, bands):
         op = ops[event.index]
         if event.index == len(ops) - 1:
-            written = event.end
+            written = written_bytes(op, event.end)
         for source, row_map in op.reads():
             if not event.rows_read(row_map):
                 continue
             first = row_map.first(event.row)
             key = event.index, source
             if written:
-                reads[key] = max(reads.get(key, _NOT_READ), written * row_bytes - first * row_map.row_bytes)
+                reads[key] = max(reads.get(key, _NOT_READ), written - first * row_map.row_bytes)
             if source in producers:
                 rings[source] = max(rings[source], done[source] - first)
         if op.output in done:
@@ -245,3 +545,50 @@ def stream_stage(ops: Sequence[RowOp]) -> StreamStage:
         step = ops[i].access.granule
         rings[source] = -(-rings[source] // step) * step
     return StreamStage(tuple(ops), rings, reads)
+
+
+def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
+    """Return the operators of a stage whose output rows may lie in an input's ring, with that input.
+
+    That takes: an output of which one row at a time is needed; an input that nobody else reads; a kernel
+    that may write over it; and, when an output row is written, a slot whose row no later one reads. The slot
+    is that of the first row read, which for rows above the image is one not filled yet.
+
+    Source: in-place depthwise convolution (MCUNet, Lin et al., NeurIPS 2020), here row by row in a ring.
+    """
+    ops = stage.ops
+    producers = {op.output: op for op in ops[:-1]}
+    readers = [tensor for op in ops for tensor in op.inputs]
+    found: dict[int, int] = {}
+    slots: dict[int, int] = {}
+    for op in ops[:-1]:
+        for tensor, row_map in op.reads():
+            host = producers.get(tensor)
+            if (
+                host is not None
+                and tensor in op.overwritable
+                and tensor not in found.values()
+                and host.op not in found
+                and readers.count(tensor) == 1
+                and stage.ring_rows[op.output] == 1
+                and 0 < op.access.row_bytes <= host.access.row_bytes
+                and row_map.mul > 0
+            ):
+                found[op.op] = tensor
+                ring_bytes = stage.ring_rows[tensor] * host.access.row_bytes
+                slots[tensor] = ring_slots(-(-ring_bytes // 4) * 4, host)
+                break
+    done = dict.fromkeys(producers, 0)
+    for event in events(ops, bands):
+        op = ops[event.index]
+        if op.op in found:
+            tensor = found[op.op]
+            row_map = next(row_map for source, row_map in op.reads() if source == tensor)
+            size = slots[tensor]
+            newest = done[tensor] - 1
+            held = newest - (newest - row_map.mul * event.row - row_map.lo) % size
+            if event.end < op.access.rows and held >= row_map.first(event.end):
+                del found[op.op]
+        if op.output in done:
+            done[op.output] = event.end
+    return found

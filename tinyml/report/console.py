@@ -26,7 +26,10 @@ def render(report: BuildReport, *, drawing: bool = False, verbose: bool = False)
         drawing: with the arena over time.
         verbose: with the largest symbols in flash.
     """
-    parts: list[RenderableType] = [_title(report), Text(), _memories(report), Text()]
+    parts: list[RenderableType] = [_title(report)]
+    if report.folded.channels:
+        parts.append(folded_line(report.folded.channels, report.folded.macs))
+    parts += [Text(), _memories(report), Text()]
     parts += [_layers(report), Text()]
     if drawing:
         parts += [MemoryDrawing(report), Text()]
@@ -34,6 +37,11 @@ def render(report: BuildReport, *, drawing: bool = False, verbose: bool = False)
     if verbose and report.flash.symbols:
         parts += [Text(), _symbols(report)]
     return Group(*parts)
+
+
+def folded_line(channels: int, macs: int) -> Text:
+    """Return the line that says what of the file is not executed."""
+    return Text(f"folded: {channels:,} constant or unread channels, {macs:,} MACs")
 
 
 def _title(report: BuildReport) -> Text:

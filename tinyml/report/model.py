@@ -108,8 +108,19 @@ class LayerUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Folded:
+    """Output channels of layers, and multiply-accumulates, that the file has and the firmware does not."""
+
+    channels: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What the network costs on the board. Sizes in bytes, `extra_macs` as a ratio of `macs`."""
+    """What the network costs on the board. Sizes in bytes, `extra_macs` as a ratio of `macs`.
+
+    `macs` are executed; `folded` says what of the file's work is not.
+    """
 
     model: str
     sha256: str
@@ -120,6 +131,7 @@ class BuildReport:
     lower_bound_bytes: int
     macs: int
     extra_macs: float
+    folded: Folded
     peak: Peak | None
     flash: FlashUse
     ram: RamUse
@@ -151,6 +163,7 @@ class BuildReport:
             "lower_bound_bytes": self.lower_bound_bytes,
             "macs": self.macs,
             "extra_macs": self.extra_macs,
+            "folded": dataclasses.asdict(self.folded),
             "stack_bytes": self.ram.stack_bytes,
             "flash": dataclasses.asdict(self.flash),
             "ram": dataclasses.asdict(self.ram) | {"total_bytes": self.ram.total_bytes},
@@ -200,7 +213,8 @@ def from_plan(
         output_bytes=sum(graph.tensors[t].size_bytes for t in graph.outputs),
         lower_bound_bytes=plan.lower_bound_bytes,
         macs=plan.macs,
-        extra_macs=plan.extra_macs,
+        extra_macs=plan.extra_macs / max(plan.macs, 1),
+        folded=Folded(graph.folded_channels, graph.folded_macs),
         peak=peak,
         flash=FlashUse(constant_bytes),
         ram=RamUse(plan.arena_bytes),
