@@ -309,10 +309,20 @@ def test_what_a_stage_remembers_is_drawn_and_explained(streamed: BuildReport) ->
     assert "state" not in drawn(streamed, 100)[-1]
 
 
+def test_strips_and_patches_are_named(streamed: BuildReport) -> None:
+    assert "piece by piece" not in "\n".join(drawn(streamed, 100))
+    whole = streamed.divisions[1:]
+    for division, name in (((4, 1), "4 strips"), ((3, 2), "2×3 patches")):
+        cut = dataclasses.replace(streamed, divisions=(division, *whole))
+        assert f"computed piece by piece: 0-5 in {name}" in drawn(cut, 100)[-1]
+        assert f">0–5 {name}</text>" in render_svg(cut)
+        assert cut.to_json()["divisions"][0] == list(division)
+
+
 def test_what_has_no_room_does_not_fit(report: BuildReport) -> None:
     assert MemoryDrawing(report).fits(80)
     assert not MemoryDrawing(report).fits(30)
-    many = dataclasses.replace(report, stages=report.stages * 100)
+    many = dataclasses.replace(report, stages=report.stages * 100, divisions=report.divisions * 100)
     assert not MemoryDrawing(many).fits(200)
 
 

@@ -16,7 +16,7 @@ from rich.style import Style
 from rich.text import Text
 
 from tinyml.report.model import BufferUse, BuildReport
-from tinyml.report.timeline import Handover, by_birth, handovers, is_streamed, stage_edges
+from tinyml.report.timeline import Handover, by_birth, division, handovers, is_streamed, stage_edges
 from tinyml.report.units import short_name, size
 
 _ROWS = 18
@@ -121,6 +121,14 @@ class MemoryDrawing:
         yield ruler
         yield _line((" " * (_AXIS_WIDTH + 2) + _labels(report, columns, plot), _FAINT))
         yield self._legend(glyphs.streamed)
+        pieces = [
+            f"{_operators(ops)} in {division(report, stage)}"
+            for stage, ops in enumerate(report.stages)
+            if division(report, stage)
+        ]
+        if pieces:
+            text = " " * (_AXIS_WIDTH + 2) + "computed piece by piece: " + ", ".join(pieces)
+            yield _line((text.replace("×", "x") if options.ascii_only else text, Style.null()))
 
     def _peak_line(self, glyph: str, at: list[int]) -> Text:
         """Return the line above the plot: marks over the fullest stage, the arena's size beside them."""
@@ -204,12 +212,15 @@ def _labels(report: BuildReport, columns: Sequence[tuple[int, bool]], room: int)
     line = ""
     for column, (stage, _) in enumerate(columns):
         begins = column == 0 or columns[column - 1][0] != stage
-        ops = report.stages[stage]
-        label = f"{ops[0]}" if len(ops) == 1 else f"{ops[0]}-{ops[-1]}"
+        label = _operators(report.stages[stage])
         if begins and (not line or len(line) < column) and column + len(label) <= room:
             line = line.ljust(column) + label
     title = "  operator"
     return line + title if len(line) + len(title) <= room else line
+
+
+def _operators(ops: Sequence[int]) -> str:
+    return f"{ops[0]}" if len(ops) == 1 else f"{ops[0]}-{ops[-1]}"
 
 
 def _line(*parts: tuple[str, Style]) -> Text:

@@ -13,7 +13,7 @@ import jinja2
 
 from tinyml import __version__, resources
 from tinyml.report.model import BufferUse, BuildReport
-from tinyml.report.timeline import Handover, by_birth, handovers, is_streamed, stage_edges
+from tinyml.report.timeline import Handover, by_birth, division, handovers, is_streamed, stage_edges
 from tinyml.report.units import short_name, size
 
 _WIDTH, _HEIGHT = 960.0, 340.0  # the plot's area in SVG units
@@ -212,11 +212,13 @@ def _stage_marks(report: BuildReport, column: float) -> tuple[_StageMark, ...]:
         x, width = _LEFT + stage_edges(report)[stage] * column, len(ops) * column
         streamed = is_streamed(report, stage)
         numbers = f"{ops[0]}–{ops[-1]}" if len(ops) > 1 else f"{ops[0]}"
-        label = f"{numbers} streamed" if streamed else f"{numbers} {names[ops[0]]}"
+        how = division(report, stage) or "streamed"
+        label = f"{numbers} {how if streamed else names[ops[0]]}"
         shown = x + width / 2 >= free
         if shown:
             free = x + width / 2 + _STAGE_LABEL_WIDTH
         title = f"stage {stage}: " + ", ".join(f"{op} {names[op]}" for op in ops)
+        title += f"; {how}" if streamed else ""
         marks.append(_StageMark(x, width, label if shown else "", title, streamed))
     return tuple(marks)
 

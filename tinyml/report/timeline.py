@@ -40,6 +40,14 @@ def is_streamed(report: BuildReport, stage: int) -> bool:
     return len(report.stages[stage]) > 1 or any(rings)
 
 
+def division(report: BuildReport, stage: int) -> str:
+    """Return "4 strips" or "3×3 patches" where a stage computes its output piece by piece, else nothing."""
+    strips, bands = report.divisions[stage]
+    if bands > 1:
+        return f"{bands}×{strips} patches"
+    return f"{strips} strips" if strips > 1 else ""
+
+
 def by_birth(report: BuildReport) -> tuple[BufferUse, ...]:
     """Return the buffers in the order of birth, the dying first: neighbours in time get different colours."""
     return tuple(sorted(report.buffers, key=lambda b: (b.first, b.last, b.offset)))
