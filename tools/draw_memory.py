@@ -14,11 +14,12 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from tinyml import boards
 from tinyml.access import AccessMap, RowMap
-from tinyml.build import Planning, Schedule, compile_model
+from tinyml.build import Planning, compile_model
 from tinyml.report.html import render_svg
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -575,7 +576,7 @@ def squeeze_excite() -> str:
     return drawing.svg()
 
 
-def plan(path: Path, schedule: Schedule, title: str) -> str:
+def plan(path: Path, schedule: Literal["layer", "stream"], title: str) -> str:
     """Return the drawing of a real plan."""
     report = compile_model(path, boards.load(BOARD), Planning(schedule=schedule)).report()
     return render_svg(report, title)
