@@ -13,10 +13,12 @@ BUILD := build
 C_FILES = $(shell git ls-files 'runtime_c/*.c' 'runtime_c/*.h' 'tests/*.c' 'tests/*.h' 2>/dev/null)
 DIGITS := examples/digits/digits.tflite
 DIGITS_DATA := examples/digits/digits_test.npz
+TENSORFLOW := $(BUILD)/tensorflow
+MOBILENET_LARGE := $(BUILD)/models/mobilenetv2_100_224.tflite
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Set-up --------------------------------------------------------------------------------------------
 
@@ -41,6 +43,17 @@ system-firmware:
 system-tests:
 	@tools/system_packages.sh firmware tests
 
+# In an environment of its own, for making example networks only: nothing that is built or tested needs it.
+$(TENSORFLOW)/.installed: $(VENV)/.created
+	@echo "setup: installing TensorFlow into $(TENSORFLOW)" >&2
+	@$(BIN)/python -m venv $(TENSORFLOW)
+	@$(TENSORFLOW)/bin/python -m pip install --quiet --disable-pip-version-check 'tensorflow>=2.18'
+	@touch $@
+
+$(MOBILENET_LARGE): examples/mobilenetv2/make_model.py
+	@$(MAKE) --no-print-directory $(TENSORFLOW)/.installed
+	@$(TENSORFLOW)/bin/python $< --width 1.0 --size 224 --classes 1000 -o $@
+
 .PHONY: setup
 setup: system-tests $(VENV)/.installed-dev ## Install everything that demo and test need
 
@@ -61,6 +74,10 @@ test: setup ## Run every check and the whole test suite
 .PHONY: bench
 bench: system-firmware $(VENV)/.installed ## Instructions per layer of the digits network on the emulated Cortex-M7
 	@$(TINYML) run --board stm32f746 --profile $(DIGITS)
+
+.PHONY: bench-memory
+bench-memory: system-firmware $(VENV)/.installed $(MOBILENET_LARGE) ## Arenas of known networks beside the literature's, from builds that ran
+	@$(BIN)/python tools/bench_memory.py --instructions
 
 # Checks --------------------------------------------------------------------------------------------
 

@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
-import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from figures import PEERS, ROOT, run_build, write_between_marks
 
 from tinyml import __version__, boards
-from tinyml.build import Planning, build, compile_model, open_target
+from tinyml.build import Planning, build, compile_model
 from tinyml.errors import DoesNotFit
 from tinyml.infer import infer
-from tinyml.verify import verify
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-PEERS: dict[str, Any] = json.loads((ROOT / "tools" / "peers.json").read_text())
 BOARD = "stm32f746"
 COUNTER = "mps2-an386"
 SAMPLES = 8
@@ -63,7 +59,7 @@ def row(path: Path) -> str:
             code,
             *(f"{counted.instructions:,}" for counted in instructions),
             _peers(name, "instructions"),
-            _equal(path, Path(folder)),
+            _equal(path),
         ]
     return "| " + " | ".join(cells) + " |\n"
 
@@ -74,22 +70,15 @@ def _peers(name: str, figure: str) -> str:
     return ", ".join(figures) if known else "–"
 
 
-def _equal(path: Path, folder: Path) -> str:
+def _equal(path: Path) -> str:
     """Return how many of SAMPLES random samples are equal on an emulator, under both schedules."""
     found = []
     for planning in (LAYER, STREAM):
-        for target_board in (BOARD, COUNTER):  # the latter has room for everything
-            compiled = compile_model(path, boards.load(target_board), planning)
-            try:
-                target = open_target(
-                    compiled, folder / f"{target_board}-{planning.schedule}", toolchain="gcc"
-                )
-            except DoesNotFit:
-                continue
-            with target:
-                report = verify(path, target, samples=SAMPLES)
-            found.append(f"{report.samples - report.mismatched_samples} of {report.samples}")
-            break
+        try:
+            built = run_build(path, BOARD, planning, samples=SAMPLES)
+        except DoesNotFit:
+            built = run_build(path, COUNTER, planning, samples=SAMPLES)  # has room for everything
+        found.append(f"{built.equal} of {built.samples}")
     return ", ".join(found)
 
 
@@ -117,10 +106,7 @@ def main() -> int:
     table = f"\n{HEAD}{rows}\n{caption}"
     print(table)
     if arguments.write:
-        text = README.read_text(encoding="utf-8")
-        marks = r"(<!-- measured:begin -->\n).*?(<!-- measured:end -->)"
-        replaced = re.sub(marks, lambda m: f"{m[1]}{table}{m[2]}", text, flags=re.DOTALL)
-        README.write_text(replaced, encoding="utf-8")
+        write_between_marks(README, "measured", table)
     return 0
 
 

@@ -135,6 +135,13 @@ def test_plan_for_people(digits_model: Path, tmp_path: Path) -> None:
     assert str(page) in result.stderr
 
 
+def test_plan_draws_the_memory_unless_told_not_to(digits_model: Path) -> None:
+    assert "▼" in invoke("plan", "--board", "stm32f746", digits_model).stdout
+    assert "▼" in invoke("plan", "--board", "stm32f746", "--draw", digits_model).stdout
+    assert "▼" not in invoke("plan", "--board", "stm32f746", "--no-draw", digits_model).stdout
+    as_json(invoke("plan", "--board", "stm32f746", "--draw", "--json", digits_model))  # nothing but JSON
+
+
 def test_a_model_that_does_not_fit_says_by_how_much_and_where(tmp_path: Path, digits_model: Path) -> None:
     board = json.loads((ROOT / "boards" / "microbit.json").read_text())
     ram = board["tinyml"]["memory"][board["tinyml"]["ram"][0]]

@@ -1,4 +1,4 @@
-"""The README's own commands and code, executed as they stand."""
+"""The commands and code of the README and of docs/memory.md, executed as they stand."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = "from tinyml.cli.app import main; main()"  # what the installed `tinyml` does
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MEMORY = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the examples and the quickstart's commands run in it, one after the other."""
-    folder = tmp_path_factory.mktemp("quickstart")
+def run_commands(folder: Path, block: str) -> str:
+    """Run a block's commands in a folder with the examples, one after the other; return what they print."""
     (folder / "examples").symlink_to(ROOT / "examples")
     commands = folder / "bin"
     commands.mkdir()
@@ -33,14 +32,21 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.chmod(0o755)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{commands}:{os.environ['PATH']}"}
     log = []
-    (quickstart,) = blocks("sh")
-    for command in quickstart.splitlines():
+    for command in block.splitlines():
         done = subprocess.run(
             ["sh", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         log.append(f"$ {command}\n{done.stdout}")
-    (folder / "log.txt").write_text("\n".join(log))
+    return "\n".join(log)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quickstart was followed."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    (quickstart,) = blocks("sh")
+    (folder / "log.txt").write_text(run_commands(folder, quickstart))
     return folder
 
 
@@ -50,6 +56,15 @@ def test_the_quickstart_does_what_the_text_says(workplace: Path) -> None:
     assert (workplace / "firmware" / "platformio.ini").is_file()
     # The text below the block: verify compares, and counts correct answers where there are labels.
     assert "355 of 360" in log
+
+
+def test_the_commands_of_the_memory_page_show_what_it_says(tmp_path: Path) -> None:
+    (commands,) = blocks("sh", MEMORY)
+    log = run_commands(tmp_path, commands)
+    assert "▼" in log
+    assert "live at the peak" in log
+    assert "═ streamed row by row" in log
+    assert "<polygon" in (tmp_path / "plan.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
@@ -103,7 +118,8 @@ def test_links_point_at_files() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_architecture_names_files_that_exist() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for path in re.findall(r"`((?:tinyml|tests|runtime_c|codegen|boards|docs)/[\w./-]+)`", text):
+@pytest.mark.parametrize("page", ["architecture.md", "memory.md"])
+def test_pages_name_files_that_exist(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:tinyml|tests|runtime_c|codegen|boards|docs|tools)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path

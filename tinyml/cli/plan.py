@@ -33,8 +33,15 @@ Example:
     metavar="FILE",
     help="Also write the report as a page with a drawing of the memory over time.",
 )
+@click.option(
+    "--draw/--no-draw",
+    default=None,
+    help="Draw the memory over time.  [default: where every operator has room]",
+)
 @output_options
-def command(model: Path, board_id: str, planning: Planning, html: Path | None, out: Output) -> int:
+def command(
+    model: Path, board_id: str, planning: Planning, html: Path | None, draw: bool | None, out: Output
+) -> int:
     """Plan the memory: the arena's size and fullest moment, constants, work, and the fit on a board.
 
     Code and stack are known only after `tinyml build`; here they are null in the JSON. A model that
@@ -44,6 +51,7 @@ def command(model: Path, board_id: str, planning: Planning, html: Path | None, o
     from tinyml.build import check_fit, compile_model
     from tinyml.errors import DoesNotFit
     from tinyml.report.console import render
+    from tinyml.report.drawing import MemoryDrawing
     from tinyml.report.html import render_html
 
     board = boards.load(board_id)
@@ -60,7 +68,9 @@ def command(model: Path, board_id: str, planning: Planning, html: Path | None, o
     except DoesNotFit as error:
         misfit = error
         data |= error.to_json()
-    out.result(data, render(report, verbose=out.verbose))
+    fits = MemoryDrawing(report).fits(out.stdout.width)
+    drawing = report.arena_bytes > 0 and (fits if draw is None else draw)
+    out.result(data, render(report, drawing=drawing, verbose=out.verbose))
     if html is not None:
         out.note(f"wrote {html}")
     if misfit is None:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tinyml.report.drawing import MemoryDrawing, marks
 from tinyml.report.model import BuildReport, Fit
 from tinyml.report.units import short_name, size
 
@@ -18,13 +19,22 @@ _VALUES_SHOWN = 10
 _CHOICES_SHOWN = 10
 
 
-def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
-    """Return the report as one renderable."""
+def render(report: BuildReport, *, drawing: bool = False, verbose: bool = False) -> RenderableType:
+    """Return the report as one renderable.
+
+    Args:
+        report: what to show.
+        drawing: with the arena over time.
+        verbose: with the largest symbols in flash.
+    """
     parts: list[RenderableType] = [_title(report)]
     if report.folded.channels:
         parts.append(folded_line(report.folded.channels, report.folded.macs))
     parts += [Text(), _memories(report), Text()]
-    parts += [_layers(report), Text(), *_peak(report)]
+    parts += [_layers(report), Text()]
+    if drawing:
+        parts += [MemoryDrawing(report), Text()]
+    parts += _peak(report, keyed=drawing)
     if len(report.front) > 1:
         parts += [Text(), *_front(report)]
     if verbose and report.flash.symbols:
@@ -92,16 +102,22 @@ def _layers(report: BuildReport) -> Table:
     return table
 
 
-def _peak(report: BuildReport) -> list[RenderableType]:
+def _peak(report: BuildReport, *, keyed: bool) -> list[RenderableType]:
+    """Return what is live at the fullest moment, with the drawing's letters where there is one."""
     peak = report.peak
     if peak is None:
         return []
+    keys = marks(report) if keyed else {}
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    if keyed:
+        table.add_column("")
     table.add_column("live at the peak")
     table.add_column("bytes", justify="right")
     table.add_column("arena", justify="right")
     for buffer in sorted(peak.live, key=lambda b: b.offset):
+        key = [Text(f" {keys[buffer].letter} ", keys[buffer].style)] if keyed else []
         table.add_row(
+            *key,
             Text(short_name(buffer.name)),
             f"{buffer.bytes:,}",
             f"{buffer.offset}..{buffer.offset + buffer.bytes}",

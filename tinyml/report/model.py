@@ -132,6 +132,7 @@ class Choice:
 class BuildReport:
     """What the network costs on the board. Sizes in bytes, `extra_macs` as a ratio of `macs`.
 
+    `divisions` are the (strips, bands) that each stage computes its output in, one after another.
     `macs` are executed; `folded` says what of the file's work is not.
     """
 
@@ -153,6 +154,7 @@ class BuildReport:
     latency_estimate: LatencyEstimate | None
     layers: tuple[LayerUse, ...]
     stages: tuple[tuple[int, ...], ...]
+    divisions: tuple[tuple[int, int], ...]
     buffers: tuple[BufferUse, ...]
     front: tuple[Choice, ...] = ()
     toolchain: str = ""
@@ -186,6 +188,7 @@ class BuildReport:
             "latency_estimate": dataclasses.asdict(self.latency_estimate) if self.latency_estimate else None,
             "layers": [dataclasses.asdict(layer) for layer in self.layers],
             "stages": [list(stage) for stage in self.stages],
+            "divisions": [list(division) for division in self.divisions],
             "buffers": [dataclasses.asdict(buffer) for buffer in self.buffers],
             "front": [dataclasses.asdict(choice) for choice in self.front],
             "files": list(self.files),
@@ -242,6 +245,7 @@ def from_plan(
         latency_estimate=estimate_latency(graph, selections, board),
         layers=layers,
         stages=tuple(stage.ops for stage in plan.stages),
+        divisions=tuple((stage.strips, stage.bands) for stage in plan.stages),
         buffers=buffers,
     )
 
