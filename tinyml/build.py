@@ -8,6 +8,7 @@ plan needs none of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -129,17 +130,18 @@ def compile_model(
     graph = passes.run(read_model(path), edges=planning.edges)
     selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
     limit = _arena_limit(board, planning)
-    plan = _plan(graph, selections, planning, limit, front)
-    return Compiled(path, graph, tuple(selections), plan, board, limit)
+    graph, chosen, plan = _plan(graph, selections, planning, limit, front)
+    return Compiled(path, graph, tuple(chosen), plan, board, limit)
 
 
 def _plan(
     graph: Graph, selections: Sequence[Selection], planning: Planning, limit: int | None, front: bool
-) -> Plan:
+) -> tuple[Graph, Sequence[Selection], Plan]:
+    """Return the plan, and the network it is for: some operators may be there twice."""
     pushed = _pushed_input(graph) if planning.stream_input else None
     if isinstance(planning.schedule, PatchSchedule):
         patch = planning.schedule.patches, planning.schedule.operators
-        return planner.plan(graph, selections, patch=patch, pushed=pushed)
+        return graph, selections, planner.plan(graph, selections, patch=patch, pushed=pushed)
     objective = "sram" if planning.schedule == "stream" else planning.objective
     stream_above = limit
     if planning.schedule == "layer":
@@ -148,19 +150,17 @@ def _plan(
         stream_above = 0
     macs = sum(s.lowered.macs for s in selections if s.lowered)
     shares = [0.0, None] if planning.max_overhead is None else [planning.max_overhead]
+    replan = functools.partial(
+        planner.plan, stream_above=stream_above, objective=objective, pushed=pushed, front=front
+    )
     for share in shares:
-        plan = planner.plan(
-            graph,
-            selections,
-            stream_above=stream_above,
-            objective=objective,
-            max_extra_macs=None if share is None else int(share * macs),
-            pushed=pushed,
-            front=front,
-        )
-        if planning.schedule == "layer" or limit is None or plan.arena_bytes <= limit:
+        most = None if share is None else int(share * macs)
+        best = graph, selections, replan(graph, selections, max_extra_macs=most)
+        if stream_above is not None and most != 0:
+            best = planner.plan_gates(*best, replan, enough_bytes=stream_above, max_extra_macs=most)
+        if planning.schedule == "layer" or limit is None or best[2].arena_bytes <= limit:
             break
-    return plan
+    return best
 
 
 def _pushed_input(graph: Graph) -> int:

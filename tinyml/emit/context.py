@@ -12,7 +12,7 @@ import numpy as np
 from tinyml import __version__
 from tinyml.emit.streams import StreamContext, stream_context
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
-from tinyml.kernels.registry import Lowered, OpContext, RowLoop
+from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
@@ -132,6 +132,8 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
     calls: list[CallContext] = []
     streams: list[StreamContext] = []
     pad_rows = _pad_rows(graph, selections, plan)
+    stored: dict[int, str] = {}  # the symbol of an array, by its identity
+    alive: list[Constant] = []  # what the identities belong to
     pad_symbols = {}
     for value, size in sorted(pad_rows.items()):
         symbol = f"{graph.name}_pad_row_{'m' if value < 0 else 'p'}{abs(value)}"
@@ -143,9 +145,13 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         """Put an operator's constants into flash and return their symbols."""
         symbols = []
         for constant in lowered.constants:
-            symbols.append(f"{graph.name}_op{op}_{constant.name}")
-            comment = f"{graph.ops[op].kind} {constant.comment}".strip()
-            arrays.append(ArrayContext(symbols[-1], constant.ctype, constant.values.ravel(), comment))
+            if id(constant.values) not in stored:  # an operator that runs twice has the same constants
+                stored[id(constant.values)] = f"{graph.name}_op{op}_{constant.name}"
+                comment = f"{graph.ops[op].kind} {constant.comment}".strip()
+                values = constant.values.ravel()
+                arrays.append(ArrayContext(stored[id(constant.values)], constant.ctype, values, comment))
+                alive.append(constant)
+            symbols.append(stored[id(constant.values)])
         return tuple(symbols)
 
     for stage_index, stage in enumerate(plan.stages):

@@ -13,6 +13,7 @@ from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
 from tinyml.planner.plan import Buffer, BufferKind, Cost, Plan, Stage
+from tinyml.planner.recompute import plan_gates
 from tinyml.planner.stages import MOST_STRIPS, Cut, StageSearch
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "Stage",
     "check",
     "plan",
+    "plan_gates",
     "timeline",
 ]
 

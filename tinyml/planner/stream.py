@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import Graph, Op, OpKind, Tensor, WindowAttrs
+from tinyml.graph import Graph, Op, OpKind, ReduceAttrs, Tensor, WindowAttrs
 from tinyml.kernels.registry import Lowered, OpContext
 from tinyml.kernels.row_sums import RowSums, row_sums
 from tinyml.planner.plan import Stage
@@ -35,7 +35,10 @@ FEED = -1
 """RowOp.op of what only copies rows: from the arena, or from the application."""
 
 _ROW_BY_ROW = frozenset({OpKind.CONV_2D, OpKind.ADD, OpKind.MUL, OpKind.QUANTIZE})
-"""Operators whose kernels compute whole tensors, but whose rows depend on the same rows only."""
+"""Operators whose kernels compute whole tensors, but whose rows depend on the same rows only.
+
+So does a MEAN over the columns of an image.
+"""
 
 _WINDOWS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
 _POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
@@ -279,7 +282,7 @@ def row_op(
         return RowOp(
             selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over
         )
-    if op.kind not in _ROW_BY_ROW or kernel is None:
+    if kernel is None or not (op.kind in _ROW_BY_ROW or _mean_of_columns(op)):
         return None
     shapes = [context.graph.tensors[t] for t in tensors]
     rows = context.output.shape[1]
@@ -360,6 +363,10 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
             call = dataclasses.replace(call, blanks=blanks)
         calls.append(call)
     return calls
+
+
+def _mean_of_columns(op: Op) -> bool:
+    return isinstance(op.attrs, ReduceAttrs) and op.kind is OpKind.MEAN and op.attrs.axes == (2,)
 
 
 def _parameters(op: Op) -> tuple[int, ...]:

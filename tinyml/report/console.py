@@ -132,8 +132,8 @@ def _peak(report: BuildReport, *, keyed: bool) -> list[RenderableType]:
 def _front(report: BuildReport) -> list[RenderableType]:
     """The choices of stages, thinned to a page: every so many by peak, and the chosen one."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("SRAM", "recomputed", "instructions", "code", ""):
-        table.add_column(heading, justify="right")
+    for column in ("SRAM", "recomputed", "instructions", "code", ""):
+        table.add_column(column, justify="right")
     step = -(-len(report.front) // _CHOICES_SHOWN)
     plan = (report.lower_bound_bytes, report.extra_macs)
     chosen = min(report.front, key=lambda c: (abs(c.peak_bytes - plan[0]), abs(c.extra_macs - plan[1])))
