@@ -202,7 +202,7 @@ class _Emitter:
         rows = self.graph.tensors[call.output].shape[1]
         if call.onto is not None:
             host = self.producers[call.onto]
-            return f"each over a row of {host.op if host.op != FEED else 'the rows fed'} that it has read"
+            return f"over rows of {host.op if host.op != FEED else 'the input'} that it has read"
         slots = self._slots(call)
         return f"the last {slots} of {rows} rows are kept" if slots < rows else "all rows are kept"
 
@@ -228,17 +228,19 @@ class _Emitter:
         host = ring_host(self.calls, producer.output)
         buffer = self.plan.ring_of(host.output, self.stage)
         assert buffer is not None
-        shift = (columns.lo - producer.columns.lo) * self._pixel(producer.output)
-        start = f"a + {buffer.offset + shift}"
+        start = f"a + {buffer.offset + (columns.lo - producer.columns.lo) * self._pixel(producer.output)}"
         slots, row_bytes = self._slots(host), host.access.row_bytes
         if slots == 1:
             return Rows(start, "")
-        row = "{row}"
-        for tensor, row_map in producer.reads():
-            if tensor == producer.onto:
-                row = row if row_map.mul == 1 else f"{row} * {row_map.mul}"
-                row = f"({row} + {row_map.lo % slots})" if row_map.lo % slots else row
-        return Rows(start, f" + {row} % {slots} * {row_bytes}")
+        if producer.onto is None:
+            shift = f" + {host.rotation}" if host.rotation else ""
+            row = f"({{row}}{shift})" if shift else "{row}"
+            return Rows(start, f" + {row} % {slots} * {row_bytes}")
+        (mul,) = {row_map.mul for tensor, row_map in producer.reads() if tensor == producer.onto}
+        step = producer.access.granule
+        first = "{row}" if step == 1 else f"({{row}} - {{row}} % {step})"
+        within = "" if step == 1 else f" + {{row}} % {step} * {producer.access.row_bytes}"
+        return Rows(start, f" + {first}{f' * {mul}' if mul > 1 else ''} % {slots} * {row_bytes}{within}")
 
     def outside(self, tensor: int, row_map: RowMap, columns: Columns) -> Rows:
         """Rows of a tensor that is in the arena as a whole, from a column on."""

@@ -153,8 +153,8 @@ class Kernel:
         isa: the instructions that it needs.
         lower: turns an operator into the call.
         accepts: what an operator must be like.
-        row_in_place: a call for one output row has read a channel of all its input rows before it writes
-            that channel, so the output row may lie on any one of the input rows.
+        row_in_place: a call has read a channel of all its input rows before it writes that channel of any
+            output row, so the output rows may lie on input rows.
     """
 
     symbol: str

@@ -7,6 +7,7 @@ executed call by call (stream.events, which is what generated code does) with ev
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -250,25 +251,23 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
         )
     if not streamed:
         return
-    # inner tensor with a ring → the (tensor, row) in each of its slots
-    slots: dict[int, list[tuple[int, int]]] = {}
+    rings: dict[int, _Ring] = {}  # by inner tensor that has one
     for call in calls[:-1]:
         _require(
             call.output not in graph.outputs or call.op == FEED,
             f"stage {stage}: tensor {call.output} is a model output, but only a ring of this stage",
         )
-        ring_buffer = plan.ring_of(call.output, stage)
+        own = plan.ring_of(call.output, stage)
         _require(
-            (ring_buffer is not None and ring_buffer.first == ring_buffer.last) == (call.onto is None),
+            (own is not None and own.first == own.last) if call.onto is None else own is None,
             f"stage {stage}: tensor {call.output} is not a ring of this stage",
         )
-        if ring_buffer is None:
-            _require(
-                call.onto in call.overwritable and call.access.row_bytes <= _row_bytes(calls, call.onto),
-                f"stage {stage}: op {call.op} cannot write its rows over those of tensor {call.onto}",
-            )
-        else:
-            slots[call.output] = [(-1, -1)] * ring_slots(ring_buffer.size_bytes, call)
+        _require(
+            call.onto is None or call.onto in call.overwritable,
+            f"stage {stage}: op {call.op} cannot write its rows over those of tensor {call.onto}",
+        )
+        if own is not None:
+            rings[call.output] = _Ring(call, own.size_bytes)
     computed = [0] * calls[-1].access.rows
     for event in events(calls, plan.stages[stage].bands):
         call = calls[event.index]
@@ -276,32 +275,55 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
             if tensor not in inner:
                 continue
             producer = next(other for other in calls if other.output == tensor)
-            ring = slots[ring_host(calls, tensor).output]
-            lost = [
-                row
-                for row in event.rows_read(row_map)
-                if not ring or ring[producer.slot(row, len(ring))] != (tensor, row)
-            ]
+            ring = rings[ring_host(calls, tensor).output]
+            lost = [row for row in event.rows_read(row_map) if not ring.holds(producer, row)]
             _require(
                 not lost,
                 f"stage {stage}: op {call.op} reads rows {lost} of tensor {tensor} that its ring has lost",
             )
-        if call.output in inner and (filled := slots[ring_host(calls, call.output).output]):
+        if call.output in inner:
+            ring = rings[ring_host(calls, call.output).output]
             _require(
-                event.end - event.row == 1 or event.row % len(filled) + event.end - event.row <= len(filled),
+                ring.write(call, event.row, event.end),
                 f"stage {stage}: op {call.op} writes rows [{event.row}, {event.end}) beyond its ring",
             )
-            for row in range(event.row, event.end):
-                filled[call.slot(row, len(filled))] = (call.output, row)
         if event.index == len(calls) - 1:
             for row in range(event.row, event.end):
                 computed[row] += 1
     _require(computed == [1] * len(computed), f"stage {stage} does not compute every row of its output once")
 
 
-def _row_bytes(calls: Sequence[RowOp], tensor: int | None) -> int:
-    """Bytes of a row of an inner tensor's ring, 0 where it has none."""
-    return next((call.access.row_bytes for call in calls if call.output == tensor and call.onto is None), 0)
+class _Ring:
+    """A ring whose every byte knows of which row of which tensor it is."""
+
+    def __init__(self, host: RowOp, size_bytes: int) -> None:
+        self.slot_bytes = host.access.row_bytes
+        self.slots = ring_slots(size_bytes, host)
+        self.owner: _Bytes = np.full(self.slots * self.slot_bytes, -1, np.int64)
+
+    def _range(self, call: RowOp, row: int) -> slice:
+        start = call.place(row, self.slots, self.slot_bytes)
+        return slice(start, start + call.access.row_bytes)
+
+    def holds(self, producer: RowOp, row: int) -> bool:
+        """Whether all bytes of a row are still its own."""
+        held = self.owner[self._range(producer, row)] == _id(producer, row) if self.slots else np.False_
+        return bool(np.all(held))
+
+    def write(self, call: RowOp, first: int, end: int) -> bool:
+        """Write the rows of a call; False where they do not lie one behind the other inside the ring."""
+        if not self.slots:
+            return False
+        ranges = [self._range(call, row) for row in range(first, end)]
+        if any(after.start != before.stop for before, after in itertools.pairwise(ranges)):
+            return False
+        for row, place in enumerate(ranges, first):
+            self.owner[place] = _id(call, row)
+        return ranges[-1].stop <= self.owner.size
+
+
+def _id(call: RowOp, row: int) -> int:
+    return call.output << 32 | row
 
 
 def _check_columns(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> None:

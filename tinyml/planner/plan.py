@@ -19,8 +19,8 @@ class Stage:
             need are computed twice.
         bands: horizontal bands of every strip. Rows that two bands need are computed twice; strips and
             bands together are the patches of MCUNetV2.
-        in_place: (operator, tensor): every output row of the operator is put where the tensor's ring keeps
-            the oldest row it has just read, and has no ring of its own.
+        in_place: (operator, tensor): the output rows of the operator are put where the tensor's ring keeps
+            the oldest rows it has just read, and have no ring of their own.
         fed: tensors from outside whose rows are copied into a ring before they are read.
         pushed: the rows of the fed tensor, a model input, are not in the arena: the application pushes them.
         bottom_up: the output's rows are computed from the last to the first, so that the output may lie

@@ -207,7 +207,7 @@ class _Machine:
         host = ring_host(calls, call.output)
         buffer = self.plan.ring_of(host.output, stage)
         assert buffer is not None
-        return buffer.offset + call.slot(row, ring_slots(buffer.size_bytes, host)) * host.access.row_bytes
+        return buffer.offset + call.place(row, ring_slots(buffer.size_bytes, host), host.access.row_bytes)
 
     def sum_row(self, stage: int, call: RowOp, event: Event, image: Array) -> None:
         """Add a row to the sums in the arena; after the last one write the output."""

@@ -85,7 +85,8 @@ class RowOp:
         blanks: the output's columns outside the image are to be overwritten with zero points, as an
             operator after it reads them.
         onto: the input whose ring holds the output rows (Stage.in_place), None where they have their own.
-        overwritable: inputs that an output row may be written over, its own row or one that it reads.
+        rotation: slots by which the rows of the output's ring are put further on (in_place_rows).
+        overwritable: inputs whose rows, read by a call, the call's output rows may be written over.
     """
 
     op: int
@@ -99,6 +100,7 @@ class RowOp:
     sums: RowSums | None = None
     blanks: bool = False
     onto: int | None = None
+    rotation: int = 0
     overwritable: frozenset[int] = frozenset()
 
     def reads(self) -> Iterator[tuple[int, RowMap]]:
@@ -107,12 +109,19 @@ class RowOp:
             assert row_map is not None
             yield tensor, row_map
 
-    def slot(self, row: int, slots: int) -> int:
-        """Return the slot, of a ring with so many, that holds an output row."""
+    def place(self, row: int, slots: int, slot_bytes: int) -> int:
+        """Return where in a ring, in bytes from its start, an output row lies.
+
+        Args:
+            row: the row.
+            slots: of the ring.
+            slot_bytes: of each; a row of the tensor that the ring is named after.
+        """
         for tensor, row_map in self.reads():
-            if tensor == self.onto:
-                return (row_map.mul * row + row_map.lo) % slots
-        return row % slots
+            if tensor == self.onto:  # the rows of a call one behind the other
+                within = row % self.access.granule
+                return row_map.mul * (row - within) % slots * slot_bytes + within * self.access.row_bytes
+        return (row + self.rotation) % slots * slot_bytes
 
     @property
     def scratch_bytes(self) -> int:
@@ -277,7 +286,7 @@ def row_op(
     loop = lowered.loop
     if loop is not None and lowered.access.granule == loop.step and None not in lowered.access.inputs:
         access = dataclasses.replace(lowered.access, granule=1) if single_rows else lowered.access
-        in_place = kernel is not None and kernel.row_in_place and access.granule == 1
+        in_place = kernel is not None and kernel.row_in_place
         over = frozenset(tensors) if in_place else frozenset()
         return RowOp(
             selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over
@@ -346,7 +355,8 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
     calls: list[RowOp] = []
     for tensor in stage.fed:
         columns = strip.of[tensor] if strip is not None else whole_width(graph.tensors[tensor])
-        calls.append(feed_op(graph, tensor, columns))
+        guest = next((guest for guest, host in stage.in_place if host == tensor), None)
+        calls.append(dataclasses.replace(feed_op(graph, tensor, columns), rotation=_rotation(graph, guest)))
     for i, op in enumerate(stage.ops):
         last = i == len(stage.ops) - 1
         call = summing_op(graph, selections[op]) if whole and last else None
@@ -358,6 +368,8 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
             return None
         if not last:
             call = dataclasses.replace(call, onto=dict(stage.in_place).get(op))
+            guest = next((guest for guest, tensor in stage.in_place if tensor == call.output), None)
+            call = dataclasses.replace(call, rotation=_rotation(graph, guest))
         if strip is not None and not last:
             blanks = call.output in strip.windowed and strip.outside(graph, call.output)
             call = dataclasses.replace(call, blanks=blanks)
@@ -367,6 +379,12 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
 
 def _mean_of_columns(op: Op) -> bool:
     return isinstance(op.attrs, ReduceAttrs) and op.kind is OpKind.MEAN and op.attrs.axes == (2,)
+
+
+def _rotation(graph: Graph, guest: int | None) -> int:
+    """Slots that a ring is rotated by, so that the rows a call reads first make room for its output."""
+    attrs = graph.ops[guest].attrs if guest is not None else None
+    return attrs.pads.top if isinstance(attrs, WindowAttrs) else 0
 
 
 def _parameters(op: Op) -> tuple[int, ...]:
@@ -557,45 +575,48 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
 def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
     """Return the operators of a stage whose output rows may lie in an input's ring, with that input.
 
-    That takes: an output of which one row at a time is needed; an input that nobody else reads; a kernel
-    that may write over it; and, when an output row is written, a slot whose row no later one reads. The slot
-    is that of the first row read, which for rows above the image is one not filled yet.
+    That takes: output rows of which no more than one call's are needed at a time; an input that nobody else
+    reads and that is written row by row; a kernel that may write over it; and slots whose rows no later
+    call reads. They are those of the first rows that a call reads. The ring is rotated by the padding, so that
+    the output rows of a call lie one behind the other; rows above the image are slots not filled yet.
 
-    Source: in-place depthwise convolution (MCUNet, Lin et al., NeurIPS 2020), here row by row in a ring.
+    Source: in-place depthwise convolution (MCUNet, Lin et al., NeurIPS 2020), here by rows in a ring.
     """
     ops = stage.ops
     producers = {op.output: op for op in ops[:-1]}
     readers = [tensor for op in ops for tensor in op.inputs]
-    found: dict[int, int] = {}
-    slots: dict[int, int] = {}
+    found: dict[int, tuple[int, RowMap]] = {}
     for op in ops[:-1]:
         for tensor, row_map in op.reads():
             host = producers.get(tensor)
             if (
                 host is not None
                 and tensor in op.overwritable
-                and tensor not in found.values()
+                and tensor not in (guest for guest, _ in found.values())
                 and host.op not in found
+                and host.access.granule == 1
                 and readers.count(tensor) == 1
-                and stage.ring_rows[op.output] == 1
+                and stage.ring_rows[op.output] == op.access.granule
                 and 0 < op.access.row_bytes <= host.access.row_bytes
                 and row_map.mul > 0
+                and row_map.lo <= 0
             ):
-                found[op.op] = tensor
-                ring_bytes = stage.ring_rows[tensor] * host.access.row_bytes
-                slots[tensor] = ring_slots(-(-ring_bytes // 4) * 4, host)
+                found[op.op] = tensor, row_map
                 break
     done = dict.fromkeys(producers, 0)
     for event in events(ops, bands):
         op = ops[event.index]
         if op.op in found:
-            tensor = found[op.op]
-            row_map = next(row_map for source, row_map in op.reads() if source == tensor)
-            size = slots[tensor]
+            tensor, row_map = found[op.op]
+            slot_bytes = producers[tensor].access.row_bytes
+            slots = ring_slots(-(-stage.ring_rows[tensor] * slot_bytes // 4) * 4, producers[tensor])
+            first = row_map.mul * event.row % slots
+            written = range(first, first - (event.row - event.end) * op.access.row_bytes // slot_bytes)
             newest = done[tensor] - 1
-            held = newest - (newest - row_map.mul * event.row - row_map.lo) % size
-            if event.end < op.access.rows and held >= row_map.first(event.end):
+            held = [newest - (newest - row_map.lo - slot) % slots for slot in written]
+            needed = row_map.first(event.end) if event.end < op.access.rows else row_map.rows
+            if written.stop > slots or max(held) >= needed:
                 del found[op.op]
         if op.output in done:
             done[op.output] = event.end
-    return found
+    return {op: tensor for op, (tensor, _) in found.items()}
