@@ -83,11 +83,13 @@ class Planning:
         schedule: "layer" runs one operator at a time; "stream" runs operators row by row where that
             makes the arena smaller; "auto" streams as few as make the arena fit.
         max_sram: the most bytes the arena may take, where that is less than the board has.
+        stream_input: the application pushes the image row by row; it is never in memory as a whole.
     """
 
     edges: Edges = "int8"
     schedule: Schedule = "auto"
     max_sram: int | None = None
+    stream_input: bool = False
 
 
 def compile_model(
@@ -103,14 +105,21 @@ def compile_model(
 
     Raises:
         ModelError: the file is malformed; UnsupportedOp where operators have no kernel.
+        UsageError: the input is to be streamed, but cannot be read row by row.
     """
     planning = planning or Planning()
     graph = passes.run(read_model(path), edges=planning.edges)
     selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
     limit = _arena_limit(board, planning)
     stream_above = {"layer": None, "stream": 0, "auto": limit}[planning.schedule]
-    plan = planner.plan(graph, selections, stream_above=stream_above)
+    pushed = _image_input(graph) if planning.stream_input else None
+    plan = planner.plan(graph, selections, stream_above=stream_above, pushed=pushed)
     return Compiled(path, graph, tuple(selections), plan, board, limit)
+
+
+def _image_input(graph: Graph) -> int:
+    """Return the tensor whose rows the application pushes: the largest input that is an image, NHWC."""
+    return max(graph.inputs, key=lambda t: (len(graph.tensors[t].shape) == 4, graph.tensors[t].size_bytes))
 
 
 def _arena_limit(board: Board, planning: Planning) -> int | None:
@@ -132,7 +141,8 @@ def check_fit(compiled: Compiled) -> None:
         op = graph.ops[plan.stages[plan.peak_stage].ops[-1]]
         live = [b for b in plan.buffers if b.first <= plan.peak_stage <= b.last]
         what = "RAM less stack and static data" if limit == board.sram_bytes else "--max-sram"
-        smallest = planner.plan(graph, compiled.selections, stream_above=0).arena_bytes
+        pushed = next((t for t in graph.inputs if plan.is_pushed(t)), None)
+        smallest = planner.plan(graph, compiled.selections, stream_above=0, pushed=pushed).arena_bytes
         streamed = f"--schedule stream plans {smallest:,} B" if smallest < plan.arena_bytes else ""
         raise DoesNotFit(
             f"{graph.name} does not fit {board.id}: {plan.arena_bytes - limit:,} B of SRAM too many",
@@ -236,7 +246,10 @@ def _measured(
     from tinyml.toolchain.stack import stack_bound
 
     sizes = section_sizes(result.elf)
-    stack = stack_bound(result.elf, result.stack_usage, f"{compiled.graph.name}_invoke", without=_HOOKS)
+    entries = [f"{compiled.graph.name}_invoke"]
+    if any(compiled.plan.is_pushed(t) for t in compiled.graph.inputs):
+        entries.append(f"{compiled.graph.name}_push_row")
+    bounds = [stack_bound(result.elf, result.stack_usage, entry, without=_HOOKS).bytes for entry in entries]
     return with_firmware(
         report,
         compiled.board,
@@ -244,7 +257,7 @@ def _measured(
         weights_bytes=sizes.weights_bytes,
         total_flash_bytes=sizes.flash_bytes,
         static_bytes=sizes.static_bytes - compiled.plan.arena_bytes,
-        stack_bytes=stack.bytes,
+        stack_bytes=None if None in bounds else max(b for b in bounds if b is not None),
         toolchain=toolchain,
     )
 

@@ -56,7 +56,7 @@ class SizeType(click.ParamType[int]):
 
 
 def planning_options(command: Command) -> Command:
-    """Add --edges, --schedule and --max-sram; the command gets them as `planning`, a build.Planning."""
+    """Add --edges, --schedule, --max-sram --stream-input; they come as `planning`, a build.Planning."""
 
     @click.option(
         "--edges",
@@ -79,11 +79,18 @@ def planning_options(command: Command) -> Command:
         metavar="SIZE",
         help="The most bytes the arena may take (32K), where that is less than the board has.",
     )
+    @click.option(
+        "--stream-input",
+        is_flag=True,
+        help="The application pushes the image row by row; it is never in memory as a whole.",
+    )
     @functools.wraps(command)
-    def wrapped(*args: Any, edges: Any, schedule: Any, max_sram: int | None, **kwargs: Any) -> Any:
+    def wrapped(
+        *args: Any, edges: Any, schedule: Any, max_sram: int | None, stream_input: bool, **kwargs: Any
+    ) -> Any:
         from tinyml.build import Planning
 
-        return command(*args, planning=Planning(edges, schedule, max_sram), **kwargs)
+        return command(*args, planning=Planning(edges, schedule, max_sram, stream_input), **kwargs)
 
     return wrapped  # type: ignore[return-value]  # as above
 
