@@ -195,7 +195,14 @@ def check_fit(compiled: Compiled) -> None:
         op = graph.ops[plan.stages[plan.peak_stage].ops[-1]]
         live = [b for b in plan.buffers if b.first <= plan.peak_stage <= b.last]
         what = "RAM less stack and static data" if limit == board.sram_bytes else "--max-sram"
-        best = planner.plan(graph, compiled.selections, stream_above=0, objective="sram", max_extra_macs=None)
+        best = planner.plan(
+            graph,
+            compiled.selections,
+            stream_above=0,
+            objective="sram",
+            max_extra_macs=None,
+            pushed=next((t for t in graph.inputs if plan.is_pushed(t)), None),
+        )
         smallest, extra = best.arena_bytes, best.extra_macs / max(best.macs, 1)
         how = f" --max-overhead {100 * extra:.0f}%" if extra else ""
         streamed = f"--schedule stream{how} plans {smallest:,} B" if smallest < plan.arena_bytes else ""
@@ -301,7 +308,10 @@ def _measured(
     from tinyml.toolchain.stack import stack_bound
 
     sizes = section_sizes(result.elf)
-    stack = stack_bound(result.elf, result.stack_usage, f"{compiled.graph.name}_invoke", without=_HOOKS)
+    entries = [f"{compiled.graph.name}_invoke"]
+    if any(compiled.plan.is_pushed(t) for t in compiled.graph.inputs):
+        entries.append(f"{compiled.graph.name}_push_row")
+    bounds = [stack_bound(result.elf, result.stack_usage, entry, without=_HOOKS).bytes for entry in entries]
     return with_firmware(
         report,
         compiled.board,
@@ -309,7 +319,7 @@ def _measured(
         weights_bytes=sizes.weights_bytes,
         total_flash_bytes=sizes.flash_bytes,
         static_bytes=sizes.static_bytes - compiled.plan.arena_bytes,
-        stack_bytes=stack.bytes,
+        stack_bytes=None if None in bounds else max(b for b in bounds if b is not None),
         toolchain=toolchain,
     )
 

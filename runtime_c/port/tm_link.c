@@ -110,6 +110,12 @@ typedef struct {
     volatile uint16_t layer; /* running now; read by the fault handler */
     uint32_t mark;           /* cycle counter where `cycles` was brought up to date */
     uint64_t cycles;         /* since the inference started, without time spent on the link */
+
+    const tm_tensor_info *pushed; /* the input that arrives row by row; NULL: none */
+    uint8_t *row;                 /* its row at hand, `row_fill` of `row_bytes` bytes so far */
+    uint32_t row_bytes;
+    uint32_t row_fill;
+    int32_t rows; /* pushed so far of the image at hand */
 #if defined(TM_TRACE) && TM_TRACE
     uint64_t layer_start;
     uint64_t busy_since;
@@ -330,6 +336,9 @@ static void emit_model(record *r)
     emit16(r, model->layer_count);
     emit16(r, model->input_count);
     emit16(r, model->output_count);
+    emit16(r, link.pushed != NULL ? (uint32_t)(link.pushed - model->inputs) : TM_LINK_NO_INPUT);
+    emit32(r, (uint32_t)model->pushed_rows);
+    emit32(r, link.row_bytes);
     for (uint32_t i = 0; i < model->input_count; ++i) {
         emit32(r, model->inputs[i].bytes);
     }
@@ -394,7 +403,70 @@ static void on_info(const uint8_t *p, uint32_t count)
     reply(STATUS_OK, 2 + bytes);
 }
 
-/* WRITE: input u8, offset u32, bytes. They go straight into the arena. */
+/* Runs as much of the network as one more row allows. Its name marks the end of that for the profiler,
+ * as tm_link_run_model's does; hence neither static nor inlined. */
+int tm_link_push_row(void);
+__attribute__((noinline)) int tm_link_push_row(void)
+{
+    skip_cycles();
+    const int result = link.model->push_row(link.arena, link.rows, link.row);
+    count_cycles();
+    link.layer = TM_LINK_NO_LAYER;
+    return result;
+}
+
+/* Forgets the rows of an image that has begun, or been used. */
+static void drop_rows(void)
+{
+    link.rows = 0;
+    link.row_fill = 0;
+}
+
+/* WRITE to the input that is pushed: bytes from `offset` of the image, or of its repetitions where the
+ * model wants it several times over. They come in sequence; offset 0 begins a new image. */
+static void write_rows(uint32_t offset, const uint8_t *p, uint32_t count)
+{
+    if (offset == 0) {
+        drop_rows();
+        link.cycles = 0;
+#if defined(TM_TRACE) && TM_TRACE
+        link.busy_since = 0;
+        link.busy_macs = 0;
+#endif
+    }
+    const uint32_t received = (uint32_t)link.rows * link.row_bytes + link.row_fill;
+    if (offset != received) {
+        refuse(STATUS_BAD_STATE);
+        return;
+    }
+    if (count > (uint32_t)link.model->pushed_rows * link.row_bytes - received) {
+        refuse(STATUS_BAD_ARGUMENT);
+        return;
+    }
+    link.outputs_valid = false;
+    while (count > 0) {
+        const uint32_t missing = link.row_bytes - link.row_fill;
+        const uint32_t bytes = count < missing ? count : missing;
+        memcpy(link.row + link.row_fill, p, bytes);
+        p += bytes;
+        count -= bytes;
+        link.row_fill += bytes;
+        if (bytes == missing) {
+            const int result = tm_link_push_row();
+            if (result != TM_OK) {
+                drop_rows();
+                put32(reply_payload(), (uint32_t)result);
+                reply(STATUS_INVOKE_FAILED, 4);
+                return;
+            }
+            link.row_fill = 0;
+            link.rows += 1;
+        }
+    }
+    reply(STATUS_OK, 0);
+}
+
+/* WRITE: input u8, offset u32, bytes. They go straight into the arena, or are pushed row by row. */
 static void on_write(const uint8_t *p, uint32_t count)
 {
     if (count < 5 || p[0] >= link.model->input_count) {
@@ -404,15 +476,26 @@ static void on_write(const uint8_t *p, uint32_t count)
     const tm_tensor_info *input = &link.model->inputs[p[0]];
     const uint32_t offset = get32(p + 1);
     const uint32_t bytes = count - 5;
+    if (input == link.pushed) {
+        write_rows(offset, p + 5, bytes);
+        return;
+    }
     if (offset > input->bytes || bytes > input->bytes - offset) {
         refuse(STATUS_BAD_ARGUMENT);
         return;
     }
     link.outputs_valid = false; /* an input may share bytes with an output */
+    drop_rows();                /* rows pushed so far were computed with what was there before */
     if (bytes > 0) {
         memcpy(link.arena + input->offset + offset, p + 5, bytes);
     }
     reply(STATUS_OK, 0);
+}
+
+/* Whether all rows are pushed and invoke() has not run since; false where no input is pushed. */
+static bool all_rows(void)
+{
+    return link.pushed != NULL && link.rows == link.model->pushed_rows;
 }
 
 /* READ: source u8, index u16, offset u32, bytes u16. */
@@ -436,7 +519,7 @@ static void on_read(const uint8_t *p, uint32_t count)
     } else if (p[0] == SOURCE_LAYER && index < link.model->layer_count) {
         base = link.model->layers[index].offset;
         size = link.model->layers[index].bytes;
-        ready = link.stopped && link.target == index;
+        ready = link.stopped ? link.target == index : index == 0 && all_rows();
 #endif
     } else {
         refuse(STATUS_BAD_ARGUMENT);
@@ -452,18 +535,24 @@ static void on_read(const uint8_t *p, uint32_t count)
     }
 }
 
-/* Runs one inference. Its name marks the inference's end for the profiler, which recognises the
- * return from invoke() by it; hence neither static nor inlined. */
+/* Runs one inference, or what is left of it behind the last pushed row. Its name marks the inference's
+ * end for the profiler, which recognises the return from invoke() by it; hence neither static nor
+ * inlined. */
 int tm_link_run_model(void);
 __attribute__((noinline)) int tm_link_run_model(void)
 {
     send_busy(link.last_kind, link.last_seq); /* "accepted": from here on, silence may be work */
     link.outputs_valid = false;
-    link.cycles = 0;
+    if (link.pushed == NULL) {
+        link.cycles = 0;
 #if defined(TM_TRACE) && TM_TRACE
-    link.busy_since = 0;
-    link.busy_macs = 0;
+        link.busy_since = 0;
+        link.busy_macs = 0;
 #endif
+    } else if (!all_rows()) { /* the model cannot tell once an inference has used its arena */
+        return TM_ERROR_ROWS;
+    }
+    drop_rows();
     skip_cycles();
     const int result = link.model->invoke(link.arena);
     count_cycles();
@@ -488,6 +577,20 @@ static void on_invoke(uint32_t count)
     reply(result == 0 ? STATUS_OK : STATUS_INVOKE_FAILED, 17);
 }
 
+#if defined(TM_TRACE) && TM_TRACE
+/* The payload of STEP's reply, 19 bytes. */
+static void put_step(uint16_t layer, uint64_t cycles)
+{
+    const tm_layer_info *info = &link.model->layers[layer];
+    uint8_t *out = reply_payload();
+    put16(out, layer);
+    out[2] = link.has_cycles ? 1 : 0;
+    put32(out + 3, crc32_update(0, link.arena + info->offset, info->bytes));
+    put32(out + 7, info->bytes);
+    put64(out + 11, cycles);
+}
+#endif
+
 /* STEP: layer u16. Runs until that layer has run and stops there; the reply is sent from the
  * hook behind the layer. A second STEP goes on from there; any other request that needs the
  * arena first lets the inference run to its end. */
@@ -507,6 +610,11 @@ static void on_step(const uint8_t *p, uint32_t count)
         link.target = get16(p);
         link.stepping = true;
         link.let_go = true;
+        return;
+    }
+    if (get16(p) == 0 && all_rows()) { /* has run already, while the rows came */
+        put_step(0, link.cycles);
+        reply(STATUS_OK, 19);
         return;
     }
     link.target = get16(p);
@@ -686,13 +794,7 @@ void tm_link_poll(void)
 /* Answers STEP behind its layer and serves the host until it wants to go on. */
 static void stop_behind(uint16_t layer)
 {
-    const tm_layer_info *info = &link.model->layers[layer];
-    uint8_t *out = reply_payload();
-    put16(out, layer);
-    out[2] = link.has_cycles ? 1 : 0;
-    put32(out + 3, crc32_update(0, link.arena + info->offset, info->bytes));
-    put32(out + 7, info->bytes);
-    put64(out + 11, link.cycles - link.layer_start);
+    put_step(layer, link.cycles - link.layer_start);
     link.stepping = false;
     link.stopped = true;
     link.let_go = false;
@@ -712,7 +814,11 @@ void tm_trace_begin(uint16_t layer)
 {
     count_cycles();
     link.layer = layer;
-    link.busy_macs += link.model->layers[layer].macs;
+    uint32_t macs = link.model->layers[layer].macs;
+    if (layer == 0 && link.pushed != NULL) {
+        macs /= (uint32_t)link.model->pushed_rows; /* this hook is called for every row */
+    }
+    link.busy_macs += macs;
     const bool due = link.has_cycles ? link.cycles - link.busy_since >= tm_port_clock_hz() / 2u
                                      : link.busy_macs >= BUSY_MACS;
     if (due) { /* tells the host that the board is slow, not dead */
@@ -742,13 +848,20 @@ static uint32_t kept_crc(void)
     return crc32_update(0, (const uint8_t *)&kept, offsetof(survivor, crc));
 }
 
-void tm_link_init(const tm_model *model, void *arena)
+void tm_link_init(const tm_model *model, void *arena, void *row)
 {
     memset(&link, 0, sizeof link);
     link.model = model;
     link.arena = (uint8_t *)arena;
     link.payload = PAYLOAD_MIN;
     link.layer = TM_LINK_NO_LAYER;
+    for (uint32_t i = 0; i < model->input_count; ++i) {
+        if (model->inputs[i].offset == TM_PUSHED) { /* [1][rows][columns][channels] */
+            link.pushed = &model->inputs[i];
+            link.row = (uint8_t *)row;
+            link.row_bytes = model->inputs[i].bytes / model->inputs[i].dims[1];
+        }
+    }
 
     if (kept.magic != KEPT_MAGIC || kept.crc != kept_crc()) {
         memset(&kept, 0, sizeof kept);

@@ -14,14 +14,17 @@
 #include "tm_model.h"
 
 enum {
-    TM_LINK_VERSION = 1,
+    TM_LINK_VERSION = 2,
     TM_LINK_PACKET_MIN = 33,  /* bytes on the wire that every board takes */
     TM_LINK_PACKET_MAX = 256, /* bytes on the wire, both delimiters included */
-    TM_LINK_NO_LAYER = 0xFFFF
+    TM_LINK_NO_LAYER = 0xFFFF,
+    TM_LINK_NO_INPUT = 0xFFFF
 };
 
-/* Starts the link and sends READY. `arena` has model->arena_bytes bytes, aligned to 8. */
-void tm_link_init(const tm_model *model, void *arena);
+/* Starts the link and sends READY. `arena` has model->arena_bytes bytes, `row` those of one row of the
+ * input that is pushed row by row; both aligned to 8. A model without such an input needs no `row`:
+ * NULL. */
+void tm_link_init(const tm_model *model, void *arena, void *row);
 
 /* Handles all bytes received so far, then returns. */
 void tm_link_poll(void);

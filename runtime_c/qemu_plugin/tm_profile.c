@@ -5,16 +5,20 @@
  * `ranges` has one line per function: first address, first address behind it (both hexadecimal), a
  * role and a name:
  *
- *   invoke   the model's invoke(): entering it starts an inference
+ *   push     the model's push_row(): the first entry of it starts an inference
+ *   feed     its one caller: coming back there, counting stops until the next row or invoke()
+ *   invoke   the model's invoke(): entering it starts an inference, or goes on with one whose rows
+ *            have been pushed
  *   run      its one caller: coming back there ends the inference
  *   begin    the hook before a layer    } from its entry until the model goes on, nothing counts:
  *   end      the hook behind a layer    } neither the hook nor what it calls
  *   skip     interrupt handlers and other code that never counts
  *   other    everything else
  *
- * At exit `out` has "inferences N", then for the last one that ended "outside N" (instructions
- * outside any layer), "layer I N" for the I-th pair of hooks and "inside N NAME" for every function
- * that counted in it; and over the whole run "function N NAME" for every function that was executed.
+ * At exit `out` has "inferences N", then for the last one that ended "rows N" (entries of push_row()),
+ * "outside N" (instructions outside any layer), "layer I N" for the I-th pair of hooks (a layer whose
+ * rows are pushed has a pair for each) and "inside N NAME" for every function that counted in it; and
+ * over the whole run "function N NAME" for every function that was executed.
  * The name "-" stands for code outside all ranges.
  *
  * Counting is per translation block, when the block is entered: a block is a straight run of
@@ -60,7 +64,16 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
 
 /* ---- state ------------------------------------------------------------------------------------- */
 
-typedef enum { ROLE_OTHER, ROLE_INVOKE, ROLE_RUN, ROLE_BEGIN, ROLE_END, ROLE_SKIP } role;
+typedef enum {
+    ROLE_OTHER,
+    ROLE_PUSH,
+    ROLE_FEED,
+    ROLE_INVOKE,
+    ROLE_RUN,
+    ROLE_BEGIN,
+    ROLE_END,
+    ROLE_SKIP
+} role;
 
 typedef struct {
     uint64_t first;
@@ -81,6 +94,7 @@ typedef struct {
 enum { LAYERS = 65536 };
 
 typedef struct {
+    uint64_t rows;
     uint64_t outside;
     uint64_t layer[LAYERS];
     uint32_t layers;
@@ -94,7 +108,8 @@ static char out_path[4096];
 static counts now;
 static counts last;
 static uint64_t inferences;
-static bool running;  /* between the start of invoke() and its return */
+static bool running;  /* between the start of invoke() or push_row() and its return */
+static bool pushing;  /* rows have been pushed for an invoke() to come */
 static bool in_hook;  /* from a hook's entry until the model goes on */
 static bool in_layer; /* between a begin hook and its end hook */
 
@@ -107,13 +122,13 @@ static void start_inference(void)
         ranges[i].now = 0;
     }
     rest.now = 0;
-    running = true;
     in_layer = false;
 }
 
 static void end_inference(void)
 {
     running = false;
+    pushing = false;
     ++inferences;
     last = now;
     for (size_t i = 0; i < range_count; ++i) {
@@ -128,9 +143,27 @@ static void on_block(unsigned int vcpu, void *userdata)
     (void)vcpu;
     b->where->count += b->instructions;
     switch (b->where->what) {
+    case ROLE_PUSH:
+        if (b->entry) {
+            if (!pushing) {
+                start_inference();
+            }
+            pushing = true;
+            running = true;
+            ++now.rows;
+        }
+        in_hook = false;
+        break;
+    case ROLE_FEED:
+        running = false;
+        return;
     case ROLE_INVOKE:
         if (b->entry) {
-            start_inference();
+            if (!pushing) {
+                start_inference();
+            }
+            pushing = false;
+            running = true;
         }
         in_hook = false;
         break;
@@ -210,7 +243,8 @@ static void on_exit(qemu_plugin_id_t id, void *userdata)
         perror(out_path);
         return;
     }
-    (void)fprintf(file, "inferences %" PRIu64 "\noutside %" PRIu64 "\n", inferences, last.outside);
+    (void)fprintf(file, "inferences %" PRIu64 "\nrows %" PRIu64 "\noutside %" PRIu64 "\n", inferences,
+                  last.rows, last.outside);
     for (uint32_t i = 0; i < last.layers; ++i) {
         (void)fprintf(file, "layer %" PRIu32 " %" PRIu64 "\n", i, last.layer[i]);
     }
@@ -235,7 +269,7 @@ static int compare(const void *a, const void *b)
 
 static bool read_ranges(const char *path)
 {
-    static const char *const names[] = {"other", "invoke", "run", "begin", "end", "skip"};
+    static const char *const names[] = {"other", "push", "feed", "invoke", "run", "begin", "end", "skip"};
     FILE *file = fopen(path, "r");
     range r = {0};
     char what[16];

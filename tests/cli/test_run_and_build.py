@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.tflite_builder import ModelBuilder
 from tinyml.cli.app import cli
 
 needs_arm = pytest.mark.skipif(
@@ -197,6 +198,35 @@ def test_verify_on_the_emulated_m7(digits_model: Path) -> None:
     report = as_json(invoke("verify", "--json", "--board", "stm32f746", "--samples", 4, digits_model))
     assert (report["samples"], report["mismatched_samples"]) == (4, 0)
     assert report["accuracy"] is None  # random samples have no labels
+
+
+@needs_arm
+def test_a_streamed_input_is_exact_and_counted(digits_model: Path) -> None:
+    """The application pushes the image: less memory, the same bytes, its rows part of the inference."""
+    options = ["--json", "--schedule", "stream", "--stream-input"]
+    for board in ("host", "mps2-an386"):
+        report = as_json(invoke("verify", *options, "--board", board, "--samples", 4, digits_model))
+        assert (report["samples"], report["mismatched_samples"]) == (4, 0)
+    plan = as_json(invoke("plan", *options, "--board", "mps2-an386", digits_model))
+    assert (
+        plan["arena_bytes"]
+        < as_json(invoke("plan", "--json", "--board", "host", digits_model))["arena_bytes"]
+    )
+    run = as_json(invoke("run", "--profile", *options, "--board", "mps2-an386", digits_model))
+    plain = as_json(invoke("run", "--profile", "--json", "--board", "mps2-an386", digits_model))
+    assert [output["values"] for output in run["outputs"]] == [o["values"] for o in plain["outputs"]]
+    assert plain["instructions"] < run["instructions"] < 1.5 * plain["instructions"]
+    assert sum(layer["instructions"] for layer in run["layers"]) > 0.99 * run["instructions"]
+
+
+def test_an_input_that_cannot_be_streamed_is_one_clear_error(tmp_path: Path) -> None:
+    network = ModelBuilder(seed=1)
+    network.output(network.fully_connected(network.input((1, 9)), units=4))
+    model = network.save(tmp_path / "dense.tflite")
+    error = as_json(invoke("plan", "--json", "--board", "host", "--stream-input", model), 2)
+    assert error["error"] == "UsageError"
+    assert "cannot arrive row by row" in error["what"]
+    assert "--stream-input" in error["hint"]
 
 
 def test_a_mismatch_is_status_1_and_names_the_layer(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run import toy
+from tests.run import pushed, toy
 from tinyml import boards, resources
 from tinyml.run.host import build_host_program
 from tinyml.toolchain import gcc
@@ -21,16 +21,33 @@ def toy_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with the toy model, laid out as the generator does it."""
-    project = tmp_path_factory.mktemp("toy_project")
+def pushed_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the model whose image is pushed row by row."""
+    out = tmp_path_factory.mktemp("pushed") / "pushed"
+    return build_host_program([pushed.MODEL / "pushed.c"], [pushed.MODEL], out, sanitize=True)
+
+
+def make_project(project: Path, name: str, model: Path) -> Path:
+    """Lay out a hand-written model as the generator does it."""
     runtime = resources.runtime_dir()
-    shutil.copytree(toy.MODEL, project / "lib" / "toy" / "src")
-    shutil.copy(runtime / "include" / "tm_model.h", project / "lib" / "toy" / "src")
+    shutil.copytree(model, project / "lib" / name / "src")
+    shutil.copy(runtime / "include" / "tm_model.h", project / "lib" / name / "src")
     shutil.copytree(runtime / "port", project / "lib" / "tinyml_board" / "src")
     (project / "src").mkdir()
     (project / "lib" / "tinyml_board" / "src" / "main.c").rename(project / "src" / "main.c")
     return project
+
+
+@pytest.fixture(scope="session")
+def toy_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with the toy model."""
+    return make_project(tmp_path_factory.mktemp("toy_project"), "toy", toy.MODEL)
+
+
+@pytest.fixture(scope="session")
+def pushed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with the model whose image is pushed row by row."""
+    return make_project(tmp_path_factory.mktemp("pushed_project"), "pushed", pushed.MODEL)
 
 
 @pytest.fixture(scope="session", params=["mps2-an386", "mps2-an500"])

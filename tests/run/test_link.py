@@ -330,13 +330,13 @@ def test_another_protocol_version_is_the_wrong_firmware() -> None:
 
     with pytest.raises(TargetError, match="wrong firmware") as error:
         Link(Fake(answer), "board", timing=HASTY).connect()
-    assert "expected version 1, received version 9" in error.value.expected
+    assert "expected version 2, received version 9" in error.value.expected
 
 
 def test_the_board_refuses_another_protocol_version(
     toy_program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "VERSION", 2)
+    monkeypatch.setattr(wire, "VERSION", 1)
     with (
         pytest.raises(TargetError, match="another version of the protocol"),
         LinkedHostTarget(toy_program, timing=FAST),
@@ -476,7 +476,7 @@ class Client:
         self.process.wait(5)
 
 
-HELLO = b"\x01\x00\x00\x01"
+HELLO = bytes([wire.VERSION, 0, 0, 1])
 
 
 @pytest.fixture
@@ -571,7 +571,7 @@ def test_random_requests_do_no_harm(client: Client, seed: int) -> None:
     for turn in range(1500):
         if turn % 50 == 0:
             session, seq = rng.randrange(65536), rng.randrange(65536)
-            client.send(Kind.HELLO, seq, session, bytes([1, 0]) + rng.randbytes(2))
+            client.send(Kind.HELLO, seq, session, bytes([wire.VERSION, 0]) + rng.randbytes(2))
         seq = (seq + (rng.random() < 0.95)) & 0xFFFF
         kind = rng.choice([2, 3, 3, 4, 5, 5, 6, 6, 7, rng.randrange(256), 8 if rng.random() < 0.05 else 6])
         small = bytes([rng.randrange(3), rng.randrange(4), 0])
@@ -615,7 +615,7 @@ def test_a_board_that_answers_nonsense_is_an_error_not_a_crash() -> None:
                     continue
                 payload = rng.randbytes(rng.randrange(40))
                 if frame.kind == Kind.HELLO:
-                    payload = b"\1\0\x21\0"
+                    payload = bytes([wire.VERSION, 0, 0x21, 0])
                 elif frame.kind == Kind.INFO and rng.random() < 0.8:
                     payload = len(payload).to_bytes(2, "little") + payload
                 status = 0 if rng.random() < 0.9 else rng.randrange(256)

@@ -84,4 +84,5 @@ def test_the_header_has_the_same_numbers() -> None:
         "PACKET_MIN": wire.PACKET_MIN,
         "PACKET_MAX": wire.PACKET_MAX,
         "NO_LAYER": wire.NO_LAYER,
+        "NO_INPUT": wire.NO_INPUT,
     }

@@ -319,7 +319,7 @@ class _Ring:
             return False
         for row, place in enumerate(ranges, first):
             self.owner[place] = _id(call, row)
-        return ranges[-1].stop <= self.owner.size
+        return bool(ranges[-1].stop <= self.owner.size)
 
 
 def _id(call: RowOp, row: int) -> int:

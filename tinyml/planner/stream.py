@@ -577,8 +577,8 @@ def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
 
     That takes: output rows of which no more than one call's are needed at a time; an input that nobody else
     reads and that is written row by row; a kernel that may write over it; and slots whose rows no later
-    call reads. They are those of the first rows that a call reads. The ring is rotated by the padding, so that
-    the output rows of a call lie one behind the other; rows above the image are slots not filled yet.
+    call reads. They are those of the first rows that a call reads. The ring is rotated by the padding, so
+    that the output rows of a call lie one behind the other; rows above the image are slots not filled yet.
 
     Source: in-place depthwise convolution (MCUNet, Lin et al., NeurIPS 2020), here by rows in a ring.
     """

@@ -23,6 +23,7 @@ from tinyml.run.target import Inference, LayerInfo, LayerTrace, TargetInfo, inpu
 from tinyml.toolchain.gcc import build_host
 
 _GUARD = 64  # bytes on either side of the arena that must stay as they are
+_PUSHED = 0xFFFFFFFF  # TM_PUSHED, the offset of an input whose rows are pushed
 
 # The declarations of tm_model.h and tm_host_trace.c, as cffi reads them.
 _CDEF = """
@@ -33,7 +34,8 @@ typedef struct { const char *name; const char *op; uint32_t macs; uint32_t offse
 typedef struct { const char *name; uint8_t sha256[32]; uint32_t arena_bytes;
                  uint16_t input_count; uint16_t output_count; uint16_t layer_count;
                  const tm_tensor_info *inputs; const tm_tensor_info *outputs; const tm_layer_info *layers;
-                 int (*invoke)(void *arena); } tm_model;
+                 int (*invoke)(void *arena); int (*push_row)(void *arena, int32_t index, const void *row);
+                 int32_t pushed_rows; } tm_model;
 typedef void (*tm_host_hook)(uint16_t layer);
 void tm_host_set_hooks(tm_host_hook begin, tm_host_hook end);
 """
@@ -162,6 +164,8 @@ class HostTarget:
             ) from error
         model = self._model
         size = int(model.arena_bytes)
+        pushed = next((i for i in range(model.input_count) if model.inputs[i].offset == _PUSHED), None)
+        image = model.inputs[pushed] if pushed is not None else None
         self._memory = np.full(size + 2 * _GUARD + 8, 0xA5, np.uint8)
         self._start = _GUARD + (-(self._memory.ctypes.data + _GUARD)) % 8
         self._info = TargetInfo(
@@ -175,6 +179,9 @@ class HostTarget:
             output_bytes=tuple(model.outputs[i].bytes for i in range(model.output_count)),
             layer_count=model.layer_count,
             trace=True,
+            pushed_input=pushed,
+            pushed_rows=model.pushed_rows,
+            row_bytes=image.bytes // image.dims[1] if image is not None else 0,
         )
         self._layers = tuple(
             LayerInfo(i, self._text(layer.name), self._text(layer.op), layer.macs, layer.bytes)
@@ -246,28 +253,47 @@ class HostTarget:
 
     def _invoke(self, inputs: Sequence[Array], end: Callable[[int], None] | None) -> None:
         info, model, ffi = self.info, self._model, self._ffi
-        for i, data in enumerate(input_bytes(inputs, info)):
-            place = model.inputs[i]
-            self._bytes(place.offset, place.bytes)[:] = np.frombuffer(data, np.uint8)
+        arena = ffi.cast("void *", self._memory.ctypes.data + self._start)
+        raw = input_bytes(inputs, info)
+        for i, data in enumerate(raw):
+            if i != info.pushed_input:
+                place = model.inputs[i]
+                self._bytes(place.offset, place.bytes)[:] = np.frombuffer(data, np.uint8)
+        if info.pushed_input is not None:
+            self._push_rows(arena, np.frombuffer(raw[info.pushed_input], np.uint8))
+            if end is not None:
+                end(0)  # the pushed rows' layer: its hooks are called for every row
         hook = ffi.callback("tm_host_hook", end) if end is not None else ffi.NULL
         self._lib.tm_host_set_hooks(ffi.NULL, hook)
         try:
-            result = model.invoke(ffi.cast("void *", self._memory.ctypes.data + self._start))
+            self._check("invoke", model.invoke(arena))
         finally:
             self._lib.tm_host_set_hooks(ffi.NULL, ffi.NULL)
-        if result != 0:
-            raise TargetError(
-                f"{info.model}_invoke() failed",
-                expected=f"expected 0, received {result}",
-                hint="see the result codes in tm_model.h",
-            )
         inside = slice(self._start, self._start + info.arena_bytes)
         outside = np.delete(self._memory, inside)
         if not (outside == 0xA5).all():
             self._memory[: inside.start] = self._memory[inside.stop :] = 0xA5
             raise TargetError(
-                f"{info.model}_invoke() wrote outside its arena of {info.arena_bytes} bytes",
+                f"{info.model} wrote outside its arena of {info.arena_bytes} bytes",
                 hint="this is a defect of a kernel or the plan: please report it with the model",
+            )
+
+    def _push_rows(self, arena: Any, image: Array) -> None:
+        """Push every row from one buffer, as an application does that never has the whole image."""
+        info = self.info
+        rows = image.reshape(-1, info.row_bytes)
+        row = np.empty(info.row_bytes, np.uint8)
+        pointer = self._ffi.cast("void *", row.ctypes.data)
+        for index in range(info.pushed_rows):
+            row[:] = rows[index % len(rows)]
+            self._check("push_row", self._model.push_row(arena, index, pointer))
+
+    def _check(self, function: str, result: int) -> None:
+        if result != 0:
+            raise TargetError(
+                f"{self.info.model}_{function}() failed",
+                expected=f"expected 0, received {result}",
+                hint="see the result codes in tm_model.h",
             )
 
 

@@ -10,7 +10,7 @@ import secrets
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -218,6 +218,9 @@ class Link:
             layer_count=record.layer_count,
             trace=wire.Flags.TRACE in hello.flags,
             packet_bytes=self._payload + wire.OVERHEAD,
+            pushed_input=record.pushed_input,
+            pushed_rows=record.pushed_rows,
+            row_bytes=record.row_bytes,
         )
         self._check_identity(info)
         if self._info is None or info != self._info:
@@ -354,10 +357,11 @@ class Link:
     def _infer(self, inputs: Sequence[Array]) -> Inference:
         info = self.info
         raw = input_bytes(inputs, info)
-        total = sum(info.input_bytes) + sum(info.output_bytes)
+        sent = sum(info.input_bytes[i] * times for i, times in info.transfers)
+        total = sent + sum(info.output_bytes)
         self._send_inputs(raw, total)
         invoked = self._parse(wire.Invoked.parse, self._request(Kind.INVOKE, work=True))
-        done = sum(info.input_bytes)
+        done = sent
         outputs = []
         for i, size in enumerate(info.output_bytes):
             data = self._read(Source.OUTPUT, i, size, done, total)
@@ -392,7 +396,8 @@ class Link:
                 f"the firmware on {self._name} was built without trace hooks",
                 hint="build it with -DTM_TRACE=1",
             )
-        self._send_inputs(input_bytes(inputs, info), sum(info.input_bytes))
+        total = sum(info.input_bytes[i] * times for i, times in info.transfers)
+        self._send_inputs(input_bytes(inputs, info), total)
 
     def _step(self, index: int) -> wire.Stepped:
         step = self._parse(wire.Stepped.parse, self._request(Kind.STEP, struct.pack("<H", index), work=True))
@@ -400,15 +405,18 @@ class Link:
             raise self._malformed(struct.pack("<H", step.layer))
         return step
 
-    def _send_inputs(self, raw: Iterable[bytes], total: int) -> None:
+    def _send_inputs(self, raw: Sequence[bytes], total: int) -> None:
         chunk = self._payload - 5
         done = 0
-        for i, data in enumerate(raw):
-            for offset in range(0, len(data), chunk):
-                part = data[offset : offset + chunk]
-                self._request(Kind.WRITE, struct.pack("<BI", i, offset) + part)
-                done += len(part)
-                self._report(done, total)
+        for i, times in self.info.transfers:
+            data = raw[i]
+            work = i == self.info.pushed_input  # the board computes as far as every row allows
+            for first in range(0, times * len(data), len(data)):
+                for offset in range(0, len(data), chunk):
+                    part = data[offset : offset + chunk]
+                    self._request(Kind.WRITE, struct.pack("<BI", i, first + offset) + part, work=work)
+                    done += len(part)
+                    self._report(done, total)
 
     def _read(self, source: Source, index: int, size: int, done: int, total: int) -> bytes:
         data = bytearray()
@@ -496,8 +504,9 @@ class Link:
         name = Status(frame.status).name if frame.status in set(Status) else f"status {frame.status}"
         if frame.status == Status.INVOKE_FAILED and len(frame.payload) >= 4:
             (result,) = struct.unpack_from("<i", frame.payload)
+            function = "push_row()" if kind == Kind.WRITE else "invoke()"
             raise TargetError(
-                f"the model's invoke() failed on {self._name}",
+                f"the model's {function} failed on {self._name}",
                 expected=f"expected 0, received {result}",
                 hint="see the result codes in tm_model.h",
             )

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 
 _HOOK_CALL = 2  # instructions: movs r0, #layer; bl hook
 _RUN = "tm_link_run_model"  # the function that calls invoke(), tm_link.c
+_FEED = "tm_link_push_row"  # the function that calls push_row(), tm_link.c
 _SKIP = re.compile(r"tm_(irq|systick|port|uart|link|fault)_?\w*")
 
 
@@ -49,9 +51,9 @@ class LayerProfile:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Executed instructions of one inference, from entering invoke() to its return.
+    """Executed instructions of one inference: from entering invoke() to its return, and every push_row().
 
-    `outside` are those of invoke() itself, outside any layer. `functions` has the same instructions by
+    `outside` are those of the two themselves, outside any layer. `functions` has the same instructions by
     function (the calls of hooks included); code without a function symbol is "-".
     """
 
@@ -105,6 +107,7 @@ def profile(
     """
     invoke = f"{model_name}_invoke"
     roles = {invoke: "invoke", _RUN: "run", "tm_trace_begin": "begin", "tm_trace_end": "end"}
+    roles |= {f"{model_name}_push_row": "push", _FEED: "feed"}
     missing = sorted({invoke, _RUN} - symbol_ranges(elf).keys())
     if missing:
         raise TargetError(
@@ -113,23 +116,31 @@ def profile(
             hint="it must be a firmware of tinyml, with its symbols",
         )
 
-    def run(target: QemuTarget) -> tuple[LayerInfo, ...]:
+    def run(target: QemuTarget) -> tuple[tuple[LayerInfo, ...], int]:
         target.infer(inputs)
-        return target.layers() if target.info.trace else ()
+        return target.layers() if target.info.trace else (), target.info.pushed_rows
 
-    layers, counts = _counted(elf, board, roles, run, expected)
-    if counts.inferences != 1 or len(counts.layers) != len(layers):
+    (layers, rows), counts = _counted(elf, board, roles, run, expected)
+    # The hooks are called once per layer, but for every row in a first layer whose rows are pushed.
+    calls = [rows if rows and layer.index == 0 else 1 for layer in layers]
+    if counts.inferences != 1 or counts.rows != rows or len(counts.layers) != sum(calls):
         raise TargetError(
             f"the profile of {elf.name} is incomplete",
-            expected=f"expected 1 inference of {len(layers)} layers,"
-            f" counted {counts.inferences} of {len(counts.layers)}",
+            expected=f"expected 1 inference of {rows} pushed rows and {sum(calls)} calls of layers,"
+            f" counted {counts.inferences} of {counts.rows} and {len(counts.layers)}",
             hint="the board may have restarted in the middle: run the model without --profile first",
         )
     profiles = tuple(
-        LayerProfile(layer.index, layer.name, layer.op, layer.macs, count - _HOOK_CALL)
-        for layer, count in zip(layers, counts.layers, strict=True)
+        LayerProfile(
+            layer.index,
+            layer.name,
+            layer.op,
+            layer.macs,
+            sum(counts.layers[end - count : end]) - _HOOK_CALL * count,
+        )
+        for layer, count, end in zip(layers, calls, accumulate(calls), strict=True)
     )
-    outside = counts.outside - _HOOK_CALL * len(layers)
+    outside = counts.outside - _HOOK_CALL * sum(calls)
     total = outside + sum(layer.instructions for layer in profiles)
     return Profile(total, outside, profiles, counts.inside)
 
@@ -151,6 +162,7 @@ def count_functions(elf: Path, board: Board, action: Callable[[QemuTarget], obje
 @dataclass(frozen=True, slots=True)
 class _Counts:
     inferences: int
+    rows: int  # pushed in the inference
     outside: int
     layers: tuple[int, ...]
     inside: dict[str, int]  # in the inference, by function
@@ -198,13 +210,15 @@ def _ranges_text(elf: Path, roles: dict[str, str]) -> str:
 
 
 def _parse(text: str) -> _Counts:
-    inferences = outside = 0
+    inferences = rows = outside = 0
     layers: list[int] = []
     by_function: dict[str, dict[str, int]] = {"inside": {}, "function": {}}
     for line in text.splitlines():
         match line.split():
             case ["inferences", number]:
                 inferences = int(number)
+            case ["rows", number]:
+                rows = int(number)
             case ["outside", number]:
                 outside = int(number)
             case ["layer", _, number]:
@@ -212,7 +226,7 @@ def _parse(text: str) -> _Counts:
             case [("inside" | "function") as scope, number, name]:
                 # Static functions of different files may share a name.
                 by_function[scope][name] = by_function[scope].get(name, 0) + int(number)
-    return _Counts(inferences, outside, tuple(layers), by_function["inside"], by_function["function"])
+    return _Counts(inferences, rows, outside, tuple(layers), by_function["inside"], by_function["function"])
 
 
 def _plugin(program: str) -> Path:

@@ -30,7 +30,9 @@ class TargetInfo:
     """What a target says about itself.
 
     `firmware` is "<bytes>-<CRC-32 in hex>" of the program in flash, "" where the target has none
-    or does not know. `clock_hz` is 0 where it means nothing.
+    or does not know. `clock_hz` is 0 where it means nothing. `pushed_input` is the input that is never in
+    the arena as a whole, None where all are: for one inference its rows, `pushed_rows` of `row_bytes` bytes,
+    arrive one by one. They are more than the image has where the model wants it several times over.
     """
 
     board: str
@@ -44,6 +46,18 @@ class TargetInfo:
     layer_count: int
     trace: bool
     packet_bytes: int = 0
+    pushed_input: int | None = None
+    pushed_rows: int = 0
+    row_bytes: int = 0
+
+    @property
+    def transfers(self) -> tuple[tuple[int, int], ...]:
+        """(input, times it is sent for one inference), in the order of sending: pushed rows come last."""
+        times = [(i, 1) for i in range(len(self.input_bytes)) if i != self.pushed_input]
+        if self.pushed_input is not None:
+            sent = self.pushed_rows * self.row_bytes
+            times.append((self.pushed_input, sent // self.input_bytes[self.pushed_input]))
+        return tuple(times)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,11 +11,12 @@ import zlib
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
-VERSION = 1
+VERSION = 2
 PACKET_MIN = 33  # bytes on the wire that every board takes
 PACKET_MAX = 256  # bytes on the wire, both delimiters included
 OVERHEAD = 13  # delimiter, COBS code, header (6), CRC (4), delimiter
 NO_LAYER = 0xFFFF
+NO_INPUT = 0xFFFF
 
 _HEADER = struct.Struct("<BBHH")
 _CRC = struct.Struct("<I")
@@ -276,7 +277,11 @@ _CFSR_BITS = {
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """INFO table 0: what the board holds. Sizes in bytes."""
+    """INFO table 0: what the board holds. Sizes in bytes.
+
+    `pushed_input` is None where no input arrives row by row; `pushed_rows` counts all rows of one
+    inference, which are the image's or a multiple of them.
+    """
 
     image_bytes: int
     image_crc32: int
@@ -284,6 +289,9 @@ class ModelRecord:
     clock_hz: int
     arena_bytes: int
     layer_count: int
+    pushed_input: int | None
+    pushed_rows: int
+    row_bytes: int
     input_bytes: tuple[int, ...]
     output_bytes: tuple[int, ...]
     board: str
@@ -292,11 +300,31 @@ class ModelRecord:
     @classmethod
     def parse(cls, data: bytes) -> ModelRecord:
         """Read the record; raises struct.error or ValueError where it is malformed."""
-        head = struct.Struct("<II32sIIHHH")
-        size, crc, sha, clock, arena, layers, inputs, outputs = head.unpack_from(data)
+        head = struct.Struct("<II32sIIHHHHII")
+        size, crc, sha, clock, arena, layers, inputs, outputs, pushed, rows, row_bytes = head.unpack_from(
+            data
+        )
         sizes = struct.unpack_from(f"<{inputs + outputs}I", data, head.size)
         board, model = _strings(data[head.size + 4 * len(sizes) :], 2)
-        return cls(size, crc, sha.hex(), clock, arena, layers, sizes[:inputs], sizes[inputs:], board, model)
+        if pushed != NO_INPUT and (
+            pushed >= inputs or rows * row_bytes == 0 or rows * row_bytes % max(1, sizes[pushed])
+        ):
+            raise ValueError(f"{rows} rows of {row_bytes} bytes are no image of input {pushed}")
+        return cls(
+            image_bytes=size,
+            image_crc32=crc,
+            model_sha256=sha.hex(),
+            clock_hz=clock,
+            arena_bytes=arena,
+            layer_count=layers,
+            pushed_input=None if pushed == NO_INPUT else pushed,
+            pushed_rows=rows,
+            row_bytes=row_bytes,
+            input_bytes=sizes[:inputs],
+            output_bytes=sizes[inputs:],
+            board=board,
+            model=model,
+        )
 
 
 @dataclass(frozen=True, slots=True)
