@@ -118,6 +118,7 @@ def test_the_networks_of_these_tests_stream() -> None:
         paying += bool(_streamed(plan(graph, selections, stream_above=0)))
         forced = forced_stages(graph, selections, rng, longest=True)
         long_runs += max(len(stage.ops) for stage in forced.stages) >= 4
+        forced = forced_stages(graph, selections, rng, longest=False)
         for stage in forced.stages:
             ways["strips"] += stage.strips > 1
             ways["bands"] += stage.bands > 1
