@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinyml.report.model import BuildReport, Fit
+from tinyml.report.profile import layer_costs
 from tinyml.report.units import short_name, size
 
 _BAR_CELLS = 32
@@ -124,13 +125,12 @@ def render_inference(
 
     Args:
         outputs: name and real values, flat, of each model output.
-        costs: "instructions", "cycles", "stack_free"; None where not counted.
-        layers: index, op, name, macs, instructions, cycles of each layer; empty unless profiled.
+        costs: "instructions", "cycles", "stack_free" and the like; None where not counted.
+        layers: the JSON of infer.LayerCost of each layer; empty unless profiled.
     """
     parts: list[RenderableType] = []
     if layers:
-        unit = "instructions" if layers[0]["instructions"] is not None else "cycles"
-        parts += [_layer_costs(layers, unit), Text()]
+        parts += [*layer_costs(layers), Text()]
     counted = [f"{value:,} {name.replace('_', ' ')}" for name, value in costs.items() if value is not None]
     if counted:
         parts.append(Text(", ".join(counted)))
@@ -140,27 +140,6 @@ def render_inference(
         rest = "  …" if len(values) > _VALUES_SHOWN else ""
         parts.append(Text(f"{short_name(name)}  largest at {best}: {shown}{rest}"))
     return Group(*parts)
-
-
-def _layer_costs(layers: Sequence[Mapping[str, Any]], unit: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("#", "operator", "output"):
-        table.add_column(heading, justify="right" if heading == "#" else "left", no_wrap=True)
-    for heading in ("MACs", unit, "per MAC", "share"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    total = sum(layer[unit] for layer in layers) or 1
-    for layer in layers:
-        macs, count = layer["macs"], layer[unit]
-        table.add_row(
-            str(layer["index"]),
-            layer["op"],
-            Text(short_name(layer["name"])),
-            f"{macs:,}" if macs else "",
-            f"{count:,}",
-            f"{count / macs:.2f}" if macs else "",
-            f"{count / total:.1%}",
-        )
-    return table
 
 
 def render_verification(result: Mapping[str, Any], description: str) -> RenderableType:
