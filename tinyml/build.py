@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +27,7 @@ from tinyml.planner.plan import Plan
 from tinyml.readers.tflite import read_model
 from tinyml.report.html import render_html
 from tinyml.report.model import BuildReport, SymbolSize, from_plan, with_firmware
-from tinyml.select import Selection, select
+from tinyml.select import Choice, Selection, select
 
 if TYPE_CHECKING:
     from tinyml.run.target import Target
@@ -91,7 +91,12 @@ class Planning:
 
 
 def compile_model(
-    path: Path, board: Board, planning: Planning | None = None, *, isa: Sequence[Isa] | None = None
+    path: Path,
+    board: Board,
+    planning: Planning | None = None,
+    *,
+    isa: Sequence[Isa] | None = None,
+    choices: Mapping[int, Choice] | None = None,
 ) -> Compiled:
     """Read a model and plan it for a board.
 
@@ -100,17 +105,23 @@ def compile_model(
         board: decides the instruction sets.
         planning: what the user decides; the defaults where absent.
         isa: instruction sets instead of the board's own, preferred first (for comparisons).
+        choices: by operator, kernels instead of the first that accepts it (`tinyml.tune`).
 
     Raises:
         ModelError: the file is malformed; UnsupportedOp where operators have no kernel.
     """
     planning = planning or Planning()
     graph = passes.run(read_model(path), edges=planning.edges)
-    selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
+    selections = select(graph, isa or instruction_sets(board), choices=choices)
     limit = _arena_limit(board, planning)
     stream_above = {"layer": None, "stream": 0, "auto": limit}[planning.schedule]
     plan = planner.plan(graph, selections, stream_above=stream_above)
     return Compiled(path, graph, tuple(selections), plan, board, limit)
+
+
+def instruction_sets(board: Board) -> list[Isa]:
+    """Return the instruction sets that kernels for a board may use, preferred first."""
+    return [Isa(name) for name in reversed(board.isa)]
 
 
 def _arena_limit(board: Board, planning: Planning) -> int | None:

@@ -20,6 +20,7 @@ from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
     from tinyml.build import Planning, Toolchain
+    from tinyml.tune import Tuned
 
 _PRODUCTS = (".elf", ".bin", ".hex", ".so", ".html")
 
@@ -30,12 +31,18 @@ _PRODUCTS = (".elf", ".bin", ".hex", ".so", ".html")
     epilog="""\b
 Example:
   tinyml build --board stm32f746 model.tflite
+  tinyml build --board stm32f746 --tune model.tflite
   tinyml build --board nrf52840 --toolchain gcc -o firmware model.tflite
   tinyml build --board stm32f746 --json model.tflite | jq .flash.code_bytes""",
 )
 @model_argument
 @board_option
 @planning_options
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Measure every kernel that accepts a layer on the emulated core, and keep the fastest.",
+)
 @toolchain_option
 @output_dir_options
 @output_options
@@ -43,6 +50,7 @@ def command(
     model: Path,
     board_id: str,
     planning: Planning,
+    tune: bool,
     toolchain: Toolchain,
     directory: Path | None,
     force: bool,
@@ -57,11 +65,23 @@ def command(
     from tinyml.build import build, compile_model
     from tinyml.cli.destination import staged
     from tinyml.report.console import render
+    from tinyml.report.tuning import render_tuning
+    from tinyml.tune import tune as tune_kernels
 
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        compiled = compile_model(model, board, planning)
+        tuned: tuple[Tuned, ...] | None = None
+        if tune:
+            compiled, tuned = tune_kernels(
+                model,
+                board,
+                planning,
+                toolchain=toolchain,
+                progress=lambda line: progress("tune", detail=line),
+            )
+        else:
+            compiled = compile_model(model, board, planning)
         destination = directory or Path("build", f"{compiled.graph.name}-{board.id}")
         with staged(destination, force=force) as folder:
             report = build(
@@ -73,8 +93,11 @@ def command(
     written = [str(destination / path) for path in report.files]
     shown = written if out.verbose else [path for path in written if path.endswith(_PRODUCTS)]
     out.result(
-        report.to_json() | {"directory": str(destination), "files": written},
+        report.to_json()
+        | {"directory": str(destination), "files": written}
+        | {"tuning": None if tuned is None else [choice.to_json() for choice in tuned]},
         render(report, verbose=out.verbose),
+        *([] if tuned is None else [Text(), render_tuning([choice.to_json() for choice in tuned])]),
         Text(),
         Text(f"wrote {destination} ({len(written)} files)"),
         *(Text(f"  {path}") for path in shown),
