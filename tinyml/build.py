@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tinyml import passes, planner
 from tinyml.boards import Board, all_boards
@@ -50,6 +50,7 @@ class Compiled:
         plan: where every byte lives.
         board: the board it is planned for.
         arena_limit: the most bytes its arena may take, None on the host.
+        tuning: what `tinyml.tune` measured for the selections, as plain values; None where it did not.
     """
 
     source: Path
@@ -58,6 +59,7 @@ class Compiled:
     plan: Plan
     board: Board
     arena_limit: int | None = None
+    tuning: tuple[Mapping[str, Any], ...] | None = None
 
     def context(self) -> ModelContext:
         """Return the values that the templates see."""
@@ -66,7 +68,8 @@ class Compiled:
     def report(self) -> BuildReport:
         """Return what the plan costs; code and stack are unknown before compiling."""
         constant_bytes = self.context().constant_bytes
-        return from_plan(self.graph, self.selections, self.plan, self.board, constant_bytes)
+        report = from_plan(self.graph, self.selections, self.plan, self.board, constant_bytes)
+        return dataclasses.replace(report, tuning=self.tuning)
 
     @property
     def lowered_bytes(self) -> int:

@@ -8,6 +8,7 @@ Layers run one at a time while they are measured; streamed, a kernel is called w
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def tune(
                 raise
             frugal = True
             continue
-        return planned, tuned
+        return dataclasses.replace(planned, tuning=tuple(t.to_json() for t in tuned)), tuned
 
 
 def _measure(

@@ -88,6 +88,7 @@ def test_the_build_reports_what_was_measured(digits_model: Path, tmp_path: Path)
     tuning = json.loads(done.stdout)["tuning"]
     assert {"op", "kernel", "first_choice", "measured", "saved"} <= set(tuning[0])
     assert all(m["instructions"] > 0 for choice in tuning for m in choice["measured"])
+    assert json.loads((tmp_path / "a" / "report.json").read_text())["tuning"] == tuning
     done = CliRunner().invoke(cli, [*arguments, "--tune", "-o", str(tmp_path / "b")])
     assert "tuned: " in done.stdout
     done = CliRunner().invoke(cli, [*arguments, "--json", "-o", str(tmp_path / "c")])

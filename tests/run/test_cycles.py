@@ -50,10 +50,14 @@ def price(core: str, *lines: str) -> Price:
         ("bx lr", "bx", Kind.BRANCH, set(), {"lr"}),
         ("cbnz r3, 1234", "cbnz", Kind.BRANCH, set(), {"r3"}),
         ("le lr, 1234", "le", Kind.BRANCH, set(), {"lr"}),
+        ("csinc r0, r1, r2, cc", "csinc", Kind.ALU, {"r0"}, {"r1", "r2", "flags"}),
         ("bics.n r0, r1", "bic", Kind.ALU, {"r0", "flags"}, {"r0", "r1"}),
         ("ittt ne", "ittt", Kind.OTHER, set(), {"flags"}),
         ("vldrb.8 q0, [r0], #16", "vldrb", Kind.LOAD, {"q0", "r0"}, set()),
-        ("vmladava.s8 r2, q0, q1", "vmladava", Kind.MAC, {"r2"}, {"q0", "q1"}),
+        ("vmlava.s8 r2, q0, q1", "vmlava", Kind.MAC, {"r2"}, {"q0", "q1"}),
+        ("vmlalva.s16 r2, r3, q0, q1", "vmlalva", Kind.MAC, {"r2", "r3"}, {"q0", "q1"}),
+        ("vmla.s32 q0, q1, r2", "vmla", Kind.MAC, {"q0"}, {"q0", "q1", "r2"}),
+        ("wlstp.8 lr, r3, 1234", "wlstp", Kind.BRANCH, set(), {"lr", "r3"}),
         ("vadd.i32 q0, q1, q2", "vadd", Kind.MAC, {"q0"}, {"q1", "q2"}),
         ("vstrb.8 q0, [r0]", "vstrb", Kind.STORE, set(), set()),
     ],
@@ -74,6 +78,8 @@ def test_operands_that_pass_another_stage_are_told_apart() -> None:
     assert (shifted.reads, shifted.shift_reads) == ({"r1"}, {"r2"})
     assert (multiply.reads, multiply.accumulates) == ({"r1", "r2"}, {"r3"})
     assert (load.address_reads, load.offset) == ({"r1", "r2"}, None)
+    across, alone = block("vmlava.s8 r2, q0, q1", "vmlav.s8 r2, q0, q1")
+    assert (across.accumulates, alone.accumulates) == ({"r2"}, frozenset())
     assert (store.data_reads, store.address_reads, store.offset) == ({"r0"}, {"r1"}, 4)
 
 
@@ -167,7 +173,7 @@ def test_cortex_m33(lines: list[str], cycles: int) -> None:
     [
         (["vldrb.8 q0, [r0]", "vldrb.8 q1, [r1]"], 3),  # each takes the pipe for two beats
         (["vldrb.8 q0, [r0]", "vadd.i8 q1, q1, q0"], 2),  # another pipe: the second beats overlap
-        (["vldrb.8 q0, [r0]", "vmladava.s8 r2, q0, q1", "vldrb.8 q2, [r1]", "vmladava.s8 r3, q2, q1"], 4),
+        (["vldrb.8 q0, [r0]", "vmlava.s8 r2, q0, q1", "vldrb.8 q2, [r1]", "vmlava.s8 r3, q2, q1"], 4),
         (["adds.n r0, #1", "ldr.n r1, [r2, #0]"], 1),
         (["adds.w r0, #1", "ldr.w r1, [r2, #0]"], 2),
         (["adds r0, r1", "le lr, 0"], 1),

@@ -20,7 +20,6 @@ from tinyml.cli.output import Output
 
 if TYPE_CHECKING:
     from tinyml.build import Planning, Toolchain
-    from tinyml.tune import Tuned
 
 _PRODUCTS = (".elf", ".bin", ".hex", ".so", ".html")
 
@@ -65,15 +64,13 @@ def command(
     from tinyml.build import build, compile_model
     from tinyml.cli.destination import staged
     from tinyml.report.console import render
-    from tinyml.report.tuning import render_tuning
     from tinyml.tune import tune as tune_kernels
 
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        tuned: tuple[Tuned, ...] | None = None
         if tune:
-            compiled, tuned = tune_kernels(
+            compiled, _ = tune_kernels(
                 model,
                 board,
                 planning,
@@ -93,11 +90,8 @@ def command(
     written = [str(destination / path) for path in report.files]
     shown = written if out.verbose else [path for path in written if path.endswith(_PRODUCTS)]
     out.result(
-        report.to_json()
-        | {"directory": str(destination), "files": written}
-        | {"tuning": None if tuned is None else [choice.to_json() for choice in tuned]},
+        report.to_json() | {"directory": str(destination), "files": written},
         render(report, verbose=out.verbose),
-        *([] if tuned is None else [Text(), render_tuning([choice.to_json() for choice in tuned])]),
         Text(),
         Text(f"wrote {destination} ({len(written)} files)"),
         *(Text(f"  {path}") for path in shown),

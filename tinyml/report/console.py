@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tinyml.report.model import BuildReport, Fit
 from tinyml.report.profile import layer_costs
+from tinyml.report.tuning import render_tuning
 from tinyml.report.units import short_name, size
 
 _BAR_CELLS = 32
@@ -22,6 +23,8 @@ def render(report: BuildReport, *, verbose: bool = False) -> RenderableType:
     """Return the report as one renderable."""
     parts: list[RenderableType] = [_title(report), Text(), _memories(report), Text()]
     parts += [_layers(report), Text(), *_peak(report)]
+    if report.tuning is not None:
+        parts += [Text(), render_tuning(report.tuning)]
     if verbose and report.flash.symbols:
         parts += [Text(), _symbols(report)]
     return Group(*parts)
@@ -34,8 +37,10 @@ def _title(report: BuildReport) -> Text:
         text.append(f" (+{report.extra_macs:.1%} recomputed)")
     estimate = report.latency_estimate
     if estimate:
+        low, high = (1e3 * c / estimate.clock_hz for c in (estimate.cycles_low, estimate.cycles_high))
         text.append(
-            f"   about {estimate.ms:,.2f} ms at {estimate.clock_hz / 1e6:g} MHz (estimate, not measured)"
+            f"   about {estimate.ms:,.2f} ms at {estimate.clock_hz / 1e6:g} MHz, {low:,.2f} to {high:,.2f}"
+            " (estimate, not measured)"
         )
     return text
 

@@ -8,7 +8,7 @@ not known yet is null.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,7 @@ class BuildReport:
     buffers: tuple[BufferUse, ...]
     toolchain: str = ""
     files: tuple[str, ...] = ()
+    tuning: tuple[Mapping[str, Any], ...] | None = None  # the JSON of tune.Tuned; None where not tuned
 
     @property
     def fits(self) -> bool:
@@ -161,6 +162,7 @@ class BuildReport:
             "stages": [list(stage) for stage in self.stages],
             "buffers": [dataclasses.asdict(buffer) for buffer in self.buffers],
             "files": list(self.files),
+            "tuning": None if self.tuning is None else list(self.tuning),
         }
 
 

@@ -293,7 +293,7 @@ def _pipe(instruction: Instruction) -> str:
     name = instruction.name
     if instruction.kind in (Kind.LOAD, Kind.STORE):
         return "memory"
-    if re.match(r"vr?ml|vq?r?d?ml|vq?r?d?mul|vmul|vaddl?v|vcmp|vpt|vfm|vcvt|vmov", name):
+    if re.match(r"vr?ml|vq?r?d?ml|vq?r?d?mul|vmul|vaddl?v|vcmp|vpt|vfm|vcvt|vmov(?![ln])", name):
         return "float"
     return "system" if name in ("vpst", "vpnot", "vctp") else "integer"
 
