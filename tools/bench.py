@@ -4,9 +4,9 @@
 
 Without models: examples/digits, and of ../shared/models those that peers.json knows. Each network is built as
 `tinyml build` would for the emulated cores and run once under the profiler. Instructions are counted
-exactly; cycles are estimated from published timings (tinyml/run/cycles.py), for zero wait states. The
-competition's figures, measured on boards or counted in the same emulator, are in peers.json with their
-provenance.
+exactly; cycles are estimated from published timings (tinyml/run/cycles.py), with the waits for flash of the
+boards in PRICED_AS. The competition's figures, measured on boards or counted in the same emulator, are in
+peers.json with their provenance.
 """
 
 from __future__ import annotations
@@ -38,15 +38,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS: dict[str, Any] = json.loads((ROOT / "tools" / "peers.json").read_text())
 SHARED = Path(os.environ.get("TINYML_SHARED") or ROOT.parent / "shared") / "models"
 MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500", "cortex-m55": "mps3-an547"}
+# Whose flash is waited for: the records' board, and one with a record. The M55 has no real board here.
+PRICED_AS = {"cortex-m4": "nucleo_l4r5zi", "cortex-m7": "stm32f746"}
 BAR_CELLS = 44
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one inference took on an emulated core."""
+    """What one inference took on an emulated core: counted, and estimated without and with flash waits."""
 
     instructions: int
     cycles: int
+    wait_cycles: int
+
+    @property
+    def all_cycles(self) -> int:
+        """Estimated cycles with the waits for flash."""
+        return self.cycles + self.wait_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +90,11 @@ def measure(path: Path, cores: Sequence[str] = tuple(MACHINES)) -> Result:
             except DoesNotFit:
                 continue
             elf = emulated_firmware(Path(folder), board)
-            counted = profile(elf, board, name, inputs)
-            assert counted.total.cycles is not None
-            runs[core] = Run(counted.instructions, counted.total.cycles)
+            real = boards.load(PRICED_AS.get(core, board.id))
+            total = (counted := profile(elf, board, name, inputs, priced_as=real)).total
+            assert total.cycles is not None
+            assert total.wait_cycles is not None
+            runs[core] = Run(total.instructions, total.cycles, total.wait_cycles)
             if first is None:
                 first = Result(
                     name,
@@ -184,7 +194,7 @@ def cycle_table(results: Sequence[Result]) -> Table:
     )
     table.add_column("model")
     table.add_column("core")
-    for heading in ("~cycles", "per MAC", "record"):
+    for heading in ("~cycles", "per MAC", "~flash waits", "record"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("by")
     table.add_column("ours is")
@@ -195,12 +205,13 @@ def cycle_table(results: Sequence[Result]) -> Table:
                 continue
             known = records(result.model, core)
             who, record = next(iter(known.items()), ("", None))
-            said = verdict(run.cycles, record) if record else ""
+            said = verdict(run.all_cycles, record) if record else ""
             table.add_row(
                 result.model,
                 core.removeprefix("cortex-").upper(),
                 _millions(run.cycles),
                 f"{run.cycles / result.macs:.2f}" if result.macs else "–",
+                _millions(run.wait_cycles),
                 _millions(record),
                 who,
                 Text(said, style="red" if said.endswith("above") else "green"),
@@ -286,7 +297,7 @@ def charts(results: Sequence[Result]) -> list[RenderableType]:
         known = records(result.model, "cortex-m4")
         if known:
             measured = [(who, value / 1e6, "blue") for who, value in known.items()]
-            cycles.append((result.model, [("tinyml, estimated", run.cycles / 1e6, "green"), *measured]))
+            cycles.append((result.model, [("tinyml, estimated", run.all_cycles / 1e6, "green"), *measured]))
     return [
         bar_chart("Executed instructions on Cortex-M4", instructions, "per multiply-accumulate"),
         *([bar_chart("Cycles on Cortex-M4", cycles, "millions")] if cycles else []),
@@ -298,8 +309,10 @@ def notes() -> str:
     low, high = (LATENCY["calibration"][key] for key in ("ratio_low", "ratio_high"))
     return (
         "Instructions are executed ones, counted in QEMU. Our cycles are ESTIMATED from published timings of "
-        f"the core, for zero wait states, not measured. Boards took {low} to {high} times such a price of "
-        "like software: 'surely' is below even then. Code is every function an inference runs. Goals: owed / "
+        "the core, not measured; waits for flash are those of "
+        f"{' and '.join(PRICED_AS.values())}, with a simulated cache. Boards took {low} to {high} times such "
+        "a price of like software: 'surely' is below even then. Code is every function an inference runs. "
+        "The record on M7 is the best of any M7 board's. Goals: owed / "
         f"wanted.\nPeers: {PEERS['provenance']}\nRecords: {PEERS['silicon']['provenance']}"
     )
 

@@ -43,7 +43,7 @@ def text(part: object) -> str:
 
 
 def result(bench: ModuleType, model: str, instructions: int, cycles: int) -> object:
-    runs = {core: bench.Run(instructions, cycles) for core in bench.MACHINES}
+    runs = {core: bench.Run(instructions, cycles, 100_000) for core in bench.MACHINES}
     return bench.Result(model, 2_656_768, 9_184, 30_074, 5_116, runs)
 
 
@@ -67,7 +67,7 @@ def test_the_peers_and_the_goals_stand_beside_it(bench: ModuleType) -> None:
     for cell in ("2.94", "1.11", "7.70", "3.00 / 2.50", "reached", "1.81", "0.900", "not yet"):
         assert cell in row
     lines = text(bench.cycle_table([kws])).splitlines()
-    assert any("5.18" in line and "X-CUBE-AI 9" in line and "-18%, below" in line for line in lines)
+    assert any("5.18" in line and "X-CUBE-AI 9" in line and "-16%, below" in line for line in lines)
     assert "22,820" in text(bench.byte_table([kws]))
 
 

@@ -336,8 +336,10 @@ def _sum(costs: Sequence[Cost]) -> Cost:
 
 
 def _wait_states(board: Board) -> int | None:
-    """Return the cycles that a line of flash is waited for, None where the board's flash is not described."""
-    return board.flash_wait_states if board.flash_cache or not board.flash_wait_states else None
+    """Return the cycles that a line of flash is waited for, None where a chip's flash is not described."""
+    if board.flash_cache:
+        return board.flash_wait_states
+    return 0 if board.emulator and not board.flash_wait_states else None
 
 
 def _flash_argument(runner: Board, real: Board) -> str:
