@@ -78,8 +78,9 @@ def test_operands_that_pass_another_stage_are_told_apart() -> None:
     assert (shifted.reads, shifted.shift_reads) == ({"r1"}, {"r2"})
     assert (multiply.reads, multiply.accumulates) == ({"r1", "r2"}, {"r3"})
     assert (load.address_reads, load.offset) == ({"r1", "r2"}, None)
-    across, alone = block("vmlava.s8 r2, q0, q1", "vmlav.s8 r2, q0, q1")
-    assert (across.accumulates, alone.accumulates) == ({"r2"}, frozenset())
+    across, then, alone = block("vmlava.s8 r2, q0, q1", "vmlavat.s8 r2, q0, q1", "vmlav.s8 r2, q0, q1")
+    assert across.accumulates == then.accumulates == {"r2"}
+    assert alone.accumulates == frozenset()
     assert (store.data_reads, store.address_reads, store.offset) == ({"r0"}, {"r1"}, 4)
 
 

@@ -91,8 +91,8 @@ _KEEPS = re.compile(
     r"movt|bf[ic]|vml\w*|vqr?dml\w*|vpsel|vmovn?[bt]?|vsl[il]|vsri|vq?r?shrn[bt]|vqmovu?n[bt]|vshlc|vfm\w*"
 )
 # Helium operations across a vector, into one or two core registers; and those that add to them.
-_ACROSS = re.compile(r"vr?ml[as]\w*|vaddl?va?|vabav|v(?:max|min)a?v")
-_ACROSS_ADDING = re.compile(r"vr?ml[as]\w*vax?|vaddl?va|vabav|v(?:max|min)a?v")
+_ACROSS = re.compile(r"vr?ml[as]\w*|vaddl?va?[te]?|vabav[te]?|v(?:max|min)a?v[te]?")
+_ACROSS_ADDING = re.compile(r"vr?ml[as]\w*vax?[te]?|vaddl?va[te]?|vabav[te]?|v(?:max|min)a?v[te]?")
 _PLAIN = re.compile(
     r"adc|addw?|subw?|adr|and|bf[ic]|bic|cl[sz]|cm[np]|eor|ls[lr]|asr|mov[tw]?|mvn|neg|or[nr]|rbit|rev(?:16|sh)?"
     r"|ror|rrx|rsb|sbc|[su]bfx|[su]div|teq|tst|it[te]{0,3}|nop|[su]xt[bh]|mrs|msr|cs(?:el|inc|inv|neg)|cset|csetm"
