@@ -72,8 +72,8 @@ test: setup ## Run every check and the whole test suite
 	exit $$status
 
 .PHONY: bench
-bench: system-firmware $(VENV)/.installed ## Instructions per layer of the digits network on the emulated Cortex-M7
-	@$(TINYML) run --board stm32f746 --profile $(DIGITS)
+bench: system-firmware $(VENV)/.installed ## Instructions, estimated cycles and bytes beside the competition's
+	@$(BIN)/python tools/bench.py
 
 .PHONY: bench-memory
 bench-memory: system-firmware $(VENV)/.installed $(MOBILENET_LARGE) ## Arenas of known networks beside the literature's, from builds that ran

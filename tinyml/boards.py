@@ -45,6 +45,19 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class FlashCache:
+    """What stands between the core and its flash: lines of `line_bytes`, kept for code and for data.
+
+    With `prefetch` the line behind the last fetched one is read ahead.
+    """
+
+    line_bytes: int
+    code_lines: int
+    data_lines: int
+    prefetch: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Uart:
     """The serial port the firmware speaks on. Pins are the chip's names, or empty in an emulator."""
 
@@ -114,6 +127,7 @@ class Board:
     stack_bytes: int
     static_bytes: int
     flash_wait_states: int
+    flash_cache: FlashCache | None  # None where it is not known
     cycle_counter: str  # "dwt" | "systick" | "nrf_timer" | "" (host)
     uart: Uart | None
     usb_ids: tuple[tuple[int, int], ...]  # (vendor, product)
@@ -158,7 +172,7 @@ class Board:
             for f in dataclasses.fields(self)
             if f.name not in ("manifest", "memory", "flash", "ram")
         }
-        for name in ("uart", "emulator", "vendor"):
+        for name in ("uart", "emulator", "vendor", "flash_cache"):
             values[name] = None if values[name] is None else dataclasses.asdict(values[name])
         values["evidence"] = {k: dataclasses.asdict(v) for k, v in self.evidence.items()}
         values["sources"] = [dataclasses.asdict(s) for s in self.sources]
@@ -388,6 +402,7 @@ def _board(path: Path, manifest: dict[str, Any] | None = None, board_id: str | N
         )
     emulator = own.get("emulator")
     vendor = own.get("vendor")
+    cache = own.get("clock", {}).get("flash_cache")
     return Board(
         id=board_id,
         name=manifest["name"],
@@ -400,6 +415,7 @@ def _board(path: Path, manifest: dict[str, Any] | None = None, board_id: str | N
         stack_bytes=own.get("reserve", {}).get("stack", 0),
         static_bytes=own.get("reserve", {}).get("static", 0),
         flash_wait_states=own.get("clock", {}).get("flash_wait_states", 0),
+        flash_cache=FlashCache(**cache) if cache else None,
         cycle_counter=own.get("cycle_counter", ""),
         uart=uart,
         usb_ids=tuple((int(v, 16), int(p, 16)) for v, p in build.get("hwids", [])),

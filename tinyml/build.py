@@ -11,10 +11,10 @@ import dataclasses
 import functools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tinyml import passes, planner
 from tinyml.boards import Board, all_boards
@@ -28,7 +28,7 @@ from tinyml.planner.plan import Plan
 from tinyml.readers.tflite import read_model
 from tinyml.report.html import render_html
 from tinyml.report.model import BuildReport, SymbolSize, from_plan, with_firmware
-from tinyml.select import Selection, select
+from tinyml.select import Choice, Selection, select
 
 if TYPE_CHECKING:
     from tinyml.run.target import Target
@@ -50,6 +50,7 @@ class Compiled:
         plan: where every byte lives.
         board: the board it is planned for.
         arena_limit: the most bytes its arena may take, None on the host.
+        tuning: what `tinyml.tune` measured for the selections, as plain values; None where it did not.
     """
 
     source: Path
@@ -58,6 +59,7 @@ class Compiled:
     plan: Plan
     board: Board
     arena_limit: int | None = None
+    tuning: tuple[Mapping[str, Any], ...] | None = None
 
     def context(self) -> ModelContext:
         """Return the values that the templates see."""
@@ -66,7 +68,8 @@ class Compiled:
     def report(self) -> BuildReport:
         """Return what the plan costs; code and stack are unknown before compiling."""
         constant_bytes = self.context().constant_bytes
-        return from_plan(self.graph, self.selections, self.plan, self.board, constant_bytes)
+        report = from_plan(self.graph, self.selections, self.plan, self.board, constant_bytes)
+        return dataclasses.replace(report, tuning=self.tuning)
 
     @property
     def lowered_bytes(self) -> int:
@@ -112,6 +115,7 @@ def compile_model(
     *,
     isa: Sequence[Isa] | None = None,
     front: bool = False,
+    choices: Mapping[int, Choice] | None = None,
 ) -> Compiled:
     """Read a model and plan it for a board.
 
@@ -121,6 +125,7 @@ def compile_model(
         planning: what the user decides; the defaults where absent.
         isa: instruction sets instead of the board's own, preferred first (for comparisons).
         front: look for all choices of stages (Plan.front), which takes a second or two for deep networks.
+        choices: by operator, kernels instead of the first that accepts it (`tinyml.tune`).
 
     Raises:
         ModelError: the file is malformed; UnsupportedOp where operators have no kernel.
@@ -128,7 +133,7 @@ def compile_model(
     """
     planning = planning or Planning()
     graph = passes.run(read_model(path), edges=planning.edges)
-    selections = select(graph, isa or [Isa(name) for name in reversed(board.isa)])
+    selections = select(graph, isa or instruction_sets(board), choices=choices)
     limit = _arena_limit(board, planning)
     graph, chosen, plan = _plan(graph, selections, planning, limit, front)
     return Compiled(path, graph, tuple(chosen), plan, board, limit)
@@ -174,6 +179,11 @@ def _pushed_input(graph: Graph) -> int:
             hint="leave out --stream-input",
         )
     return max(images, key=lambda t: graph.tensors[t].size_bytes)
+
+
+def instruction_sets(board: Board) -> list[Isa]:
+    """Return the instruction sets that kernels for a board may use, preferred first."""
+    return [Isa(name) for name in reversed(board.isa)]
 
 
 def _arena_limit(board: Board, planning: Planning) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 from tinyml.build import Compiled, Toolchain, emulated_firmware, open_target
 from tinyml.errors import TargetError, UsageError
 from tinyml.graph import Array, DType
+from tinyml.run.profile import Cost
 from tinyml.run.profile import profile as count_instructions
 from tinyml.verify import sample_inputs
 
@@ -35,25 +36,41 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class LayerCost:
-    """One layer's executed instructions (emulated) or cycles (board); None where not counted."""
+    """What one layer cost: `cost` (instructions, estimated cycles) emulated, `cycles` counted by a board.
+
+    `kernels` are the C kernels that ran: one, or those of the operators that a layer streams.
+    """
 
     index: int
     name: str
     op: str
     macs: int
-    instructions: int | None
-    cycles: int | None
+    kernels: tuple[str, ...]
+    cost: Cost | None = None
+    cycles: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values; what is not known is null."""
         return {
             "index": self.index,
             "name": self.name,
             "op": self.op,
             "macs": self.macs,
-            "instructions": self.instructions,
+            "kernels": list(self.kernels),
+            **_cost_json(self.cost),
+            "instructions_per_mac": _per_mac(self.cost.instructions if self.cost else None, self.macs),
+            "estimated_cycles_per_mac": _per_mac(self.cost.cycles if self.cost else None, self.macs),
             "cycles": self.cycles,
         }
+
+
+def _cost_json(cost: Cost | None) -> dict[str, Any]:
+    keys = ("instructions", "classes", "estimated_cycles", "estimated_wait_cycles")
+    return cost.to_json() if cost else dict.fromkeys(keys)
+
+
+def _per_mac(amount: int | None, macs: int) -> float | None:
+    return round(amount / macs, 4) if amount is not None and macs else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +81,16 @@ class InferenceReport:
     board: str
     target: str  # who ran it: the board, its emulated twin, or the host
     outputs: tuple[Output, ...]
-    instructions: int | None = None
+    cost: Cost | None = None  # emulated and profiled
+    core: str = ""  # whose timings the estimated cycles come from
     cycles: int | None = None
     stack_free: int | None = None
     layers: tuple[LayerCost, ...] = ()
+
+    @property
+    def instructions(self) -> int | None:
+        """Executed instructions, None where not counted."""
+        return self.cost.instructions if self.cost else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -76,7 +99,8 @@ class InferenceReport:
             "board": self.board,
             "target": self.target,
             "outputs": [output.to_json() for output in self.outputs],
-            "instructions": self.instructions,
+            "core": self.core or None,
+            **_cost_json(self.cost),
             "cycles": self.cycles,
             "stack_free": self.stack_free,
             "layers": [layer.to_json() for layer in self.layers],
@@ -126,15 +150,21 @@ def infer(
         traced = target.trace(inputs) if profile and port else []
         layers = {layer.index: layer for layer in target.layers()}
         ran_on = target.info.board
-    costs = tuple(LayerCost(t.index, t.name, t.op, layers[t.index].macs, None, t.cycles) for t in traced)
-    instructions = None
+    kernels = _kernels(compiled)
+    costs = tuple(
+        LayerCost(t.index, t.name, t.op, layers[t.index].macs, kernels[t.index], cycles=t.cycles)
+        for t in traced
+    )
+    counted = None
     if profile and not port:
         runner = board.emulated()
         if runner is None:
             raise TargetError(f"{board.id} has no emulator", hint="profile the board itself with --port")
-        counted = count_instructions(emulated_firmware(folder, runner), runner, graph.name, inputs)
-        instructions = counted.instructions
-        costs = tuple(LayerCost(c.index, c.name, c.op, c.macs, c.instructions, None) for c in counted.layers)
+        elf = emulated_firmware(folder, runner)
+        counted = count_instructions(elf, runner, graph.name, inputs, priced_as=board)
+        costs = tuple(
+            LayerCost(c.index, c.name, c.op, c.macs, kernels[c.index], c.cost) for c in counted.layers
+        )
     outputs = []
     for raw, index in zip(inference.outputs, graph.outputs, strict=True):
         tensor = graph.tensors[index]
@@ -148,8 +178,18 @@ def infer(
         board=board.id,
         target=ran_on,
         outputs=tuple(outputs),
-        instructions=instructions,
+        cost=counted.total if counted else None,
+        core=counted.core if counted else "",
         cycles=inference.cycles,
         stack_free=inference.stack_free,
         layers=costs,
     )
+
+
+def _kernels(compiled: Compiled) -> list[tuple[str, ...]]:
+    """Return the symbols of the kernels that each layer of the generated code runs."""
+    stages = [
+        tuple(kernel.symbol for op in stage.ops if (kernel := compiled.selections[op].kernel))
+        for stage in compiled.plan.stages
+    ]
+    return [symbols for symbols in stages if symbols]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,14 @@ from tinyml.errors import UnsupportedOp
 from tinyml.graph import Graph, Op, OpKind
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A kernel that somebody else chose for an operator, and why, in a sentence."""
+
+    kernel: Kernel
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +40,15 @@ class Selection:
     parameters: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
+def select(
+    graph: Graph, isas: Sequence[Isa], *, choices: Mapping[int, Choice] | None = None
+) -> list[Selection]:
     """Choose a kernel for every operator: the first that accepts it, fastest instruction set first.
 
     Args:
         graph: a graph after passes.
         isas: instruction sets of the core, preferred first, e.g. (Isa.DSP, Isa.C).
+        choices: by operator, kernels to take instead (`tinyml build --tune`); each must accept it.
 
     Returns:
         One selection per operator, in the order of `graph.ops`.
@@ -52,6 +63,10 @@ def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
             selections.append(Selection(index, None, None, "a view: only the shape changes"))
             continue
         context = OpContext(graph, op)
+        if choices and index in choices:
+            kernel, reason = choices[index].kernel, choices[index].reason
+            selections.append(Selection(index, kernel, kernel.lower(context), reason))
+            continue
         notes: list[str] = []
         for kernel in _candidates(op.kind, isas):
             refusals = kernel.refusals(context)
@@ -72,6 +87,12 @@ def select(graph: Graph, isas: Sequence[Isa]) -> list[Selection]:
             hint="see `tinyml inspect` for the whole graph",
         )
     return selections
+
+
+def accepting(graph: Graph, op: Op, isas: Sequence[Isa]) -> list[Kernel]:
+    """Return every kernel that accepts an operator, in the order in which select() asks them."""
+    context = OpContext(graph, op)
+    return [kernel for kernel in _candidates(op.kind, isas) if not kernel.refusals(context)]
 
 
 def _candidates(kind: OpKind, isas: Sequence[Isa]) -> list[Kernel]:

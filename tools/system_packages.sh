@@ -5,7 +5,7 @@
 #
 # python    a Python >= 3.11 that can make virtual environments; prints its command on stdout
 # firmware  Arm GCC, newlib, QEMU, a host C compiler: what `make demo` needs
-# tests     clang with its sanitizers on top: what `make test` needs
+# tests     clang with its sanitizers and a RISC-V compiler and emulator on top: what `make test` needs
 #
 # Works through apt-get, as root or with sudo. Where that is not possible it says what is missing
 # and stops, so that a failure is one clear message and not a compiler error ten minutes later.
@@ -76,6 +76,17 @@ check() {
             # the sanitizers' runtime is only recommended by clang, not required
             links clang -fsanitize=address,undefined ||
                 need "$(if have clang; then clang -dumpversion | sed 's/\..*//; s/^/libclang-rt-/; s/$/-dev/'; else echo "libclang-rt-dev"; fi)"
+            # the portable kernels run on RISC-V too; picolibc is a package of its own
+            have riscv64-unknown-elf-gcc || need gcc-riscv64-unknown-elf
+            if have riscv64-unknown-elf-gcc; then
+                case $(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs) in
+                /*) ;;
+                *) need picolibc-riscv64-unknown-elf ;;
+                esac
+            else
+                need picolibc-riscv64-unknown-elf
+            fi
+            have qemu-system-riscv32 || need qemu-system-misc
             ;;
         *)
             say "unknown group '$group'"

@@ -147,11 +147,26 @@ def test_profile_counts_instructions_per_layer_exactly(digits_model: Path) -> No
         assert layer["name"]
         assert layer["instructions"] > 0
         assert layer["cycles"] is None  # an emulator knows none
+        assert sum(layer["classes"].values()) == layer["instructions"]
+        assert layer["estimated_cycles"] > layer["instructions"]  # Cortex-M4: one a cycle at best
+        assert len(layer["kernels"]) == 1
+        if layer["macs"]:
+            assert layer["instructions_per_mac"] == pytest.approx(
+                layer["instructions"] / layer["macs"], abs=1e-4
+            )
+            assert layer["classes"]["mac_simd"] > 0
+    assert layers[0]["kernels"][0].startswith("tm_conv2d")
+    assert report["core"] == "cortex-m4"
+    assert report["estimated_cycles"] >= sum(layer["estimated_cycles"] for layer in layers)
     inside = sum(layer["instructions"] for layer in layers)
     assert inside <= report["instructions"] < inside + 500
     assert as_json(invoke("run", "--json", *arguments)) == report
     text = invoke("run", *arguments).stdout
     assert f"{report['instructions']:,} instructions" in text
+    assert f"{report['estimated_cycles']:,} estimated cycles" in text
+    assert "not measured" in text
+    streamed = as_json(invoke("run", "--json", *arguments, "--schedule", "stream"))
+    assert any(len(layer["kernels"]) > 1 for layer in streamed["layers"])
 
 
 def test_nothing_is_profiled_on_the_host(digits_model: Path) -> None:

@@ -45,6 +45,17 @@ EMULATED_M0_COMPILER = (
 )
 # Start-up of an emulated board, whose program reads and writes files by semihosting.
 SEMIHOSTING_SOURCES = (_TESTS / "semihosting.c",)
+# RISC-V: picolibc's start-up and semihosting; the virt machine's memory begins at 0x80000000.
+RISCV_ISA = ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32")
+RISCV_COMPILER = (
+    *("riscv64-unknown-elf-gcc", *RISCV_ISA, "-std=c11", "-O2", *WARNINGS, "-Wno-unused-function"),
+    *("--oslib=semihost", "--crt0=hosted", "-Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=0x400000"),
+    "-Wl,--defsym=__ram=0x80400000,--defsym=__ram_size=0x1c00000,--defsym=__stack_size=0x10000",
+)
+RISCV_RUNNER = (
+    *("qemu-system-riscv32", "-M", "virt", "-m", "32", "-bios", "none", "-nographic", "-monitor", "none"),
+    *("-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel"),
+)
 
 
 def board_compiler(core: str, *flags: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.harness import ROOT, WARNINGS
+from tests.kernels.harness import RISCV_ISA, ROOT, WARNINGS
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel
 
@@ -19,6 +19,7 @@ COMPILERS = {
     "clang++": ("clang++", "-std=c++11", "-x", "c++"),
     "arm M0+": ("arm-none-eabi-gcc", "-mcpu=cortex-m0plus", "-mthumb", "-std=c11", "-x", "c"),
     "arm M4 C++": ("arm-none-eabi-g++", "-mcpu=cortex-m4", "-mthumb", "-std=c++11", "-x", "c++"),
+    "RV32IMC": ("riscv64-unknown-elf-gcc", *RISCV_ISA, "-std=c11", "-x", "c"),
 }
 PORTABLE = [kernel for kernel in KERNELS if kernel.isa is Isa.C]
 

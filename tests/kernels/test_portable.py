@@ -13,6 +13,8 @@ import pytest
 from tests.kernels.harness import (
     EMULATED_M0_COMPILER,
     EMULATED_M0_RUNNER,
+    RISCV_COMPILER,
+    RISCV_RUNNER,
     SEMIHOSTING_SOURCES,
     Array,
     Case,
@@ -151,4 +153,16 @@ def test_thumb_code_in_the_emulator(work: Work, program: Program, tmp_path: Path
     for case, got, expected in zip(
         cases, emulated.run(cases, EMULATED_M0_RUNNER), program.run(cases), strict=True
     ):
+        assert _bytes(got) == _bytes(expected), case.symbol
+
+
+@pytest.mark.skipif(
+    not (shutil.which("riscv64-unknown-elf-gcc") and shutil.which("qemu-system-riscv32")),
+    reason="needs riscv64-unknown-elf-gcc with picolibc and qemu-system-riscv32 (make setup installs them)",
+)
+def test_riscv_code_in_the_emulator(work: Work, program: Program, tmp_path: Path) -> None:
+    """The portable kernels on the other small architecture: RV32IMC."""
+    cases = [case_for(kernel, *pair) for symbol, kernel in PORTABLE.items() for pair in work[symbol]]
+    emulated = Program(tmp_path, cases, compiler=RISCV_COMPILER)
+    for case, got, expected in zip(cases, emulated.run(cases, RISCV_RUNNER), program.run(cases), strict=True):
         assert _bytes(got) == _bytes(expected), case.symbol

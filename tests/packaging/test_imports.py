@@ -36,6 +36,7 @@ ORDER = (
     "build",
     "verify",
     "infer",
+    "tune",
     "cli",
 )
 LIGHT = ORDER[: ORDER.index("emit") + 1]  # what inspect, plan and generate stand on

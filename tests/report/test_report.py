@@ -202,6 +202,9 @@ def test_the_estimate_is_one_and_says_so(report: BuildReport, digits_model: Path
     assert estimate is not None
     assert estimate.basis.startswith("estimate")
     assert estimate.ms == pytest.approx(1e3 * estimate.cycles / 216e6)
+    assert estimate.cycles_low < estimate.cycles < estimate.cycles_high
+    assert "off on networks the fit has not seen" in estimate.basis
+    assert "1.242 to 1.423" in estimate.basis  # what boards took: peers.json
     # The portable kernels of a core without the DSP extension must not look as fast.
     m0 = compile_model(digits_model, boards.load("rp2040")).report().latency_estimate
     assert m0 is not None

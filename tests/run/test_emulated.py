@@ -164,7 +164,17 @@ def test_counts_are_exact_and_repeatable(
     assert first == profile(elf, board, "toy", inputs)
     assert [layer.name[:2] for layer in first.layers] == ["t", "y", "z_"]
     assert [layer.macs for layer in first.layers] == [0, 600, 70000]
-    assert first.instructions == first.outside + sum(layer.instructions for layer in first.layers)
+    costs = [first.outside, *(layer.cost for layer in first.layers)]
+    assert first.instructions == sum(cost.instructions for cost in costs)
+    assert first.total.cycles == sum(cost.cycles or 0 for cost in costs)
+    # counted once more, by function: the same but for the four instructions of each layer's two hooks
+    assert sum(first.functions.values()) == first.instructions + 4 * len(first.layers)
+    for cost in costs:
+        assert sum(cost.kinds.values()) == cost.instructions
+        assert min(cost.kinds.values()) >= 0
+        assert cost.cycles is not None
+        assert 0.5 * cost.instructions <= cost.cycles <= 3 * cost.instructions
+        assert cost.wait_cycles == 0  # the emulated board has none
     assert set(first.functions) == {"toy_invoke"}
     # A build without hooks is the judge: same work, other registers perhaps, never a loop's turn more.
     plain = gcc.build(toy_project, board, name=f"{board.id}-plain").elf
@@ -173,20 +183,52 @@ def test_counts_are_exact_and_repeatable(
     assert abs(bare.instructions - first.instructions) <= 8
     json = first.to_json()
     assert {"instructions", "layers"} <= set(json)
-    assert set(json["layers"][0]) == {"index", "name", "op", "macs", "instructions"}
+    assert json["core"] == board.core
+    kinds = json["layers"][2]["classes"]
+    assert kinds["load"] > 0
+    assert kinds["branch"] > 0
 
 
-def test_a_known_loop_counts_to_the_instruction(toy_firmware: Firmware) -> None:
-    """Trouble 4 turns a loop n times 10 million; the difference of two runs is a multiple of it."""
+def test_waiting_for_flash_is_priced_by_the_real_board(toy_firmware: Firmware) -> None:
+    """Lines that no cache keeps are waited for every time; a cache that holds everything, once."""
     board, elf = toy_firmware
-    totals = [
-        profile(elf, board, "toy", toy.inputs(0, trouble=4, amount=n)).layers[1].instructions
-        for n in (0, 1, 2)
-    ]
-    turn, rest = divmod(totals[2] - totals[1], 10_000_000)
+
+    def waits(code_lines: int, data_lines: int, prefetch: bool, states: int = 5) -> int:
+        cache = boards.FlashCache(16, code_lines, data_lines, prefetch)
+        real = dataclasses.replace(board, flash_wait_states=states, flash_cache=cache)
+        counted = profile(elf, board, "toy", toy.inputs(0), priced_as=real)
+        assert counted.total.wait_cycles is not None
+        assert counted.total.wait_cycles == sum(
+            cost.wait_cycles or 0 for cost in (counted.outside, *(layer.cost for layer in counted.layers))
+        )
+        return counted.total.wait_cycles
+
+    uncached, ahead, small, large = (
+        waits(0, 0, False),
+        waits(0, 0, True),
+        waits(2, 2, True),
+        waits(1024, 1024, True),
+    )
+    assert uncached > ahead > large
+    assert uncached >= small >= large > 0
+    assert waits(2, 2, True, states=10) == 2 * small
+    assert large % 5 == 0
+    # a board whose flash nobody has described gets no number
+    unknown = dataclasses.replace(board, flash_wait_states=5)
+    assert profile(elf, board, "toy", toy.inputs(0), priced_as=unknown).total.wait_cycles is None
+
+
+def test_a_loop_is_priced_by_its_turns(toy_firmware: Firmware) -> None:
+    """A turn of Trouble 4's loop costs what its instructions cost with the branch taken."""
+    board, elf = toy_firmware
+    two, one = (profile(elf, board, "toy", toy.inputs(0, trouble=4, amount=n)).layers[1].cost for n in (2, 1))
+    assert two.cycles is not None
+    assert one.cycles is not None
+    turn, rest = divmod(two.cycles - one.cycles, 10_000_000)
     assert rest == 0
-    assert 2 <= turn <= 6
-    assert 0 <= totals[1] - totals[0] - turn * 10_000_000 < 10  # entering the loop at all
+    # STR, SUBS, BNE: 1 + 1 + (1 + 2 to refill the pipeline); or the first two together, then the branch
+    assert two.instructions - one.instructions == 3 * 10_000_000
+    assert turn == {"cortex-m4": 5, "cortex-m7": 2}[board.core]
 
 
 def test_counts_by_function(toy_firmware: Firmware) -> None:

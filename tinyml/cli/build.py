@@ -30,12 +30,18 @@ _PRODUCTS = (".elf", ".bin", ".hex", ".so", ".html")
     epilog="""\b
 Example:
   tinyml build --board stm32f746 model.tflite
+  tinyml build --board stm32f746 --tune model.tflite
   tinyml build --board nrf52840 --toolchain gcc -o firmware model.tflite
   tinyml build --board stm32f746 --json model.tflite | jq .flash.code_bytes""",
 )
 @model_argument
 @board_option
 @planning_options
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="Measure every kernel that accepts a layer on the emulated core, and keep the fastest.",
+)
 @toolchain_option
 @output_dir_options
 @output_options
@@ -43,6 +49,7 @@ def command(
     model: Path,
     board_id: str,
     planning: Planning,
+    tune: bool,
     toolchain: Toolchain,
     directory: Path | None,
     force: bool,
@@ -57,11 +64,21 @@ def command(
     from tinyml.build import build, compile_model
     from tinyml.cli.destination import staged
     from tinyml.report.console import render
+    from tinyml.tune import tune as tune_kernels
 
     board = boards.load(board_id)
     with out.progress() as progress:
         progress("plan")
-        compiled = compile_model(model, board, planning)
+        if tune:
+            compiled, _ = tune_kernels(
+                model,
+                board,
+                planning,
+                toolchain=toolchain,
+                progress=lambda line: progress("tune", detail=line),
+            )
+        else:
+            compiled = compile_model(model, board, planning)
         destination = directory or Path("build", f"{compiled.graph.name}-{board.id}")
         with staged(destination, force=force) as folder:
             report = build(

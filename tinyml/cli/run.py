@@ -53,7 +53,10 @@ Example:
 )
 @seed_option
 @click.option(
-    "--profile", is_flag=True, help="Count per layer: instructions in an emulator, cycles on a board."
+    "--profile",
+    is_flag=True,
+    help="Count per layer: instructions in an emulator, with their classes and estimated cycles; cycles on a "
+    "board.",
 )
 @planning_options
 @toolchain_option
@@ -73,7 +76,7 @@ def command(
     """Run one inference: on this computer (--board host), on a board's emulator, or on a board (--port).
 
     A board on a port must have been flashed with this model (`tinyml flash`). Instruction counts are
-    exact and repeatable, but an emulator knows no cycles.
+    exact and repeatable; an emulator knows no cycles, so those are estimated from the core's timings.
     """
     from tinyml import boards
     from tinyml.build import compile_model
@@ -97,6 +100,7 @@ def command(
             progress=lambda line: progress("build and run", detail=line),
         )
     result = report.to_json()
-    costs = {name: result[name] for name in ("instructions", "cycles", "stack_free")}
+    names = ("instructions", "estimated_cycles", "estimated_wait_cycles", "cycles", "stack_free")
+    costs = {name: result[name] for name in names}
     outputs = [(output["name"], output["real"]) for output in result["outputs"]]
     out.result(result, render_inference(outputs, costs, result["layers"]))

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from tinyml.report.drawing import MemoryDrawing, marks
 from tinyml.report.model import BuildReport, Fit
+from tinyml.report.profile import layer_costs
+from tinyml.report.tuning import render_tuning
 from tinyml.report.units import short_name, size
 
 _BAR_CELLS = 32
@@ -37,6 +39,8 @@ def render(report: BuildReport, *, drawing: bool = False, verbose: bool = False)
     parts += _peak(report, keyed=drawing)
     if len(report.front) > 1:
         parts += [Text(), *_front(report)]
+    if report.tuning is not None:
+        parts += [Text(), render_tuning(report.tuning)]
     if verbose and report.flash.symbols:
         parts += [Text(), _symbols(report)]
     return Group(*parts)
@@ -54,8 +58,10 @@ def _title(report: BuildReport) -> Text:
         text.append(f" (+{report.extra_macs:.1%} recomputed)")
     estimate = report.latency_estimate
     if estimate:
+        low, high = (1e3 * c / estimate.clock_hz for c in (estimate.cycles_low, estimate.cycles_high))
         text.append(
-            f"   about {estimate.ms:,.2f} ms at {estimate.clock_hz / 1e6:g} MHz (estimate, not measured)"
+            f"   about {estimate.ms:,.2f} ms at {estimate.clock_hz / 1e6:g} MHz, {low:,.2f} to {high:,.2f}"
+            " (estimate, not measured)"
         )
     return text
 
@@ -176,13 +182,12 @@ def render_inference(
 
     Args:
         outputs: name and real values, flat, of each model output.
-        costs: "instructions", "cycles", "stack_free"; None where not counted.
-        layers: index, op, name, macs, instructions, cycles of each layer; empty unless profiled.
+        costs: "instructions", "cycles", "stack_free" and the like; None where not counted.
+        layers: the JSON of infer.LayerCost of each layer; empty unless profiled.
     """
     parts: list[RenderableType] = []
     if layers:
-        unit = "instructions" if layers[0]["instructions"] is not None else "cycles"
-        parts += [_layer_costs(layers, unit), Text()]
+        parts += [*layer_costs(layers), Text()]
     counted = [f"{value:,} {name.replace('_', ' ')}" for name, value in costs.items() if value is not None]
     if counted:
         parts.append(Text(", ".join(counted)))
@@ -192,27 +197,6 @@ def render_inference(
         rest = "  …" if len(values) > _VALUES_SHOWN else ""
         parts.append(Text(f"{short_name(name)}  largest at {best}: {shown}{rest}"))
     return Group(*parts)
-
-
-def _layer_costs(layers: Sequence[Mapping[str, Any]], unit: str) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("#", "operator", "output"):
-        table.add_column(heading, justify="right" if heading == "#" else "left", no_wrap=True)
-    for heading in ("MACs", unit, "per MAC", "share"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    total = sum(layer[unit] for layer in layers) or 1
-    for layer in layers:
-        macs, count = layer["macs"], layer[unit]
-        table.add_row(
-            str(layer["index"]),
-            layer["op"],
-            Text(short_name(layer["name"])),
-            f"{macs:,}" if macs else "",
-            f"{count:,}",
-            f"{count / macs:.2f}" if macs else "",
-            f"{count / total:.1%}",
-        )
-    return table
 
 
 def render_verification(result: Mapping[str, Any], description: str) -> RenderableType:

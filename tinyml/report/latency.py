@@ -1,73 +1,74 @@
-"""Estimated latency: an instruction model per kernel class times cycles per instruction of the core.
+"""Estimated latency: cycles per unit of work of each kernel on each core, fitted to priced profiles.
 
-An estimate, and always marked so: it knows no cache, no flash wait states and no bus contention.
-`tinyml run --profile` counts instructions exactly on an emulated board, and cycles on a real one.
+An estimate, and always marked so. The figures are in latency.json, made by tools/fit_latency.py: networks
+were profiled in an emulator, every executed instruction was priced with the core's published timings
+(tinyml/run/cycles.py), and each kernel's layers were fitted. Zero wait states, no cache misses, no
+bus contention: `calibration` in latency.json says how far that has been from silicon.
+`tinyml run --profile` prices what really runs, and counts cycles on a real board.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from tinyml.boards import Board
 from tinyml.graph import Graph, OpKind
-from tinyml.kernels.registry import Isa
 from tinyml.select import Selection
+
+PATH = Path(__file__).with_name("latency.json")
+TABLE: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+
+# What no network has run: padding, transposes, resizing, conversions; little but moved bytes. Assumed.
+_OTHER = {"instructions": [0.0, 8.0], "cycles": [0.0, 12.0]}
+_READ_ALL = (OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN)
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyEstimate:
-    """Estimated time of one inference. `basis` says what the estimate rests on."""
+    """Estimated time of one inference.
+
+    Args:
+        cycles: estimated; `ms` is the same at the board's clock.
+        cycles_low: less the largest error of the fit on a network it has not seen.
+        cycles_high: more the same, times the largest ratio of silicon to such prices that is known.
+        instructions: estimated executed instructions.
+        clock_hz: the board's clock.
+        basis: what the estimate rests on, a sentence.
+    """
 
     cycles: int
     ms: float
+    cycles_low: int
+    cycles_high: int
+    instructions: int
     clock_hz: int
     basis: str
 
 
-# Executed instructions per unit of work and per output element, by operator and instruction set. Fitted
-# by tools/fit_latency.py to the layers of seven networks, counted on the emulated mps2-an386.
-_INSTRUCTIONS = {
-    (OpKind.CONV_2D, Isa.DSP): (0.89, 6.3),
-    (OpKind.CONV_2D, Isa.C): (3.12, 39.6),
-    (OpKind.DEPTHWISE_CONV_2D, Isa.DSP): (3.56, 0.0),
-    (OpKind.DEPTHWISE_CONV_2D, Isa.C): (9.79, 0.0),
-    (OpKind.FULLY_CONNECTED, Isa.DSP): (1.47, 13.9),
-    (OpKind.FULLY_CONNECTED, Isa.C): (4.17, 19.8),
-    (OpKind.ADD, Isa.C): (0.0, 44.8),
-    (OpKind.AVERAGE_POOL_2D, Isa.C): (6.13, 0.0),
-    (OpKind.MAX_POOL_2D, Isa.C): (0.0, 20.5),
-    (OpKind.MEAN, Isa.C): (6.75, 133.5),
-    (OpKind.SOFTMAX, Isa.C): (0.0, 208.5),
-}
-_OTHER = (0.0, 8.0)  # padding, transposes, resizing, conversions: little but moved bytes
-_READ_ALL = (OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN)
-
-# Cycles per executed instruction on zero-wait memory, relative to the instruction count of an M4.
-# Armv6-M has no multiply-accumulate and no conditional blocks, so it also executes more of them.
-_CYCLES_PER_INSTRUCTION = {
-    "cortex-m0": 2.4,
-    "cortex-m0plus": 2.1,
-    "cortex-m3": 1.5,
-    "cortex-m4": 1.4,
-    "cortex-m7": 0.8,
-    "cortex-m33": 1.3,
-    "cortex-m55": 1.1,
-}
-
-
 def estimate_latency(graph: Graph, selections: Sequence[Selection], board: Board) -> LatencyEstimate | None:
     """Return the estimate, or None for a board without a clock (the host) or of an unknown core."""
-    per_instruction = _CYCLES_PER_INSTRUCTION.get(board.core)
-    if per_instruction is None or board.clock_hz is None:
+    core = TABLE["cores"].get(board.core)
+    if core is None or board.clock_hz is None:
         return None
-    cycles = round(per_instruction * sum(_instructions(graph, selection) for selection in selections))
+    cycles = round(sum(_amount(graph, s, core["kernels"], "cycles") for s in selections))
+    instructions = round(sum(_amount(graph, s, core["kernels"], "instructions") for s in selections))
+    unseen = max((abs(error) for error in core["unseen"].values()), default=0.0)
+    high = TABLE["calibration"]["ratio_high"]
     return LatencyEstimate(
-        cycles,
-        1e3 * cycles / board.clock_hz,
-        board.clock_hz,
-        f"estimate: instructions per multiply-accumulate measured on an emulated M4, times "
-        f"{per_instruction} cycles per instruction assumed for {board.core}; no wait states, no cache misses",
+        cycles=cycles,
+        ms=1e3 * cycles / board.clock_hz,
+        cycles_low=round(cycles * (1 - unseen)),
+        cycles_high=round(cycles * (1 + unseen) * high),
+        instructions=instructions,
+        clock_hz=board.clock_hz,
+        basis=f"estimate: cycles per unit of work of each kernel, from profiles priced with published "
+        f"timings of {board.core}, up to {unseen:.0%} off on networks the fit has not seen; no wait states "
+        f"and no cache misses. Cortex-M4 boards took {TABLE['calibration']['ratio_low']} to {high} times "
+        f"such a price of like software",
     )
 
 
@@ -79,9 +80,16 @@ def work(graph: Graph, selection: Selection) -> int:
     return selection.lowered.macs if selection.lowered else 0
 
 
-def _instructions(graph: Graph, selection: Selection) -> float:
+def coefficients(
+    kernels: Mapping[str, Mapping[str, Any]], kernel: str, operator: str, isa: str
+) -> Mapping[str, Any]:
+    """Return the fitted costs of a kernel; where it has none, of its operator's others; else assumed ones."""
+    return kernels.get(kernel) or kernels.get(f"{operator} {isa}") or kernels.get(f"{operator} c") or _OTHER
+
+
+def _amount(graph: Graph, selection: Selection, kernels: Mapping[str, Any], what: str) -> float:
     if selection.kernel is None:
         return 0.0
-    op = graph.ops[selection.op]
-    per_work, per_output = _INSTRUCTIONS.get((op.kind, selection.kernel.isa), _OTHER)
-    return per_work * work(graph, selection) + per_output * graph.tensors[op.outputs[0]].elements
+    op, kernel = graph.ops[selection.op], selection.kernel
+    per_work, per_output = coefficients(kernels, kernel.symbol, op.kind.value, kernel.isa.value)[what]
+    return float(per_work * work(graph, selection) + per_output * graph.tensors[op.outputs[0]].elements)

@@ -8,7 +8,7 @@ not known yet is null.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,7 @@ class BuildReport:
     front: tuple[Choice, ...] = ()
     toolchain: str = ""
     files: tuple[str, ...] = ()
+    tuning: tuple[Mapping[str, Any], ...] | None = None  # the JSON of tune.Tuned; None where not tuned
 
     @property
     def fits(self) -> bool:
@@ -192,6 +193,7 @@ class BuildReport:
             "buffers": [dataclasses.asdict(buffer) for buffer in self.buffers],
             "front": [dataclasses.asdict(choice) for choice in self.front],
             "files": list(self.files),
+            "tuning": None if self.tuning is None else list(self.tuning),
         }
 
 
