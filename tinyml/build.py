@@ -173,7 +173,7 @@ def _pushed_input(graph: Graph) -> int:
     images = [t for t in graph.inputs if len(graph.tensors[t].shape) == 4]
     if not images:
         raise UsageError(
-            f"{graph.name}: no input can arrive row by row",
+            f"{graph.name}: the input cannot arrive row by row",
             where=", ".join(f"{graph.tensors[t].name} {list(graph.tensors[t].shape)}" for t in graph.inputs),
             expected="expected an input of four dimensions: batch, rows, columns, channels",
             hint="leave out --stream-input",
