@@ -35,6 +35,7 @@ from tinyml.kernels.registry import Kernel, OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
+    "tm_add_fixed_s8_dsp": (kernel_cases.same_shape,),
     "tm_add_s8_dsp": (kernel_cases.same_shape,),
     "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
@@ -44,6 +45,8 @@ GENERATORS = {
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),
     "tm_fully_connected_s8_dsp": (kernel_cases.fully_connected,),
+    "tm_mean_s8_dsp": (kernel_cases.mean,),
+    "tm_mul_channels_s8_dsp": (kernel_cases.broadcast, kernel_cases.same_shape),
 }
 BOARDS = {"mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7"}
 
@@ -218,4 +221,6 @@ def test_every_dsp_kernel_has_cases() -> None:
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,
+        OpKind.MEAN,
+        OpKind.MUL,
     }

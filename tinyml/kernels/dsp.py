@@ -5,15 +5,17 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import OpKind
+from tinyml.graph import OpKind, ReduceAttrs
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import one_weight_scale, whole_rows
+from tinyml.kernels.dsp_add import fixed_add
 from tinyml.kernels.dsp_streams import (
     Int8Array,
     Int32Array,
@@ -34,6 +36,7 @@ from tinyml.kernels.elementwise import (
     same_shape,
     two_activations,
 )
+from tinyml.kernels.geometry import elementwise_access
 from tinyml.kernels.pooling import ACCEPTS as POOLING
 from tinyml.kernels.pooling import lower_pooling
 from tinyml.kernels.predicates import (
@@ -98,6 +101,50 @@ def addends_scaled_down(context: OpContext) -> bool:
     shifts = numerics.add_params(context.graph, context.op)
     operands = all(-31 <= shift <= 0 for shift in (shifts.shift_1, shifts.shift_2))
     return operands and -31 <= shifts.shift_out <= -1
+
+
+def exact_in_fixed_point(context: OpContext) -> bool:
+    """One sum in 32-bit fixed point must be exact for all 65,536 pairs of inputs."""
+    return fixed_add(numerics.add_params(context.graph, context.op)) is not None
+
+
+def one_factor_per_channel(context: OpContext) -> bool:
+    """The first input must have the output's shape, the second repeat along its leading dimensions."""
+    x, factors, shape = context.input(0), context.input(1), context.output.shape
+    padded = (1,) * (len(shape) - len(factors.shape)) + factors.shape
+    repeats = next((axis for axis, dim in enumerate(padded) if dim > 1), len(shape))
+    return x.shape == shape and padded[repeats:] == shape[repeats:]
+
+
+def products_scaled_down(context: OpContext) -> bool:
+    """The product of the input scales must be 2 to 2^31 times below the output's."""
+    params = numerics.mul_params(context.graph, context.op)
+    return params.multiplier >= 1 << 30 and -31 <= params.shift <= -2
+
+
+def neighbouring_axes(context: OpContext) -> bool:
+    """The reduced dimensions must be neighbours, with four elements or more behind them."""
+    outer, count, inner = _mean_shape(context)
+    return outer * count * inner == context.input(0).elements and inner >= 4
+
+
+def means_scaled_down(context: OpContext) -> bool:
+    """The output's scale must not be far below the input's, divided by the number of elements."""
+    return -31 <= numerics.mean_params(context.graph, context.op).shift <= 0
+
+
+def _mean_shape(context: OpContext) -> tuple[int, int, int]:
+    """Return the elements before, along and after the reduced dimensions.
+
+    Their product is the input's size only where all reduced dimensions above 1 are neighbours.
+    """
+    attrs = context.op.attrs
+    assert isinstance(attrs, ReduceAttrs)
+    shape = context.input(0).shape
+    reduced = [axis for axis in attrs.axes if shape[axis] > 1] or [len(shape)]
+    first, last = min(reduced), max(reduced)
+    count = math.prod(shape[axis] for axis in reduced if axis < len(shape))
+    return math.prod(shape[:first]), count, math.prod(shape[last + 1 :])
 
 
 def _weights(context: OpContext) -> Int8Array:
@@ -351,17 +398,80 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     )
 
 
+def _lower_add_fixed(context: OpContext) -> Lowered:
+    params = numerics.add_params(context.graph, context.op)
+    fixed = fixed_add(params)
+    assert fixed is not None
+    output = context.output
+    literals = {
+        "elements": output.elements,
+        "factor_1": fixed.factor_1,
+        "factor_2": fixed.factor_2,
+        "offset": fixed.offset,
+        "shift": fixed.shift,
+        "lo": params.low,
+        "hi": params.high,
+    }
+    return Lowered(
+        access=elementwise_access(output.shape, [output.shape, output.shape]),
+        literals=tuple(literals.items()),
+    )
+
+
+def _lower_mul_channels(context: OpContext) -> Lowered:
+    params = numerics.mul_params(context.graph, context.op)
+    multiplier, shift = (np.array([value], np.int32) for value in (params.multiplier, params.shift))
+    form = requant_form(multiplier, shift)
+    a, b = requant_words(form, multiplier, shift)[0].tolist()
+    channels = context.input(1).elements
+    literals = {
+        "pixels": context.output.elements // channels,
+        "channels": channels,
+        "zp_1": -params.offset_1,
+        "zp_2": -params.offset_2,
+        "form": int(form),
+        "a": a,
+        "b": b,
+        "zp_out": params.offset_out,
+        "lo": params.low,
+        "hi": params.high,
+    }
+    shapes = [context.input(i).shape for i in range(2)]
+    return Lowered(access=elementwise_access(context.output.shape, shapes), literals=tuple(literals.items()))
+
+
+def _lower_mean(context: OpContext) -> Lowered:
+    params = numerics.mean_params(context.graph, context.op)
+    outer, count, inner = _mean_shape(context)
+    literals = {
+        "outer": outer,
+        "count": count,
+        "inner": inner,
+        "sum_offset": params.offset,
+        "multiplier": params.multiplier,
+        "shift": params.shift,
+        "zp_out": params.offset_out,
+    }
+    return Lowered(
+        access=AccessMap(rows=1, row_bytes=context.output.elements, inputs=(None,)),
+        literals=tuple(literals.items()),
+    )
+
+
 _ACCEPTS = (one_activation, int8_activations, constant_symmetric_weights, constant_int32_bias)
 _CONV = (*_ACCEPTS, single_image, one_group)
 _DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
 
+_ADD = (int8_activations, int8_constants, two_activations, same_shape)
+
 KERNELS: tuple[Kernel, ...] = (
+    Kernel("tm_add_fixed_s8_dsp", OpKind.ADD, Isa.DSP, _lower_add_fixed, (*_ADD, exact_in_fixed_point)),
     Kernel(
         "tm_add_s8_dsp",
         OpKind.ADD,
         Isa.DSP,
         lower_same_shape(add_literals),
-        (int8_activations, int8_constants, two_activations, same_shape, addends_scaled_down),
+        (*_ADD, addends_scaled_down),
     ),
     Kernel(
         "tm_avg_pool2d_s8_dsp",
@@ -406,5 +516,25 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_fully_connected,
         (*_ACCEPTS, whole_rows),
+    ),
+    Kernel(
+        "tm_mean_s8_dsp",
+        OpKind.MEAN,
+        Isa.DSP,
+        _lower_mean,
+        (one_activation, int8_activations, neighbouring_axes, means_scaled_down),
+    ),
+    Kernel(
+        "tm_mul_channels_s8_dsp",
+        OpKind.MUL,
+        Isa.DSP,
+        _lower_mul_channels,
+        (
+            int8_activations,
+            int8_constants,
+            two_activations,
+            one_factor_per_channel,
+            products_scaled_down,
+        ),
     ),
 )
