@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 
@@ -209,22 +210,109 @@ def _filled(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
+class Blocks(IntEnum):
+    """How a run of pixels falls into blocks; the values are those of tm_conv_block_s8_dsp.h."""
+
+    TWOS = 2
+    THREES = 3
+    FOURS = 4
+    TWOS_AND_THREES = 5
+    THREES_AND_FOURS = 7
+
+    @property
+    def most(self) -> int:
+        """Pixels of the largest block."""
+        return {Blocks.TWOS_AND_THREES: 3, Blocks.THREES_AND_FOURS: 4}.get(self, int(self))
+
+    def block(self, left: int) -> int:
+        """Return the pixels of the block that starts `left` pixels before the end, as tm_block_pixels."""
+        match self:
+            case Blocks.THREES_AND_FOURS:
+                return 4 if left in (4, 5, 8) else 3 if left >= 3 else 1
+            case Blocks.TWOS_AND_THREES:
+                return 2 if left in (2, 4) else 3 if left >= 3 else 1
+        return int(self) if left >= self else 1
+
+    def split(self, pixels: int) -> list[int]:
+        """Return the blocks of a run."""
+        blocks = []
+        while pixels:
+            blocks.append(self.block(pixels))
+            pixels -= blocks[-1]
+        return blocks
+
+
+# Instructions per pair of output channels: (per four values of K, whatever K is), with packed weights and
+# without; counted in the assembly of tm_conv_block_s8_dsp.h, a pixel on its own on the emulator.
+_BLOCK_COST = {
+    True: {4: (24.75, 55), 3: (17.75, 48), 2: (13.75, 39), 1: (9.5, 25)},
+    False: {4: (26.75, 46), 3: (19.75, 41), 2: (15.75, 34), 1: (11.5, 25)},
+}
+
+
+def _blocks(pixels: int, k: int, *, packed: bool) -> Blocks:
+    """Return the division of a run of pixels that takes the fewest instructions; of equals the smallest."""
+
+    def cost(blocks: Blocks) -> float:
+        costs = (_BLOCK_COST[packed][block] for block in blocks.split(pixels))
+        return sum(k / 4 * per_four + fixed for per_four, fixed in costs)
+
+    return min(Blocks, key=lambda blocks: (cost(blocks), blocks.most, blocks))
+
+
 def _lower_pointwise(context: OpContext) -> Lowered:
     _, out_h, out_w, out_c = context.output.shape
     in_c = context.input(0).shape[3]
     pixels = out_h * out_w
     layer = _layer(context, _weights(context).reshape(out_c, in_c))
-    return Lowered(
-        access=AccessMap(
-            rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
-        ),
+    lowered = Lowered(
+        access=AccessMap(rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), buffered=True),
         constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
         literals=_literals(
-            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, packed=int(layer.packed)
+            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, blocks=0, packed=int(layer.packed)
         ),
-        scratch_bytes=8 * _filled(in_c, 4),
         macs=pixels * in_c * out_c,
     )
+    return with_blocks(lowered, _blocks(pixels, in_c, packed=layer.packed))
+
+
+def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
+    """Return the same convolution with its pixels in other blocks: less scratch, or fewer instructions.
+
+    Args:
+        lowered: to tm_conv2d_1x1_s8_dsp or tm_conv2d_s8_dsp.
+        blocks: how the pixels, of all or of a row, fall into blocks.
+    """
+    literals = dict(lowered.literals) | {"blocks": int(blocks)}
+    if lowered.loop is None:
+        # A call reads a block, then writes it: the shortest of them bound what may overlap.
+        granule = blocks.split(literals["pixels"])[0]
+        if granule == 1:
+            granule = min(literals["pixels"], blocks.most)  # a rest is read before any of it is written
+        return replace(
+            lowered,
+            access=replace(lowered.access, granule=granule),
+            literals=tuple(literals.items()),
+            scratch_bytes=2 * _filled(literals["in_c"], 4) * blocks.most,
+        )
+    in_c, kernel_h, kernel_w = (literals[name] for name in ("in_c", "kernel_h", "kernel_w"))
+    most = min(blocks.most, max(blocks.split(literals["out_w"])))
+    scratch = 2 * _filled(kernel_h * kernel_w * in_c, 4) * blocks.most
+    if in_c % 4:
+        columns = (
+            (most - 1) * literals["stride_w"] + kernel_w if literals["dilation_w"] == 1 else most * kernel_w
+        )
+        scratch += kernel_h * columns * in_c
+    return replace(lowered, literals=tuple(literals.items()), scratch_bytes=scratch)
+
+
+def _window_weights(context: OpContext) -> Int8Array:
+    """Return weights [out_c, K] in the order in which tm_conv2d_s8_dsp fills its column."""
+    out_c, kernel_h, kernel_w, in_c = context.input(1).shape
+    rows = _weights(context).reshape(out_c, kernel_h, kernel_w * in_c)
+    whole = kernel_w * in_c // 4 * 4 if in_c % 4 else kernel_w * in_c
+    parts = (rows[:, :, :whole], rows[:, :, whole:])
+    return np.concatenate([part.reshape(out_c, -1) for part in parts], axis=1)
 
 
 def _lower_conv(context: OpContext) -> Lowered:
@@ -232,8 +320,8 @@ def _lower_conv(context: OpContext) -> Lowered:
     _, _, in_w, in_c = context.input(0).shape
     _, _, out_w, out_c = context.output.shape
     taps = attrs.kernel_h * attrs.kernel_w * in_c
-    layer = _layer(context, _weights(context).reshape(out_c, taps))
-    return Lowered(
+    layer = _layer(context, _window_weights(context))
+    lowered = Lowered(
         access=window_access(context),
         constants=_stream(conv_stream(layer.weights, layer.bias, layer.requant, packed=layer.packed)),
         literals=_literals(
@@ -249,13 +337,13 @@ def _lower_conv(context: OpContext) -> Lowered:
             dilation_w=attrs.dilation_w,
             pad_left=attrs.pads.left,
             zp_in=context.input(0).zero_point,
+            blocks=0,
             packed=int(layer.packed),
         ),
-        # the widened column; gathered windows as well where taps are not whole words
-        scratch_bytes=(8 if in_c % 4 == 0 else 12) * _filled(taps, 4),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
     )
+    return with_blocks(lowered, _blocks(out_w, taps, packed=layer.packed))
 
 
 def _depthwise_layer(context: OpContext) -> _Layer:
