@@ -40,19 +40,32 @@ TM_SHARED void tm_conv2d_edge_dsp(const tm_conv2d_shape *shape, const int8_t *co
                                   int32_t ix, int32_t pixels)
 {
     const int32_t in_c = shape->in_c;
+    const int32_t dilation_w = shape->dilation_w;
     const int32_t outside = tm_sxtb16(tm_splat4(shape->zp_in));
+    /* The taps that lie inside for all pixels, one after the other where they are neighbours. */
+    const int32_t first = tm_first_tap(ix, dilation_w);
+    const int32_t end =
+        tm_end_tap(ix + (pixels - 1) * shape->stride_w, dilation_w, shape->kernel_w, shape->in_w);
     for (int32_t ky = 0; ky < shape->kernel_h; ++ky) {
-        for (int32_t kx = 0; kx < shape->kernel_w; ++kx, column += in_c / 2 * pixels) {
-            int32_t at = ix + kx * shape->dilation_w;
-            for (int32_t p = 0; p < pixels; ++p, at += shape->stride_w) {
-                if (at >= 0 && at < shape->in_w) {
-                    tm_column_pixel_dsp(rows[ky] + at * in_c, column + p, in_c, pixels);
-                } else {
-                    for (int32_t i = 0; i < in_c / 2; ++i) {
-                        column[pixels * i + p] = outside;
+        for (int32_t kx = 0; kx < shape->kernel_w;) {
+            int32_t at = ix + kx * dilation_w;
+            int32_t taps = 1;
+            if (kx >= first && kx < end) {
+                taps = dilation_w == 1 ? end - kx : 1;
+                tm_column_fill(rows[ky] + at * in_c, column, taps * in_c / 4, shape->stride_w * in_c, pixels);
+            } else {
+                for (int32_t p = 0; p < pixels; ++p, at += shape->stride_w) {
+                    if (at >= 0 && at < shape->in_w) {
+                        tm_column_pixel_dsp(rows[ky] + at * in_c, column + p, in_c, pixels);
+                    } else {
+                        for (int32_t i = 0; i < in_c / 2; ++i) {
+                            column[pixels * i + p] = outside;
+                        }
                     }
                 }
             }
+            kx += taps;
+            column += taps * in_c / 2 * pixels;
         }
     }
 }
