@@ -106,6 +106,7 @@ TM_DSP_BINARY(tm_smmulr, "smmulr %0, %1, %2")
 TM_DSP_BINARY(tm_smulbb, "smulbb %0, %1, %2")
 TM_DSP_BINARY(tm_smultt, "smultt %0, %1, %2")
 TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlabb, "smlabb %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlatb, "smlatb %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlawb, "smlawb %0, %1, %2, %3")
@@ -187,6 +188,12 @@ TM_INLINE int32_t tm_pkhtb(int32_t a, int32_t b)
 TM_INLINE int32_t tm_smlad(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(tm_add_wrapping(c, tm_low16(a) * tm_low16(b)), tm_high16(a) * tm_high16(b));
+}
+
+/* c + a.low * b.low. */
+TM_INLINE int32_t tm_smlabb(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, tm_low16(a) * tm_low16(b));
 }
 
 /* c + a.low * b.high. */

@@ -465,7 +465,7 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK4_FIRST(packed) TM_BLOCK4_FIRST_##packed
 
 /* Stack while running: [0] y, [4] zero point, [8] out_c, [12] column, [16] y past the last pair, [20] end of the
- * column, [24] where to enter the unrolled loop. Groups after the first run four to a round; the first round is
+ * column, [24] where to enter the unrolled loop. Groups after the first run eight to a round; the first round is
  * entered so that the rest are whole (Duff).
  */
 #define TM_BLOCK_BODY(pixels, REQUANT, packed)              \
@@ -483,9 +483,9 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "subs   r6, r3, #1\n"                                   \
     "beq    9f\n"                                           \
     "adr    r7, 2f\n"                                       \
-    "ands   r6, #3\n"                                       \
+    "ands   r6, #7\n"                                       \
     "beq    9f\n"                                           \
-    "rsb    r6, r6, #4\n"                                   \
+    "rsb    r6, r6, #8\n"                                   \
     "adr    r8, 3f\n"                                       \
     "sub    r8, r7\n" /* code bytes of one group */         \
     "mla    r7, r6, r8, r7\n"                               \
@@ -502,7 +502,7 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     TM_BLOCK##pixels##_GROUP(packed)                        \
     ".balign 4\n"                                           \
     "3:\n"                                                  \
-    ".rept  3\n"                                            \
+    ".rept  7\n"                                            \
     TM_BLOCK##pixels##_GROUP(packed)                        \
     ".endr\n"                                               \
     "ldr    r2, [sp, #20]\n"                                \

@@ -41,6 +41,7 @@ GENERATORS = {
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
     "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
     "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
+    "tm_dwconv2d_large_s8_dsp": (kernel_cases.large_depthwise,),
     "tm_dwconv2d_pairs_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),

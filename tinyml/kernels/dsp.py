@@ -85,6 +85,18 @@ def three_to_five_pairs_of_rows(context: OpContext) -> bool:
     return attrs.stride_h in (1, 2) and 5 <= attrs.kernel_h + attrs.stride_h <= 10
 
 
+def kernel_5x5_or_7x7(context: OpContext) -> bool:
+    """The kernel must be 5x5 or 7x7."""
+    attrs = window_attrs(context)
+    return (attrs.kernel_h, attrs.kernel_w) in ((5, 5), (7, 7))
+
+
+def equal_strides(context: OpContext) -> bool:
+    """The vertical stride must be the horizontal one."""
+    attrs = window_attrs(context)
+    return attrs.stride_h == attrs.stride_w
+
+
 def at_most_255_pixels(context: OpContext) -> bool:
     """The window must have at most 255 pixels."""
     attrs = window_attrs(context)
@@ -419,6 +431,25 @@ def _lower_depthwise_pairs(context: OpContext) -> Lowered:
     )
 
 
+def _lower_depthwise_large(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    kernel, stride = attrs.kernel_h, attrs.stride_h
+    layer = _depthwise_layer(context)
+    words = (kernel + stride + 1) // 2
+    columns = (context.output.shape[2] - 1) * stride + kernel
+    weights = kernel * (kernel - 1 if stride == 1 else (kernel + 1) // 2)
+    return _two_rows(
+        _depthwise(
+            context,
+            depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
+            layer.form,
+            16 * words * columns + 4 * weights,
+            kernel=kernel,
+            stride=stride,
+        )
+    )
+
+
 def _lower_depthwise(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = attrs.kernel_w // 2 + 1 if attrs.stride_w == 1 else -(-attrs.kernel_w // 2)
@@ -576,6 +607,13 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
+    ),
+    Kernel(
+        "tm_dwconv2d_large_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_large,
+        (*_DEPTHWISE, kernel_5x5_or_7x7, no_dilation, strides_one_or_two, equal_strides),
     ),
     Kernel(
         "tm_dwconv2d_pairs_s8_dsp",
