@@ -40,13 +40,16 @@ class Shape:
         return case_for(kernel, self.graph, inputs_for(self.graph, np.random.default_rng(0)))
 
 
-def _depthwise(height: int, width: int, channels: int, k: int, stride: int = 1) -> Graph:
+def _depthwise(
+    height: int, width: int, channels: int, k: int, stride: int = 1, dilation: int = 1, multiplier: int = 1
+) -> Graph:
     return conv_graph(
         in_shape=(height, width, channels),
-        out_c=channels,
+        out_c=channels * multiplier,
         kernel=(k, k),
         stride=(stride, stride),
-        pads=Pads(k // 2, k // 2, k // 2, k // 2),
+        dilation=(dilation, dilation),
+        pads=Pads(*[k // 2 * dilation] * 4),
         depthwise=True,
     )
 
@@ -80,6 +83,12 @@ def shapes() -> list[Shape]:
         Shape("dw 3x3 s2 48x48x8", _depthwise(48, 48, 8, 3, 2), 3.2, 5.5),
         Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 1.9, 4.1),
         Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 1.6, 3.5),
+        Shape("dw 5x5 s2 20x20x8", _depthwise(20, 20, 8, 5, 2), 9, 9),
+        Shape("dw 7x7 s2 20x20x8", _depthwise(20, 20, 8, 7, 2), 9, 9),
+        Shape("dw 5x5 7x7x96", _depthwise(7, 7, 96, 5), 9, 9),
+        Shape("dw 3x3 s3 21x21x16", _depthwise(21, 21, 16, 3, 3), 9, 9),
+        Shape("dw 3x3 d2 20x20x16", _depthwise(20, 20, 16, 3, 1, 2), 9, 9),
+        Shape("dw 3x3 x2 20x20x16", _depthwise(20, 20, 16, 3, multiplier=2), 9, 9),
         Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.06, 1.5),
         Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.11, 1.55),
     ]

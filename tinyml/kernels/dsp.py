@@ -16,6 +16,7 @@ from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind, ReduceAttrs
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import one_weight_scale, whole_rows
+from tinyml.kernels.depthwise import whole_depth_multiplier
 from tinyml.kernels.dsp_add import fixed_add
 from tinyml.kernels.dsp_streams import (
     Int8Array,
@@ -471,14 +472,16 @@ def _lower_depthwise(context: OpContext) -> Lowered:
 
 def _lower_depthwise_taps(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
-    taps = -(-attrs.kernel_w // 2)
     layer = _depthwise_layer(context)
-    stream = depthwise_stream(layer.weights, layer.bias, layer.requant, taps)
+    words = (attrs.kernel_h + 1) // 2
+    reach = (attrs.kernel_w - 1) * attrs.dilation_w + 1
+    columns = (context.output.shape[2] - 1) * attrs.stride_w + reach
     return _depthwise(
         context,
-        stream,
+        depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
         layer.form,
-        32 * _filled(taps * attrs.kernel_h, 2),
+        16 * words * columns + 4 * words * attrs.kernel_w,
+        multiplier=context.output.shape[3] // context.input(0).shape[3],
         kernel_h=attrs.kernel_h,
         kernel_w=attrs.kernel_w,
         stride_w=attrs.stride_w,
@@ -634,7 +637,7 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_taps,
-        _DEPTHWISE,
+        (*_ACCEPTS, single_image, whole_depth_multiplier),
     ),
     Kernel(
         "tm_fully_connected_s8_dsp",
