@@ -27,10 +27,12 @@ TM_INLINE const int32_t *tm_dw_taps_weights(const int32_t *stream, int32_t *weig
 {
     const int32_t words = (kernel_h + 1) / 2;
     const int32_t left_over = kernel_h % 4 == 1;
+    const int32_t whole = words - left_over;
     const int32_t fours = (kernel_h + 2) / 4;
     const int8_t *last = (const int8_t *)(stream + fours * kernel_w);
     for (int32_t column = 0; column < kernel_w; ++column, weights += words, stream += fours) {
-        for (int32_t word = 0; word + left_over < words; ++word) {
+        TM_UNROLL_4
+        for (int32_t word = 0; word < whole; ++word) {
             weights[word] = word % 2 ? tm_sxtb16_ror8(stream[word / 2]) : tm_sxtb16(stream[word / 2]);
         }
         if (left_over) {
@@ -53,11 +55,22 @@ TM_INLINE void tm_dwconv2d_taps_s8_dsp(const int8_t *const *rows, int8_t *y, con
     const tm_dw_window in =
         tm_dw_make_window(in_w, channels, (out_w - 1) * stride_w + (kernel_w - 1) * dilation_w + 1, pad_left);
     int32_t *weights = columns + 4 * words * in.columns;
+    /* An odd last row meets a zero weight instead of one more. */
+    const int8_t *pairs[8];
+    for (int32_t row = 0; row < 8; ++row) {
+        pairs[row] = rows[row < kernel_h ? row : kernel_h - 1];
+    }
     tm_dw_outside(&in, columns, words, zp_in);
     for (int32_t c = 0; c < channels; c += 4) {
         const int32_t group = channels - c < 4 ? channels - c : 4;
-        for (int32_t word = 0; word < words; ++word) {
-            /* An odd last row meets a zero weight instead of one more. */
+        if (words == 2) {
+            tm_dw_widen_rows(&in, pairs, columns, 4, c, group);
+        } else if (words == 3) {
+            tm_dw_widen_rows(&in, pairs, columns, 6, c, group);
+        } else if (words == 4) {
+            tm_dw_widen_rows(&in, pairs, columns, 8, c, group);
+        }
+        for (int32_t word = 0; (words == 1 || words > 4) && word < words; ++word) {
             const int8_t *lower = rows[2 * word + 1 < kernel_h ? 2 * word + 1 : 2 * word] + c;
             tm_dw_widen(&in, rows[2 * word] + c, lower, columns + word, words, group);
         }

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.kernels import kernel_cases
-from tests.kernels.dsp_cases import aimed_graphs, constant_channel_graphs
+from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
 from tests.kernels.harness import (
     INCLUDES,
     SANITIZED,
@@ -30,7 +30,7 @@ from tests.kernels.harness import (
 from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
 from tinyml import reference
 from tinyml.graph import Graph, OpKind
-from tinyml.kernels.dsp import KERNELS
+from tinyml.kernels.dsp import KERNELS, Blocks, with_blocks
 from tinyml.kernels.registry import Kernel, OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
@@ -191,6 +191,42 @@ def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) 
             "pkhbt",
             "ssat",
         } <= present
+
+
+def test_any_division_into_blocks(tmp_path: Path) -> None:
+    """Scratch may be traded for instructions: every division gives the same bytes."""
+    cases, expected = [], []
+    for kernel in KERNELS:
+        if kernel.op is not OpKind.CONV_2D:
+            continue
+        for graph in [
+            *(conv_graph(in_shape=(1, pixels, 9), out_c=5) for pixels in (1, 2, 4, 5, 7, 8)),
+            *(conv_graph(in_shape=(1, 11, 20), out_c=6, shifts=shifts) for shifts in ((1, 14), (-1, 8))),
+            *(
+                conv_graph(in_shape=(3, width, in_c), out_c=4, kernel=(3, 3), pads=SAME3)
+                for width, in_c in ((5, 3), (8, 4), (10, 1))
+            ),
+        ]:
+            context = OpContext(graph, graph.ops[0])
+            if kernel.refusals(context):
+                continue
+            inputs = inputs_for(graph, np.random.default_rng(len(cases)))
+            case = case_for(kernel, graph, inputs)
+            for blocks in Blocks:
+                lowered = with_blocks(case.lowered, blocks)
+                shared = overlaps(lowered.access, 4)[0]
+                cases += [dataclasses.replace(case, lowered=lowered, overlap=o) for o in (None, shared)]
+                expected += [reference.run_op(graph, graph.ops[0], {0: inputs[0]})] * 2
+            smallest = with_blocks(case.lowered, Blocks.TWOS)
+            assert smallest.scratch_bytes <= case.lowered.scratch_bytes
+    for folder, compiler, runner, sources in (
+        ("host", ("gcc", "-std=c11", "-O1", "-w"), (), ()),
+        ("board", board_compiler("cortex-m4", "-O2"), board_runner("mps2-an386"), SEMIHOSTING_SOURCES),
+    ):
+        (tmp_path / folder).mkdir()
+        program = Program(tmp_path / folder, cases, compiler=compiler, sources=sources)
+        outputs = program.run(cases, runner)
+        assert all(np.array_equal(a, b) for a, b in zip(outputs, expected, strict=True))
 
 
 COMPILERS = {
