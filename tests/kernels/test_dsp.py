@@ -61,13 +61,12 @@ class Work:
     apart: tuple[Case, ...]
     in_place: tuple[Case, ...]
 
-    def halves(self) -> tuple[Work, Work]:
-        """Return two programs' work: every shape specialised without optimisation fills a board."""
-
-        def half(i: int) -> Work:
-            return Work(self.names[i::2], self.expected[i::2], self.apart[i::2], self.in_place[i::2])
-
-        return half(0), half(1)
+    def parts(self, n: int) -> list[Work]:
+        """Return the work of n programs: every shape specialised without optimisation overfills a board."""
+        return [
+            Work(self.names[i::n], self.expected[i::n], self.apart[i::n], self.in_place[i::n])
+            for i in range(n)
+        ]
 
     def check(self, outputs: Sequence[Array]) -> None:
         wrong = [
@@ -170,7 +169,7 @@ def test_real_instructions_on_a_board(
 def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) -> None:
     """As in generated code, where every literal is a constant and GCC folds what it can."""
     compiler = board_compiler("cortex-m4", optimise)
-    for work in aimed.halves():
+    for work in aimed.parts(3):
         program = Program(
             tmp_path, work.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True
         )
