@@ -65,7 +65,8 @@ def select(
         context = OpContext(graph, op)
         if choices and index in choices:
             kernel, reason = choices[index].kernel, choices[index].reason
-            selections.append(Selection(index, kernel, kernel.lower(context), reason))
+            lowered = kernel.lower(context)
+            selections.append(Selection(index, kernel, lowered, reason, context.parameters))
             continue
         notes: list[str] = []
         for kernel in _candidates(op.kind, isas):

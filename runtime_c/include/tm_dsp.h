@@ -103,9 +103,14 @@ TM_DSP_BINARY(tm_pkhtb, "pkhtb %0, %1, %2, asr #16")
 TM_DSP_BINARY(tm_sxtab16, "sxtab16 %0, %1, %2")
 TM_DSP_BINARY(tm_sxtab16_ror8, "sxtab16 %0, %1, %2, ror #8")
 TM_DSP_BINARY(tm_smmulr, "smmulr %0, %1, %2")
+TM_DSP_BINARY(tm_smulbb, "smulbb %0, %1, %2")
+TM_DSP_BINARY(tm_smultt, "smultt %0, %1, %2")
 TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlabb, "smlabb %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlatb, "smlatb %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlawb, "smlawb %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlawt, "smlawt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmla, "smmla %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmlar, "smmlar %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmlsr, "smmlsr %0, %1, %2, %3")
@@ -185,6 +190,12 @@ TM_INLINE int32_t tm_smlad(int32_t a, int32_t b, int32_t c)
     return tm_add_wrapping(tm_add_wrapping(c, tm_low16(a) * tm_low16(b)), tm_high16(a) * tm_high16(b));
 }
 
+/* c + a.low * b.low. */
+TM_INLINE int32_t tm_smlabb(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, tm_low16(a) * tm_low16(b));
+}
+
 /* c + a.low * b.high. */
 TM_INLINE int32_t tm_smlabt(int32_t a, int32_t b, int32_t c)
 {
@@ -195,6 +206,30 @@ TM_INLINE int32_t tm_smlabt(int32_t a, int32_t b, int32_t c)
 TM_INLINE int32_t tm_smlatb(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, tm_high16(a) * tm_low16(b));
+}
+
+/* a.low * b.low. */
+TM_INLINE int32_t tm_smulbb(int32_t a, int32_t b)
+{
+    return tm_low16(a) * tm_low16(b);
+}
+
+/* a.high * b.high. */
+TM_INLINE int32_t tm_smultt(int32_t a, int32_t b)
+{
+    return tm_high16(a) * tm_high16(b);
+}
+
+/* c + floor(a * b.low / 2^16). */
+TM_INLINE int32_t tm_smlawb(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, (int32_t)((int64_t)a * tm_low16(b) >> 16));
+}
+
+/* c + floor(a * b.high / 2^16). */
+TM_INLINE int32_t tm_smlawt(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, (int32_t)((int64_t)a * tm_high16(b) >> 16));
 }
 
 /* The high word of (c << 32) + a * b, modulo 2^64. */
@@ -222,6 +257,18 @@ TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
 }
 
 #endif
+
+/* Bytes 0 and 2 times 256, in halfwords. */
+TM_INLINE int32_t tm_even_bytes_high(int32_t word)
+{
+    return (int32_t)((uint32_t)word << 8 & 0xff00ff00u);
+}
+
+/* Bytes 1 and 3 times 256, in halfwords. */
+TM_INLINE int32_t tm_odd_bytes_high(int32_t word)
+{
+    return (int32_t)((uint32_t)word & 0xff00ff00u);
+}
 
 /* Packed pairs of weights: the halfword 256 w1 + w0. SXTB16 leaves w0, while products with the raw halfword add
  * up to 256 A1 + A0, from which one subtraction frees A1: int8 in flash at nearly the speed of int16. `odd` and

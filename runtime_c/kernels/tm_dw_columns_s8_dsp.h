@@ -72,55 +72,186 @@ TM_INLINE void tm_dw_widen(const tm_dw_window *window, const int8_t *upper, cons
 
 #if TM_DSP_ASM
 
-/* Four rows, from channel `channel` on, into the two words of `count` > 0 columns of four channels. */
-TM_NAKED void tm_dw_widen_4rows_dsp(const int8_t *const *rows __attribute__((unused)),
-                                    int32_t *columns __attribute__((unused)),
-                                    int32_t count __attribute__((unused)),
-                                    int32_t in_c __attribute__((unused)),
-                                    int32_t channel __attribute__((unused)))
-{
-    __asm__ volatile("push   {r4-r11, lr}\n"
-                     "ldm    r0, {r4-r7}\n"
-                     "ldr    r0, [sp, #36]\n"
-                     "1:\n"
-                     "ldr    r8, [r4, r0]\n"
-                     "ldr    r9, [r5, r0]\n"
-                     "ldr    r10, [r6, r0]\n"
-                     "ldr    r11, [r7, r0]\n"
-                     "add    r0, r3\n"
-                     "pkhbt  r12, r8, r9, lsl #16\n" /* tm_dw_put_column, twice */
-                     "pkhtb  r9, r9, r8, asr #16\n"
-                     "pkhbt  lr, r10, r11, lsl #16\n"
-                     "pkhtb  r11, r11, r10, asr #16\n"
-                     "sxtb16 r8, r12\n"
-                     "sxtb16 r10, lr\n"
-                     "strd   r8, r10, [r1], #8\n"
-                     "sxtb16 r8, r12, ror #8\n"
-                     "sxtb16 r10, lr, ror #8\n"
-                     "strd   r8, r10, [r1], #8\n"
-                     "sxtb16 r8, r9\n"
-                     "sxtb16 r10, r11\n"
-                     "strd   r8, r10, [r1], #8\n"
-                     "sxtb16 r8, r9, ror #8\n"
-                     "sxtb16 r10, r11, ror #8\n"
-                     "strd   r8, r10, [r1], #8\n"
-                     "subs   r2, #1\n"
-                     "bne    1b\n"
-                     "pop    {r4-r11, pc}\n");
-}
+/* r0 rows, r1 columns, r2 count, r3 in_c, the first channel on the stack; r12 offset into the rows. */
+/* clang-format off */
+#define TM_DW_WIDEN_BODY_4(words)                            \
+    "push   {r4-r11, lr}\n"                                  \
+    "ldm    r0, {r4-r7}\n"                                   \
+    "ldr    r0, [sp, #36]\n"                                 \
+    "1:\n"                                                   \
+    "ldr    r8, [r4, r0]\n"                                  \
+    "ldr    r9, [r5, r0]\n"                                  \
+    "ldr    r10, [r6, r0]\n"                                 \
+    "ldr    r11, [r7, r0]\n"                                 \
+    "add    r0, r3\n"                                        \
+    "pkhbt  r12, r8, r9, lsl #16\n" /* tm_dw_put_column, twice */ \
+    "pkhtb  r9, r9, r8, asr #16\n"                           \
+    "pkhbt  lr, r10, r11, lsl #16\n"                         \
+    "pkhtb  r11, r11, r10, asr #16\n"                        \
+    "sxtb16 r8, r12, ror #8\n"                               \
+    "sxtb16 r10, lr, ror #8\n"                               \
+    "strd   r8, r10, [r1, #4 * " #words "]\n"                \
+    "sxtb16 r8, r9\n"                                        \
+    "sxtb16 r10, r11\n"                                      \
+    "strd   r8, r10, [r1, #8 * " #words "]\n"                \
+    "sxtb16 r8, r9, ror #8\n"                                \
+    "sxtb16 r10, r11, ror #8\n"                              \
+    "strd   r8, r10, [r1, #12 * " #words "]\n"               \
+    "sxtb16 r8, r12\n"                                       \
+    "sxtb16 r10, lr\n"                                       \
+    "strd   r8, r10, [r1], #16 * " #words "\n"               \
+    "subs   r2, #1\n"                                        \
+    "bne    1b\n"                                            \
+    "pop    {r4-r11, pc}\n"
+#define TM_DW_WIDEN_BODY_2(words)                            \
+    "push   {r4-r8, lr}\n"                                   \
+    "ldrd   r4, r5, [r0]\n"                                  \
+    "ldr    r0, [sp, #24]\n"                                 \
+    "1:\n"                                                   \
+    "ldr    r6, [r4, r0]\n"                                  \
+    "ldr    r7, [r5, r0]\n"                                  \
+    "add    r0, r3\n"                                        \
+    "pkhbt  r8, r6, r7, lsl #16\n"                           \
+    "pkhtb  r7, r7, r6, asr #16\n"                           \
+    "sxtb16 r6, r8, ror #8\n"                                \
+    "str    r6, [r1, #4 * " #words "]\n"                     \
+    "sxtb16 r6, r7\n"                                        \
+    "str    r6, [r1, #8 * " #words "]\n"                     \
+    "sxtb16 r6, r7, ror #8\n"                                \
+    "str    r6, [r1, #12 * " #words "]\n"                    \
+    "sxtb16 r6, r8\n"                                        \
+    "str    r6, [r1], #16 * " #words "\n"                    \
+    "subs   r2, #1\n"                                        \
+    "bne    1b\n"                                            \
+    "pop    {r4-r8, pc}\n"
+#define TM_DW_WIDEN_BODY_1(words)                            \
+    "push   {r4, r5, r6, lr}\n"                              \
+    "ldr    r0, [r0]\n"                                      \
+    "ldr    r4, [sp, #16]\n"                                 \
+    "add    r0, r4\n"                                        \
+    "1:\n"                                                   \
+    "ldr    r4, [r0]\n"                                      \
+    "add    r0, r3\n"                                        \
+    "sxtb16 r5, r4, ror #8\n"                                \
+    "str    r5, [r1, #4 * " #words "]\n"                     \
+    "sxtb16 r5, r4, ror #16\n"                               \
+    "str    r5, [r1, #8 * " #words "]\n"                     \
+    "sxtb16 r5, r4, ror #24\n"                               \
+    "str    r5, [r1, #12 * " #words "]\n"                    \
+    "sxtb16 r5, r4\n"                                        \
+    "str    r5, [r1], #16 * " #words "\n"                    \
+    "subs   r2, #1\n"                                        \
+    "bne    1b\n"                                            \
+    "pop    {r4, r5, r6, pc}\n"
+/* Two words: all of two channels lie side by side. */
+#define TM_DW_WIDEN_4ROWS_2WORDS                             \
+    "push   {r4-r11, lr}\n"                                  \
+    "ldm    r0, {r4-r7}\n"                                   \
+    "ldr    r0, [sp, #36]\n"                                 \
+    "1:\n"                                                   \
+    "ldr    r8, [r4, r0]\n"                                  \
+    "ldr    r9, [r5, r0]\n"                                  \
+    "ldr    r10, [r6, r0]\n"                                 \
+    "ldr    r11, [r7, r0]\n"                                 \
+    "add    r0, r3\n"                                        \
+    "pkhbt  r12, r8, r9, lsl #16\n"                          \
+    "pkhtb  r9, r9, r8, asr #16\n"                           \
+    "pkhbt  lr, r10, r11, lsl #16\n"                         \
+    "pkhtb  r11, r11, r10, asr #16\n"                        \
+    "sxtb16 r8, r12\n"                                       \
+    "sxtb16 r10, lr\n"                                       \
+    "sxtb16 r12, r12, ror #8\n"                              \
+    "sxtb16 lr, lr, ror #8\n"                                \
+    "stmia  r1!, {r8, r10, r12, lr}\n"                       \
+    "sxtb16 r8, r9\n"                                        \
+    "sxtb16 r10, r11\n"                                      \
+    "sxtb16 r12, r9, ror #8\n"                               \
+    "sxtb16 lr, r11, ror #8\n"                               \
+    "stmia  r1!, {r8, r10, r12, lr}\n"                       \
+    "subs   r2, #1\n"                                        \
+    "bne    1b\n"                                            \
+    "pop    {r4-r11, pc}\n"
+/* clang-format on */
+
+#define TM_DW_WIDEN(name, body, rows_read, words)                                                       \
+    TM_NAKED void name(const int8_t *const *rows __attribute__((unused)),                               \
+                       int32_t *columns __attribute__((unused)), int32_t count __attribute__((unused)), \
+                       int32_t in_c __attribute__((unused)), int32_t channel __attribute__((unused)))   \
+    {                                                                                                   \
+        __asm__ volatile(body);                                                                         \
+    }
 
 #else
 
-/* Four rows, from channel `channel` on, into the two words of `count` > 0 columns of four channels. */
-TM_SHARED void tm_dw_widen_4rows_dsp(const int8_t *const *rows, int32_t *columns, int32_t count, int32_t in_c,
-                                     int32_t channel)
-{
-    for (int32_t at = channel; count > 0; --count, at += in_c, columns += 8) {
-        tm_dw_put_column(columns, 2, tm_load4(rows[0] + at), tm_load4(rows[1] + at));
-        tm_dw_put_column(columns + 1, 2, tm_load4(rows[2] + at), tm_load4(rows[3] + at));
+#define TM_DW_WIDEN(name, body, rows_read, words)                                                 \
+    TM_SHARED void name(const int8_t *const *rows, int32_t *columns, int32_t count, int32_t in_c, \
+                        int32_t channel)                                                          \
+    {                                                                                             \
+        for (int32_t at = channel; count > 0; --count, at += in_c, columns += 4 * (words)) {      \
+            for (int32_t row = 0; row < (rows_read); row += 2) {                                  \
+                tm_dw_put_column(columns + row / 2, words, tm_load4(rows[row] + at),              \
+                                 tm_load4(rows[row + 1 < (rows_read) ? row + 1 : row] + at));     \
+            }                                                                                     \
+        }                                                                                         \
     }
-}
 
 #endif
+
+/* Four rows, two, or one and whatever below it, from channel `channel` on, into words of `count` > 0 columns of
+ * four channels that have 2 to 5 words each.
+ */
+TM_DW_WIDEN(tm_dw_widen_4rows_2_dsp, TM_DW_WIDEN_4ROWS_2WORDS, 4, 2)
+TM_DW_WIDEN(tm_dw_widen_4rows_3_dsp, TM_DW_WIDEN_BODY_4(3), 4, 3)
+TM_DW_WIDEN(tm_dw_widen_4rows_4_dsp, TM_DW_WIDEN_BODY_4(4), 4, 4)
+TM_DW_WIDEN(tm_dw_widen_4rows_5_dsp, TM_DW_WIDEN_BODY_4(5), 4, 5)
+TM_DW_WIDEN(tm_dw_widen_2rows_3_dsp, TM_DW_WIDEN_BODY_2(3), 2, 3)
+TM_DW_WIDEN(tm_dw_widen_2rows_4_dsp, TM_DW_WIDEN_BODY_2(4), 2, 4)
+TM_DW_WIDEN(tm_dw_widen_1row_3_dsp, TM_DW_WIDEN_BODY_1(3), 1, 3)
+TM_DW_WIDEN(tm_dw_widen_1row_4_dsp, TM_DW_WIDEN_BODY_1(4), 1, 4)
+TM_DW_WIDEN(tm_dw_widen_1row_5_dsp, TM_DW_WIDEN_BODY_1(5), 1, 5)
+
+/* `rows_read` rows (4 to 9, 2 * words - 1 or 2 * words) into all words of the columns inside the image, for
+ * `channels` (1 to 4) channels; the second half of an odd last word is anything. `rows_read` must be a constant.
+ */
+TM_INLINE void tm_dw_widen_rows(const tm_dw_window *window, const int8_t *const *rows, int32_t *columns,
+                                int32_t rows_read, int32_t channel, int32_t channels)
+{
+    const int32_t words = (rows_read + 1) / 2;
+    const int32_t n = window->inside;
+    const int32_t in_c = window->in_c;
+    int32_t *first = columns + 4 * words * window->first;
+    if (n <= 0) {
+        return;
+    }
+    if (channels < 4) {
+        for (int32_t row = 0; row < rows_read; row += 2) {
+            const int8_t *lower = rows[row + 1 < rows_read ? row + 1 : row] + channel;
+            tm_dw_widen(window, rows[row] + channel, lower, columns + row / 2, words, channels);
+        }
+        return;
+    }
+    if (words == 2) {
+        tm_dw_widen_4rows_2_dsp(rows, first, n, in_c, channel);
+    } else if (words == 3) {
+        tm_dw_widen_4rows_3_dsp(rows, first, n, in_c, channel);
+        if (rows_read == 6) {
+            tm_dw_widen_2rows_3_dsp(rows + 4, first + 2, n, in_c, channel);
+        } else {
+            tm_dw_widen_1row_3_dsp(rows + 4, first + 2, n, in_c, channel);
+        }
+    } else if (words == 4) {
+        tm_dw_widen_4rows_4_dsp(rows, first, n, in_c, channel);
+        if (rows_read == 8) {
+            tm_dw_widen_4rows_4_dsp(rows + 4, first + 2, n, in_c, channel);
+        } else {
+            tm_dw_widen_2rows_4_dsp(rows + 4, first + 2, n, in_c, channel);
+            tm_dw_widen_1row_4_dsp(rows + 6, first + 3, n, in_c, channel);
+        }
+    } else {
+        tm_dw_widen_4rows_5_dsp(rows, first, n, in_c, channel);
+        tm_dw_widen_4rows_5_dsp(rows + 4, first + 2, n, in_c, channel);
+        tm_dw_widen_1row_5_dsp(rows + 8, first + 4, n, in_c, channel);
+    }
+}
 
 #endif

@@ -352,14 +352,10 @@ TM_INLINE void tm_dwconv2d_3x3_s8_dsp(const int8_t *const *rows, int8_t *y, int3
     tm_dw_outside(&in, columns, words, zp_in);
     for (int32_t c = 0; c < channels; c += 4, stream += 24) {
         const int32_t group = channels - c < 4 ? channels - c : 4;
-        if (stride_h == 1 && group == 4 && in.inside > 0) {
-            tm_dw_widen_4rows_dsp(rows, columns + 8 * in.first, in.inside, channels, c);
-        }
-        for (int32_t word = 0; word < words && (stride_h == 2 || group < 4); ++word) {
-            /* With stride 2 the last row stands alone. */
-            const int8_t *upper = rows[2 * word] + c;
-            const int8_t *lower = stride_h == 2 && word == 2 ? upper : rows[2 * word + 1] + c;
-            tm_dw_widen(&in, upper, lower, columns + word, words, group);
+        if (stride_h == 1) {
+            tm_dw_widen_rows(&in, rows, columns, 4, c, group);
+        } else {
+            tm_dw_widen_rows(&in, rows, columns, 5, c, group);
         }
         tm_dw3x3_group(form, stride_h, stride_w, columns, y + c, stream, &out, group);
     }

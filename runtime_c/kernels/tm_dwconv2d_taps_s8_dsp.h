@@ -1,71 +1,109 @@
 /* tm_dwconv2d_taps_s8_dsp: one output row of any depthwise convolution, DSP instructions, int8.
  *
- *   rows    int8  kernel_h x [in_w][channels]   input rows; zero-point rows where outside the image
- *   y       int8  [out_w][channels]             output row
- *   stream  int32 per channel                   as tm_dwconv2d_s8_dsp, with taps = ceil(kernel_w / 2)
+ *   rows    int8  kernel_h x [in_w][channels]        input rows; zero-point rows where outside the image
+ *   y       int8  [out_w][channels * multiplier]     output row
+ *   stream  int32 per output channel                 as tm_dwconv2d_pairs_s8_dsp
  *
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference;
  *               `form` is how (tm_dsp.h), [lo, hi] the range of the fused activation. Columns left and
  *               right of the image count as zp_in and are not read.
- * Scratch       32 * pairs bytes, pairs = taps * kernel_h rounded up to even: one window and the weights
- *               of four channels; 8-byte aligned.
- * Requires      depth multiplier 1. Any stride, dilation, padding and number of channels: for the windows
- *               that tm_dwconv2d_s8_dsp leaves, it gathers each window anew.
+ * Scratch       with words = (kernel_h + 1) / 2 and columns = (out_w - 1) * stride_w + (kernel_w - 1) * dilation_w + 1:
+ *               16 * words * columns bytes for the columns and 4 * words * kernel_w for one channel's weights;
+ *               8-byte aligned.
+ * Requires      output channel c * multiplier + j is of input channel c. Any kernel, stride, dilation, padding and
+ *               number of channels: for the windows that the other kernels leave.
  * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
+ *               Pairs of rows side by side in a word: strides and dilations only choose columns and rows.
  */
 #ifndef TM_DWCONV2D_TAPS_S8_DSP_H
 #define TM_DWCONV2D_TAPS_S8_DSP_H
 
-#include "tm_dw_lines_s8_dsp.h"
+#include "tm_dw_columns_s8_dsp.h"
 
-/* A pixel, or the zero point where `column` lies outside the row. */
-TM_INLINE int32_t tm_dw_load_padded(const int8_t *row, int32_t column, int32_t in_w, int32_t in_c,
-                                    int32_t zp4, int32_t channels)
+/* One channel's weights to int16, [kernel_w][words] pairs (w[2j], w[2j+1]). Returns the stream behind them. */
+TM_INLINE const int32_t *tm_dw_taps_weights(const int32_t *stream, int32_t *weights, int32_t kernel_h,
+                                            int32_t kernel_w)
 {
-    return column < 0 || column >= in_w ? zp4 : tm_dw_load(row + column * in_c, channels);
+    const int32_t words = (kernel_h + 1) / 2;
+    const int32_t left_over = kernel_h % 4 == 1;
+    const int32_t whole = words - left_over;
+    const int32_t fours = (kernel_h + 2) / 4;
+    const int8_t *last = (const int8_t *)(stream + fours * kernel_w);
+    for (int32_t column = 0; column < kernel_w; ++column, weights += words, stream += fours) {
+        TM_UNROLL_4
+        for (int32_t word = 0; word < whole; ++word) {
+            weights[word] = word % 2 ? tm_sxtb16_ror8(stream[word / 2]) : tm_sxtb16(stream[word / 2]);
+        }
+        if (left_over) {
+            weights[words - 1] = tm_pkhbt(last[column], 0);
+        }
+    }
+    return stream + (left_over ? (kernel_w + 3) / 4 : 0);
 }
 
 TM_INLINE void tm_dwconv2d_taps_s8_dsp(const int8_t *const *rows, int8_t *y, const int32_t *stream,
                                        void *scratch, int32_t in_w, int32_t channels, int32_t out_w,
-                                       int32_t kernel_h, int32_t kernel_w, int32_t stride_w,
-                                       int32_t dilation_w, int32_t pad_left, int32_t zp_in, int32_t form,
-                                       int32_t zp_out, int32_t lo, int32_t hi)
+                                       int32_t multiplier, int32_t kernel_h, int32_t kernel_w,
+                                       int32_t stride_w, int32_t dilation_w, int32_t pad_left, int32_t zp_in,
+                                       int32_t form, int32_t zp_out, int32_t lo, int32_t hi)
 {
-    const int32_t taps = (kernel_w + 1) / 2;
-    const int32_t pairs = taps * kernel_h;
-    const int32_t plane = (pairs + 1) / 2 * 2;
-    const int32_t channel_words = 3 + plane / 2;
-    int32_t *window = (int32_t *)scratch;
-    int32_t *weights = window + 4 * plane;
-    const int32_t zp4 = tm_splat4(zp_in);
-    for (int32_t c = 0; c < channels; c += 4, stream += 4 * channel_words) {
-        const int32_t count = channels - c < 4 ? channels - c : 4;
-        for (int32_t i = 0; i < count; ++i) {
-            tm_dw_weights(stream + i * channel_words + 3, weights + i * plane, pairs, kernel_h, 0);
+    int32_t *columns = (int32_t *)scratch;
+    const int32_t words = (kernel_h + 1) / 2;
+    const int32_t out_c = channels * multiplier;
+    const int32_t taps = words * kernel_w;
+    const tm_dw_window in =
+        tm_dw_make_window(in_w, channels, (out_w - 1) * stride_w + (kernel_w - 1) * dilation_w + 1, pad_left);
+    int32_t *weights = columns + 4 * words * in.columns;
+    /* An odd last row meets a zero weight instead of one more. */
+    const int8_t *pairs[8];
+    for (int32_t row = 0; row < 8; ++row) {
+        pairs[row] = rows[row < kernel_h ? row : kernel_h - 1];
+    }
+    tm_dw_outside(&in, columns, words, zp_in);
+    for (int32_t c = 0; c < channels; c += 4) {
+        const int32_t group = channels - c < 4 ? channels - c : 4;
+        if (words == 2) {
+            tm_dw_widen_rows(&in, pairs, columns, 4, c, group);
+        } else if (words == 3) {
+            tm_dw_widen_rows(&in, pairs, columns, 6, c, group);
+        } else if (words == 4) {
+            tm_dw_widen_rows(&in, pairs, columns, 8, c, group);
         }
-        for (int32_t ox = 0; ox < out_w; ++ox) {
-            int32_t *word = window;
-            int32_t column = ox * stride_w - pad_left;
-            for (int32_t t = 0; t < taps; ++t, column += 2 * dilation_w) {
-                for (int32_t line = 0; line < kernel_h; ++line, ++word) {
-                    /* The second half of an odd kernel's last pair meets a zero weight. */
-                    const int8_t *row = rows[line] + c;
-                    tm_dw_put(word, plane, tm_dw_load_padded(row, column, in_w, channels, zp4, count),
-                              tm_dw_load_padded(row, column + dilation_w, in_w, channels, zp4, count));
+        for (int32_t word = 0; (words == 1 || words > 4) && word < words; ++word) {
+            const int8_t *lower = rows[2 * word + 1 < kernel_h ? 2 * word + 1 : 2 * word] + c;
+            tm_dw_widen(&in, rows[2 * word] + c, lower, columns + word, words, group);
+        }
+        for (int32_t i = 0; i < group * multiplier; ++i) {
+            const int32_t a = stream[0];
+            const int32_t b = stream[1];
+            const int32_t bias = stream[2];
+            const int32_t *x = columns + i / multiplier * words;
+            int8_t *out = y + c * multiplier + i;
+            stream = tm_dw_taps_weights(stream + 3, weights, kernel_h, kernel_w);
+            /* Two outputs at a time; a last one alone is its own neighbour. */
+            for (int32_t left = out_w; left > 0; left -= 2) {
+                const int32_t *first = x;
+                const int32_t *second = left > 1 ? x + 4 * words * stride_w : x;
+                int32_t acc0 = bias;
+                int32_t acc1 = bias;
+                for (int32_t tap = 0; tap < taps; tap += words) {
+                    TM_UNROLL_4
+                    for (int32_t word = 0; word < words; ++word) {
+                        acc0 = tm_smlad(first[word], weights[tap + word], acc0);
+                        acc1 = tm_smlad(second[word], weights[tap + word], acc1);
+                    }
+                    first += 4 * words * dilation_w;
+                    second += 4 * words * dilation_w;
                 }
-            }
-            for (int32_t i = 0; i < count; ++i) {
-                const int32_t *head = stream + i * channel_words;
-                int32_t acc = head[2];
-                for (int32_t n = 0; n < pairs; ++n) {
-                    acc = tm_smlad(window[i * plane + n], weights[i * plane + n], acc);
-                }
-                y[ox * channels + c + i] = tm_requant_dsp(form, acc, head[0], head[1], zp_out);
+                out[left > 1 ? out_c : 0] = tm_requant_dsp(form, acc1, a, b, zp_out);
+                out[0] = tm_requant_dsp(form, acc0, a, b, zp_out);
+                out += 2 * out_c;
+                x += 8 * words * stride_w;
             }
         }
     }
-    tm_clamp_row(y, out_w * channels, lo, hi);
+    tm_clamp_row(y, out_w * out_c, lo, hi);
 }
 
 #endif

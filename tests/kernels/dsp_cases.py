@@ -292,6 +292,22 @@ def _depthwise() -> list[Graph]:
         for channels in (1, 4, 6):
             geometry = dict(kernel=kernel, stride=stride, dilation=dilation, pads=Pads(2, 2, 1, 3))
             graphs.append(graph(channels, in_shape=(9, 10), **geometry))
+    for channels, multiplier, kernel in [(1, 8, (3, 3)), (3, 2, (5, 2)), (5, 3, (1, 4)), (6, 2, (4, 3))]:
+        graphs.append(
+            conv_graph(
+                in_shape=(5, 7, channels),
+                out_c=channels * multiplier,
+                kernel=kernel,
+                pads=SAME3,
+                depthwise=True,
+            )
+        )
+    # 5x5 and 7x7, one column of outputs and more, odd and even, all forms
+    for k in (5, 7):
+        for stride, width in [(1, 1), (1, 2), (1, 5), (1, 8), (2, 1), (2, 4), (2, 6), (2, 9)]:
+            shifts = [None, (2, 12), (1, 31), (0, 4)][width % 4]
+            geometry = dict(kernel=(k, k), stride=(stride, stride), pads=Pads(*[k // 2] * 4), shifts=shifts)
+            graphs.append(graph([3, 4, 9][width % 3], in_shape=(5, width), **geometry))
     return graphs
 
 

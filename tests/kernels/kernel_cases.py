@@ -84,11 +84,18 @@ def one_op(kind: OpKind, attrs: Attrs, inputs: Sequence[Tensor | None], output: 
 # Convolutions and dense layers
 
 
-def _window(rng: Rng, dilated: bool) -> tuple[WindowAttrs, tuple[int, int], tuple[int, int]]:
-    """Attributes of a window, the input's (h, w) and the output's."""
+def _window(
+    rng: Rng, dilated: bool, square: Sequence[int] = ()
+) -> tuple[WindowAttrs, tuple[int, int], tuple[int, int]]:
+    """Attributes of a window, the input's (h, w) and the output's.
+
+    With `square`, the window is one of these high and wide, and moves alike in both directions.
+    """
     while True:
         kernel = [pick(rng, 1, 2, 3, 3, 4, 5, 7) for _ in range(2)]
         stride = [pick(rng, 1, 1, 2, 3) for _ in range(2)]
+        if square:
+            kernel, stride = [pick(rng, *square)] * 2, [pick(rng, 1, 2)] * 2
         dilation = [pick(rng, 1, 1, 2, 3) if dilated else 1 for _ in range(2)]
         size = [pick(rng, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11) for _ in range(2)]
         extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
@@ -165,6 +172,14 @@ def depthwise(rng: Rng) -> Graph:
     x = activation_tensor(rng, "x", (1, *size, in_c))
     weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, out_c))
     return _weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, out_c))
+
+
+def large_depthwise(rng: Rng) -> Graph:
+    attrs, size, out = _window(rng, dilated=False, square=(5, 7))
+    channels = pick(rng, 1, 2, 3, 4, 5, 7, 8, 9)
+    x = activation_tensor(rng, "x", (1, *size, channels))
+    weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, channels))
+    return _weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, channels))
 
 
 def fully_connected(rng: Rng) -> Graph:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.kernels import kernel_cases
-from tests.kernels.dsp_cases import aimed_graphs, constant_channel_graphs
+from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
 from tests.kernels.harness import (
     INCLUDES,
     SANITIZED,
@@ -30,20 +30,24 @@ from tests.kernels.harness import (
 from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
 from tinyml import reference
 from tinyml.graph import Graph, OpKind
-from tinyml.kernels.dsp import KERNELS
+from tinyml.kernels.dsp import KERNELS, Blocks, with_blocks
 from tinyml.kernels.registry import Kernel, OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
+    "tm_add_fixed_s8_dsp": (kernel_cases.same_shape,),
     "tm_add_s8_dsp": (kernel_cases.same_shape,),
     "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
     "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
     "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
+    "tm_dwconv2d_large_s8_dsp": (kernel_cases.large_depthwise,),
     "tm_dwconv2d_pairs_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),
     "tm_fully_connected_s8_dsp": (kernel_cases.fully_connected,),
+    "tm_mean_s8_dsp": (kernel_cases.mean,),
+    "tm_mul_channels_s8_dsp": (kernel_cases.broadcast, kernel_cases.same_shape),
 }
 BOARDS = {"mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7"}
 
@@ -56,6 +60,13 @@ class Work:
     expected: tuple[Array, ...]
     apart: tuple[Case, ...]
     in_place: tuple[Case, ...]
+
+    def parts(self, n: int) -> list[Work]:
+        """Return the work of n programs: every shape specialised without optimisation overfills a board."""
+        return [
+            Work(self.names[i::n], self.expected[i::n], self.apart[i::n], self.in_place[i::n])
+            for i in range(n)
+        ]
 
     def check(self, outputs: Sequence[Array]) -> None:
         wrong = [
@@ -158,8 +169,11 @@ def test_real_instructions_on_a_board(
 def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) -> None:
     """As in generated code, where every literal is a constant and GCC folds what it can."""
     compiler = board_compiler("cortex-m4", optimise)
-    program = Program(tmp_path, aimed.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True)
-    aimed.check(program.run(aimed.apart, board_runner("mps2-an386")))
+    for work in aimed.parts(3):
+        program = Program(
+            tmp_path, work.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True
+        )
+        work.check(program.run(work.apart, board_runner("mps2-an386")))
     if optimise == "-O2":
         listing = subprocess.run(
             ["arm-none-eabi-objdump", "-d", str(program.program)], capture_output=True, text=True, check=True
@@ -176,6 +190,42 @@ def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) 
             "pkhbt",
             "ssat",
         } <= present
+
+
+def test_any_division_into_blocks(tmp_path: Path) -> None:
+    """Scratch may be traded for instructions: every division gives the same bytes."""
+    cases, expected = [], []
+    for kernel in KERNELS:
+        if kernel.op is not OpKind.CONV_2D:
+            continue
+        for graph in [
+            *(conv_graph(in_shape=(1, pixels, 9), out_c=5) for pixels in (1, 2, 4, 5, 7, 8)),
+            *(conv_graph(in_shape=(1, 11, 20), out_c=6, shifts=shifts) for shifts in ((1, 14), (-1, 8))),
+            *(
+                conv_graph(in_shape=(3, width, in_c), out_c=4, kernel=(3, 3), pads=SAME3)
+                for width, in_c in ((5, 3), (8, 4), (10, 1))
+            ),
+        ]:
+            context = OpContext(graph, graph.ops[0])
+            if kernel.refusals(context):
+                continue
+            inputs = inputs_for(graph, np.random.default_rng(len(cases)))
+            case = case_for(kernel, graph, inputs)
+            for blocks in Blocks:
+                lowered = with_blocks(case.lowered, blocks)
+                shared = overlaps(lowered.access, 4)[0]
+                cases += [dataclasses.replace(case, lowered=lowered, overlap=o) for o in (None, shared)]
+                expected += [reference.run_op(graph, graph.ops[0], {0: inputs[0]})] * 2
+            smallest = with_blocks(case.lowered, Blocks.TWOS)
+            assert smallest.scratch_bytes <= case.lowered.scratch_bytes
+    for folder, compiler, runner, sources in (
+        ("host", ("gcc", "-std=c11", "-O1", "-w"), (), ()),
+        ("board", board_compiler("cortex-m4", "-O2"), board_runner("mps2-an386"), SEMIHOSTING_SOURCES),
+    ):
+        (tmp_path / folder).mkdir()
+        program = Program(tmp_path / folder, cases, compiler=compiler, sources=sources)
+        outputs = program.run(cases, runner)
+        assert all(np.array_equal(a, b) for a, b in zip(outputs, expected, strict=True))
 
 
 COMPILERS = {
@@ -218,4 +268,6 @@ def test_every_dsp_kernel_has_cases() -> None:
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,
+        OpKind.MEAN,
+        OpKind.MUL,
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.count_dsp import Shape, build_plugin, count, shapes
+from tests.kernels.count_dsp import Shape, build_plugin, count, elementwise_cases, shapes
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +30,16 @@ def test_instructions_per_mac_without_assembly(name: str, plugin: Path, tmp_path
     case = shape.case()
     instructions, _ = count(case, plugin, tmp_path, "-DTM_NO_ASM")
     assert instructions / case.lowered.macs <= shape.bound_without_asm
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("tm_add_fixed_s8_dsp", 5.9), ("tm_mul_channels_s8_dsp", 6.9), ("tm_mean_s8_dsp", 1.3)],
+)
+def test_instructions_per_element(name: str, bound: float, plugin: Path, tmp_path: Path) -> None:
+    """Of the input, where nothing is multiplied by a weight."""
+    case = elementwise_cases()[name]
+    instructions, _ = count(case, plugin, tmp_path)
+    assert case.symbol == name
+    # a load or less: a broken count
+    assert 0.5 < instructions / case.inputs[0].size <= bound

@@ -319,7 +319,9 @@ def test_an_emulated_board_takes_rows_and_counts_them_in(pushed_project: Path) -
     inputs = pushed.inputs(3)
     first = profile(elf, board, "pushed", inputs)
     assert first == profile(elf, board, "pushed", inputs)
-    assert first.instructions == first.outside.instructions + sum(layer.instructions for layer in first.layers)
+    assert first.instructions == first.outside.instructions + sum(
+        layer.instructions for layer in first.layers
+    )
     assert first.layers[0].instructions > 2 * pushed.SENT_BYTES  # every row of them
     assert first.outside.instructions > 12 * 10  # push_row()'s own code
     called = {"pushed_push_row", "pushed_invoke"}

@@ -5,16 +5,20 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import numpy as np
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import OpKind
+from tinyml.graph import OpKind, ReduceAttrs
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import one_weight_scale, whole_rows
+from tinyml.kernels.depthwise import whole_depth_multiplier
+from tinyml.kernels.dsp_add import fixed_add
 from tinyml.kernels.dsp_streams import (
     Int8Array,
     Int32Array,
@@ -35,6 +39,7 @@ from tinyml.kernels.elementwise import (
     same_shape,
     two_activations,
 )
+from tinyml.kernels.geometry import elementwise_access
 from tinyml.kernels.pooling import ACCEPTS as POOLING
 from tinyml.kernels.pooling import lower_pooling
 from tinyml.kernels.predicates import (
@@ -82,6 +87,18 @@ def three_to_five_pairs_of_rows(context: OpContext) -> bool:
     return attrs.stride_h in (1, 2) and 5 <= attrs.kernel_h + attrs.stride_h <= 10
 
 
+def kernel_5x5_or_7x7(context: OpContext) -> bool:
+    """The kernel must be 5x5 or 7x7."""
+    attrs = window_attrs(context)
+    return (attrs.kernel_h, attrs.kernel_w) in ((5, 5), (7, 7))
+
+
+def equal_strides(context: OpContext) -> bool:
+    """The vertical stride must be the horizontal one."""
+    attrs = window_attrs(context)
+    return attrs.stride_h == attrs.stride_w
+
+
 def at_most_255_pixels(context: OpContext) -> bool:
     """The window must have at most 255 pixels."""
     attrs = window_attrs(context)
@@ -99,6 +116,50 @@ def addends_scaled_down(context: OpContext) -> bool:
     shifts = numerics.add_params(context.graph, context.op)
     operands = all(-31 <= shift <= 0 for shift in (shifts.shift_1, shifts.shift_2))
     return operands and -31 <= shifts.shift_out <= -1
+
+
+def exact_in_fixed_point(context: OpContext) -> bool:
+    """One sum in 32-bit fixed point must be exact for all 65,536 pairs of inputs."""
+    return fixed_add(numerics.add_params(context.graph, context.op)) is not None
+
+
+def one_factor_per_channel(context: OpContext) -> bool:
+    """The first input must have the output's shape, the second repeat along its leading dimensions."""
+    x, factors, shape = context.input(0), context.input(1), context.output.shape
+    padded = (1,) * (len(shape) - len(factors.shape)) + factors.shape
+    repeats = next((axis for axis, dim in enumerate(padded) if dim > 1), len(shape))
+    return x.shape == shape and padded[repeats:] == shape[repeats:]
+
+
+def products_scaled_down(context: OpContext) -> bool:
+    """The product of the input scales must be 2 to 2^31 times below the output's."""
+    params = numerics.mul_params(context.graph, context.op)
+    return params.multiplier >= 1 << 30 and -31 <= params.shift <= -2
+
+
+def neighbouring_axes(context: OpContext) -> bool:
+    """The reduced dimensions must be neighbours, with four elements or more behind them."""
+    outer, count, inner = _mean_shape(context)
+    return outer * count * inner == context.input(0).elements and inner >= 4
+
+
+def means_scaled_down(context: OpContext) -> bool:
+    """The output's scale must not be far below the input's, divided by the number of elements."""
+    return -31 <= numerics.mean_params(context.graph, context.op).shift <= 0
+
+
+def _mean_shape(context: OpContext) -> tuple[int, int, int]:
+    """Return the elements before, along and after the reduced dimensions.
+
+    Their product is the input's size only where all reduced dimensions above 1 are neighbours.
+    """
+    attrs = context.op.attrs
+    assert isinstance(attrs, ReduceAttrs)
+    shape = context.input(0).shape
+    reduced = [axis for axis in attrs.axes if shape[axis] > 1] or [len(shape)]
+    first, last = min(reduced), max(reduced)
+    count = math.prod(shape[axis] for axis in reduced if axis < len(shape))
+    return math.prod(shape[:first]), count, math.prod(shape[last + 1 :])
 
 
 def _weights(context: OpContext) -> Int8Array:
@@ -175,22 +236,112 @@ def _filled(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
+class Blocks(IntEnum):
+    """How a run of pixels falls into blocks; the values are those of tm_conv_block_s8_dsp.h."""
+
+    TWOS = 2
+    THREES = 3
+    FOURS = 4
+    TWOS_AND_THREES = 5
+    THREES_AND_FOURS = 7
+
+    @property
+    def most(self) -> int:
+        """Pixels of the largest block."""
+        return {Blocks.TWOS_AND_THREES: 3, Blocks.THREES_AND_FOURS: 4}.get(self, int(self))
+
+    def block(self, left: int) -> int:
+        """Return the pixels of the block that starts `left` pixels before the end, as tm_block_pixels."""
+        match self:
+            case Blocks.THREES_AND_FOURS:
+                return 4 if left in (4, 5, 8) else 3 if left >= 3 else 1
+            case Blocks.TWOS_AND_THREES:
+                return 2 if left in (2, 4) else 3 if left >= 3 else 1
+        return int(self) if left >= self else 1
+
+    def split(self, pixels: int) -> list[int]:
+        """Return the blocks of a run."""
+        blocks = []
+        while pixels:
+            blocks.append(self.block(pixels))
+            pixels -= blocks[-1]
+        return blocks
+
+
+# Instructions per pair of output channels: (per four values of K, whatever K is), with packed weights and
+# without; counted in the assembly of tm_conv_block_s8_dsp.h, a pixel on its own on the emulator.
+_BLOCK_COST = {
+    True: {4: (24.375, 55), 3: (17.375, 48), 2: (13.375, 39), 1: (9.5, 25)},
+    False: {4: (26.375, 46), 3: (19.375, 41), 2: (15.375, 34), 1: (11.5, 25)},
+}
+
+
+def _blocks(pixels: int, k: int, *, packed: bool) -> Blocks:
+    """Return the division of a run that takes the fewest instructions; the smallest of those within 0.5 %."""
+
+    def cost(blocks: Blocks) -> float:
+        costs = (_BLOCK_COST[packed][block] for block in blocks.split(pixels))
+        return sum(k / 4 * per_four + fixed for per_four, fixed in costs)
+
+    costs = {blocks: cost(blocks) for blocks in Blocks}
+    cheap = [blocks for blocks in Blocks if costs[blocks] <= 1.005 * min(costs.values())]
+    return min(cheap, key=lambda blocks: (blocks.most, costs[blocks], blocks))
+
+
 def _lower_pointwise(context: OpContext) -> Lowered:
     _, out_h, out_w, out_c = context.output.shape
     in_c = context.input(0).shape[3]
     pixels = out_h * out_w
     layer = _layer(context, lambda weights: weights.reshape(out_c, in_c))
-    return Lowered(
-        access=AccessMap(
-            rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), granule=4, buffered=True
-        ),
+    packed = _packed(context, layer)
+    lowered = Lowered(
+        access=AccessMap(rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), buffered=True),
         constants=_conv_stream(context, layer),
         literals=_literals(
-            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, packed=int(_packed(context, layer))
+            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, blocks=0, packed=int(packed)
         ),
-        scratch_bytes=8 * _filled(in_c, 4),
         macs=pixels * in_c * out_c,
     )
+    return with_blocks(lowered, _blocks(pixels, in_c, packed=packed))
+
+
+def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
+    """Return the same convolution with its pixels in other blocks: less scratch, or fewer instructions.
+
+    Args:
+        lowered: to tm_conv2d_1x1_s8_dsp or tm_conv2d_s8_dsp.
+        blocks: how the pixels, of all or of a row, fall into blocks.
+    """
+    literals = dict(lowered.literals) | {"blocks": int(blocks)}
+    if lowered.loop is None:
+        # A call reads a block, then writes it: the shortest of them bound what may overlap.
+        granule = blocks.split(literals["pixels"])[0]
+        if granule == 1:
+            granule = min(literals["pixels"], blocks.most)  # a rest is read before any of it is written
+        return replace(
+            lowered,
+            access=replace(lowered.access, granule=granule),
+            literals=tuple(literals.items()),
+            scratch_bytes=2 * _filled(literals["in_c"], 4) * blocks.most,
+        )
+    in_c, kernel_h, kernel_w = (literals[name] for name in ("in_c", "kernel_h", "kernel_w"))
+    most = min(blocks.most, max(blocks.split(literals["out_w"])))
+    scratch = 2 * _filled(kernel_h * kernel_w * in_c, 4) * blocks.most
+    if in_c % 4:
+        columns = (
+            (most - 1) * literals["stride_w"] + kernel_w if literals["dilation_w"] == 1 else most * kernel_w
+        )
+        scratch += kernel_h * columns * in_c
+    return replace(lowered, literals=tuple(literals.items()), scratch_bytes=scratch)
+
+
+def _window_order(weights: Int8Array, context: OpContext) -> Int8Array:
+    """Return weights [out_c, K] in the order in which tm_conv2d_s8_dsp fills its column."""
+    out_c, kernel_h, kernel_w, in_c = context.input(1).shape
+    rows = weights.reshape(out_c, kernel_h, kernel_w * in_c)
+    whole = kernel_w * in_c // 4 * 4 if in_c % 4 else kernel_w * in_c
+    parts = (rows[:, :, :whole], rows[:, :, whole:])
+    return np.concatenate([part.reshape(out_c, -1) for part in parts], axis=1)
 
 
 def _lower_conv(context: OpContext) -> Lowered:
@@ -198,8 +349,9 @@ def _lower_conv(context: OpContext) -> Lowered:
     _, _, in_w, in_c = context.input(0).shape
     _, _, out_w, out_c = context.output.shape
     taps = attrs.kernel_h * attrs.kernel_w * in_c
-    layer = _layer(context, lambda weights: weights.reshape(out_c, taps))
-    return Lowered(
+    layer = _layer(context, lambda weights: _window_order(weights, context))
+    packed = _packed(context, layer)
+    lowered = Lowered(
         access=window_access(context),
         constants=_conv_stream(context, layer),
         literals=_literals(
@@ -215,13 +367,13 @@ def _lower_conv(context: OpContext) -> Lowered:
             dilation_w=attrs.dilation_w,
             pad_left=attrs.pads.left,
             zp_in=context.input(0).zero_point,
-            packed=int(_packed(context, layer)),
+            blocks=0,
+            packed=int(packed),
         ),
-        # the widened column; gathered windows as well where taps are not whole words
-        scratch_bytes=(8 if in_c % 4 == 0 else 12) * _filled(taps, 4),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
     )
+    return with_blocks(lowered, _blocks(out_w, taps, packed=packed))
 
 
 def _depthwise_layer(context: OpContext) -> _Layer:
@@ -303,6 +455,25 @@ def _lower_depthwise_pairs(context: OpContext) -> Lowered:
     )
 
 
+def _lower_depthwise_large(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    kernel, stride = attrs.kernel_h, attrs.stride_h
+    layer = _depthwise_layer(context)
+    words = (kernel + stride + 1) // 2
+    columns = (context.output.shape[2] - 1) * stride + kernel
+    weights = kernel * (kernel - 1 if stride == 1 else (kernel + 1) // 2)
+    return _two_rows(
+        _depthwise(
+            context,
+            lambda: depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
+            layer.form,
+            16 * words * columns + 4 * weights,
+            kernel=kernel,
+            stride=stride,
+        )
+    )
+
+
 def _lower_depthwise(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     taps = attrs.kernel_w // 2 + 1 if attrs.stride_w == 1 else -(-attrs.kernel_w // 2)
@@ -323,13 +494,16 @@ def _lower_depthwise(context: OpContext) -> Lowered:
 
 def _lower_depthwise_taps(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
-    taps = -(-attrs.kernel_w // 2)
     layer = _depthwise_layer(context)
+    words = (attrs.kernel_h + 1) // 2
+    reach = (attrs.kernel_w - 1) * attrs.dilation_w + 1
+    columns = (context.output.shape[2] - 1) * attrs.stride_w + reach
     return _depthwise(
         context,
-        lambda: depthwise_stream(layer.weights, layer.bias, layer.requant, taps),
+        lambda: depthwise_pairs_stream(layer.weights, layer.bias, layer.requant),
         layer.form,
-        32 * _filled(taps * attrs.kernel_h, 2),
+        16 * words * columns + 4 * words * attrs.kernel_w,
+        multiplier=context.output.shape[3] // context.input(0).shape[3],
         kernel_h=attrs.kernel_h,
         kernel_w=attrs.kernel_w,
         stride_w=attrs.stride_w,
@@ -368,17 +542,80 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
     )
 
 
+def _lower_add_fixed(context: OpContext) -> Lowered:
+    params = numerics.add_params(context.graph, context.op)
+    fixed = fixed_add(params)
+    assert fixed is not None
+    output = context.output
+    literals = {
+        "elements": output.elements,
+        "factor_1": fixed.factor_1,
+        "factor_2": fixed.factor_2,
+        "offset": fixed.offset,
+        "shift": fixed.shift,
+        "lo": params.low,
+        "hi": params.high,
+    }
+    return Lowered(
+        access=elementwise_access(output.shape, [output.shape, output.shape]),
+        literals=tuple(literals.items()),
+    )
+
+
+def _lower_mul_channels(context: OpContext) -> Lowered:
+    params = numerics.mul_params(context.graph, context.op)
+    multiplier, shift = (np.array([value], np.int32) for value in (params.multiplier, params.shift))
+    form = requant_form(multiplier, shift)
+    a, b = requant_words(form, multiplier, shift)[0].tolist()
+    channels = context.input(1).elements
+    literals = {
+        "pixels": context.output.elements // channels,
+        "channels": channels,
+        "zp_1": -params.offset_1,
+        "zp_2": -params.offset_2,
+        "form": int(form),
+        "a": a,
+        "b": b,
+        "zp_out": params.offset_out,
+        "lo": params.low,
+        "hi": params.high,
+    }
+    shapes = [context.input(i).shape for i in range(2)]
+    return Lowered(access=elementwise_access(context.output.shape, shapes), literals=tuple(literals.items()))
+
+
+def _lower_mean(context: OpContext) -> Lowered:
+    params = numerics.mean_params(context.graph, context.op)
+    outer, count, inner = _mean_shape(context)
+    literals = {
+        "outer": outer,
+        "count": count,
+        "inner": inner,
+        "sum_offset": params.offset,
+        "multiplier": params.multiplier,
+        "shift": params.shift,
+        "zp_out": params.offset_out,
+    }
+    return Lowered(
+        access=AccessMap(rows=1, row_bytes=context.output.elements, inputs=(None,)),
+        literals=tuple(literals.items()),
+    )
+
+
 _ACCEPTS = (one_activation, int8_activations, constant_symmetric_weights, constant_int32_bias)
 _CONV = (*_ACCEPTS, single_image, one_group)
 _DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
 
+_ADD = (int8_activations, int8_constants, two_activations, same_shape)
+
 KERNELS: tuple[Kernel, ...] = (
+    Kernel("tm_add_fixed_s8_dsp", OpKind.ADD, Isa.DSP, _lower_add_fixed, (*_ADD, exact_in_fixed_point)),
     Kernel(
         "tm_add_s8_dsp",
         OpKind.ADD,
         Isa.DSP,
         lower_same_shape(add_literals),
-        (int8_activations, int8_constants, two_activations, same_shape, addends_scaled_down),
+        (*_ADD, addends_scaled_down),
     ),
     Kernel(
         "tm_avg_pool2d_s8_dsp",
@@ -396,6 +633,13 @@ KERNELS: tuple[Kernel, ...] = (
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
         row_in_place=True,
+    ),
+    Kernel(
+        "tm_dwconv2d_large_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_large,
+        (*_DEPTHWISE, kernel_5x5_or_7x7, no_dilation, strides_one_or_two, equal_strides),
     ),
     Kernel(
         "tm_dwconv2d_pairs_s8_dsp",
@@ -418,7 +662,7 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_taps,
-        _DEPTHWISE,
+        (*_ACCEPTS, single_image, whole_depth_multiplier),
     ),
     Kernel(
         "tm_fully_connected_s8_dsp",
@@ -426,5 +670,25 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_fully_connected,
         (*_ACCEPTS, whole_rows),
+    ),
+    Kernel(
+        "tm_mean_s8_dsp",
+        OpKind.MEAN,
+        Isa.DSP,
+        _lower_mean,
+        (one_activation, int8_activations, neighbouring_axes, means_scaled_down),
+    ),
+    Kernel(
+        "tm_mul_channels_s8_dsp",
+        OpKind.MUL,
+        Isa.DSP,
+        _lower_mul_channels,
+        (
+            int8_activations,
+            int8_constants,
+            two_activations,
+            one_factor_per_channel,
+            products_scaled_down,
+        ),
     ),
 )

@@ -136,7 +136,7 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
 
 
 def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, taps: int) -> Int32Array:
-    """Pack a depthwise convolution for tm_dwconv2d_s8_dsp.h and tm_dwconv2d_taps_s8_dsp.h.
+    """Pack a depthwise convolution for tm_dwconv2d_s8_dsp.h.
 
     Args:
         weights: [channels, kernel_h, kernel_w].
@@ -160,7 +160,7 @@ def depthwise_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array, 
 
 
 def depthwise_pairs_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
-    """Pack a depthwise convolution for tm_dwconv2d_pairs_s8_dsp.h.
+    """Pack a depthwise convolution for tm_dwconv2d_pairs_s8_dsp.h, ..._large_... and ..._taps_....
 
     Args:
         weights: [channels, kernel_h, kernel_w].
@@ -175,7 +175,7 @@ def depthwise_pairs_stream(weights: Int8Array, bias: Int32Array, requant: Int32A
     left_over = kernel_h % 4 == 1
     whole = columns[:, :, : kernel_h - left_over]
     filled = np.pad(whole, ((0, 0), (0, 0), (0, -whole.shape[2] % 4)))
-    fours = filled.reshape(channels, -1, 4)[:, :, [0, 2, 1, 3]]
+    fours = filled.reshape(channels, filled[0].size // 4, 4)[:, :, [0, 2, 1, 3]]
     parts = [requant, bias[:, None], _words(fours, channels)]
     if left_over:
         parts.append(_words(_fill(columns[:, :, -1], 4), channels))
