@@ -25,18 +25,39 @@ TM_INLINE tm_dw_window tm_dw_make_window(int32_t in_w, int32_t in_c, int32_t col
     return window;
 }
 
-/* The columns left and right of the image, for all channels. */
-TM_INLINE void tm_dw_outside(const tm_dw_window *window, int32_t *columns, int32_t words, int32_t zp_in)
+/* The window of some outputs of a row, of which the first `held` columns are prepared already. `start` is the
+ * image column of its first one; *skipped are the bytes of a row before the first column that it reads.
+ */
+TM_INLINE tm_dw_window tm_dw_make_tile(int32_t in_w, int32_t in_c, int32_t columns, int32_t start,
+                                       int32_t held, int32_t *skipped)
+{
+    const int32_t begin = start + held;
+    const int32_t from = tm_max(begin, 0);
+    const int32_t first = tm_min(held + tm_max(-begin, 0), columns);
+    const tm_dw_window window = {in_c, columns, first, tm_max(tm_min(in_w - from, columns - first), 0)};
+    *skipped = from * in_c;
+    return window;
+}
+
+/* The columns left and right of the image behind the first `held`, for all channels. */
+TM_INLINE void tm_dw_outside_tile(const tm_dw_window *window, int32_t *columns, int32_t words, int32_t held,
+                                  int32_t zp_in)
 {
     const int32_t value = tm_sxtb16(tm_splat4(zp_in));
     const int32_t left = 4 * words * window->first;
     const int32_t end = 4 * words * window->columns;
-    for (int32_t i = 0; i < left; ++i) {
+    for (int32_t i = 4 * words * held; i < left; ++i) {
         columns[i] = value;
     }
     for (int32_t i = left + 4 * words * window->inside; i < end; ++i) {
         columns[i] = value;
     }
+}
+
+/* The columns left and right of the image, for all channels. */
+TM_INLINE void tm_dw_outside(const tm_dw_window *window, int32_t *columns, int32_t words, int32_t zp_in)
+{
+    tm_dw_outside_tile(window, columns, words, 0, zp_in);
 }
 
 /* Two pixels of four channels, one above the other, into a word of each channel. */

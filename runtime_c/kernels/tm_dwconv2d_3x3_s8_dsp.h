@@ -11,10 +11,11 @@
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference;
  *               `form` is how (tm_dsp.h), [lo, hi] the range of the fused activation. Columns left and
  *               right of the image count as zp_in and are not read.
- * Scratch       16 * words * columns bytes, words = stride_h + 1, columns = (out_w - 1) * stride_w + 3;
- *               8-byte aligned.
+ * Scratch       16 * words * columns bytes, words = stride_h + 1, columns = (outputs - 1) * stride_w + 3 of the
+ *               `tile` outputs that are computed at a time, or of the row where it is shorter; 8-byte aligned.
  * Requires      depth multiplier 1, dilation 1, strides 1 or 2. Any number of channels, any padding.
- * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
+ * Overlap       reads a group of channels, or all columns of a tile that no tile before has read, before it
+ *               writes them: y may lie on input rows that nobody needs afterwards.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
  *               Two output rows at a time, so that halfword pairs run down the image: no width is odd, and
  *               with stride 1 four rows are widened for what would take six.
@@ -339,19 +340,57 @@ TM_INLINE void tm_dw3x3_group(int32_t form, int32_t stride_h, int32_t stride_w, 
     }
 }
 
+/* One group of four channels, `tile` outputs of a row at a time. The columns that two tiles share stay in
+ * `columns`: where y lies on the rows, the outputs have overwritten them.
+ */
+TM_INLINE void tm_dw3x3_tiles(const int8_t *const *rows, int8_t *y, const int32_t *stream, int32_t *columns,
+                              tm_dw3x3_shape out, int32_t c, int32_t in_w, int32_t out_w, int32_t stride_h,
+                              int32_t stride_w, int32_t tile, int32_t pad_left, int32_t zp_in, int32_t form)
+{
+    const int32_t words = stride_h + 1;
+    const int32_t group = tm_min(out.out_c - c, 4);
+    for (int32_t x = 0; x < out_w; x += tile) {
+        const int32_t outputs = tm_min(tile, out_w - x);
+        const int32_t held = x > 0 ? 3 - stride_w : 0;
+        int32_t skipped;
+        const tm_dw_window in = tm_dw_make_tile(in_w, out.out_c, (outputs - 1) * stride_w + 3,
+                                                x * stride_w - pad_left, held, &skipped);
+        if (held > 0) {
+            memmove(columns, columns + 4 * words * tile * stride_w,
+                    (size_t)(4 * words * held) * sizeof *columns);
+        }
+        tm_dw_outside_tile(&in, columns, words, held, zp_in);
+        if (stride_h == 1) {
+            tm_dw_widen_rows(&in, rows, columns, 4, c + skipped, group);
+        } else {
+            tm_dw_widen_rows(&in, rows, columns, 5, c + skipped, group);
+        }
+        out.line_bytes = 16 * words * stride_w * outputs;
+        tm_dw3x3_group(form, stride_h, stride_w, columns, y + x * out.out_c + c, stream, &out, group);
+    }
+}
+
 TM_INLINE void tm_dwconv2d_3x3_s8_dsp(const int8_t *const *rows, int8_t *y, int32_t count,
                                       const int32_t *stream, void *scratch, int32_t in_w, int32_t channels,
-                                      int32_t out_w, int32_t stride_h, int32_t stride_w, int32_t pad_left,
-                                      int32_t zp_in, int32_t form, int32_t zp_out, int32_t lo, int32_t hi)
+                                      int32_t out_w, int32_t stride_h, int32_t stride_w, int32_t tile,
+                                      int32_t pad_left, int32_t zp_in, int32_t form, int32_t zp_out,
+                                      int32_t lo, int32_t hi)
 {
     int32_t *columns = (int32_t *)scratch;
     const int32_t words = stride_h + 1;
     const tm_dw_window in = tm_dw_make_window(in_w, channels, (out_w - 1) * stride_w + 3, pad_left);
     const tm_dw3x3_shape out = {16 * words * stride_w * out_w, zp_out, count > 1 ? out_w * channels : 0,
                                 channels};
-    tm_dw_outside(&in, columns, words, zp_in);
+    if (tile >= out_w) {
+        tm_dw_outside(&in, columns, words, zp_in);
+    }
     for (int32_t c = 0; c < channels; c += 4, stream += 24) {
         const int32_t group = channels - c < 4 ? channels - c : 4;
+        if (tile < out_w) {
+            tm_dw3x3_tiles(rows, y, stream, columns, out, c, in_w, out_w, stride_h, stride_w, tile, pad_left,
+                           zp_in, form);
+            continue;
+        }
         if (stride_h == 1) {
             tm_dw_widen_rows(&in, rows, columns, 4, c, group);
         } else {

@@ -14,7 +14,8 @@
  *               weights; 8-byte aligned.
  * Requires      depth multiplier 1, dilation 1, a 5x5 or 7x7 kernel, both strides 1 or both 2. Any number of
  *               channels, any padding.
- * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
+ * Overlap       reads a group of channels of all rows before it writes them: y may lie on input rows that
+ *               nobody needs afterwards.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
  *               Two by two outputs at a time. With the row pairs P = (x0, x1), Q, R, S of a column and stride 1, an
  *               output is P.(w0, w1) + Q.(w2, w3) + R.lo w4 and the one below P.hi w0 + Q.(w1, w2) + R.(w3, w4):

@@ -19,7 +19,8 @@
  *               8-byte aligned.
  * Requires      depth multiplier 1, dilation 1, stride_h 1 or 2, 3 to 5 words. Any stride_w, number of channels
  *               and padding.
- * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
+ * Overlap       reads a group of channels of all rows before it writes them: y may lie on input rows that
+ *               nobody needs afterwards.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
  *               An output is the product of its window's pairs with the weights' pairs, the one below of the same
  *               pairs with the weights moved down by stride_h rows: both are there, side by side. Two by two

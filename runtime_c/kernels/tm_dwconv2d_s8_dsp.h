@@ -16,7 +16,8 @@
  *               out_w rounded up to even + taps - 1 with stride 2; then, with pairs = taps * kernel_h
  *               rounded up to even, 8 * pairs or 4 * pairs for one channel's weights; 8-byte aligned.
  * Requires      depth multiplier 1, dilation_w 1, stride_w 1 or 2. Any number of channels, any padding.
- * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
+ * Overlap       reads a group of channels of all rows before it writes them: y may lie on input rows that
+ *               nobody needs afterwards.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
  *               Lines interleaved by kernel row make a window one run of memory and an output one dot
  *               product. With stride 1 an odd output is the product with the weights shifted by one tap.

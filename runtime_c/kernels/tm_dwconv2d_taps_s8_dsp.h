@@ -12,7 +12,8 @@
  *               8-byte aligned.
  * Requires      output channel c * multiplier + j is of input channel c. Any kernel, stride, dilation, padding and
  *               number of channels: for the windows that the other kernels leave.
- * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
+ * Overlap       reads a group of channels of all rows before it writes them: y may lie on input rows that
+ *               nobody needs afterwards.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
  *               Pairs of rows side by side in a word: strides and dilations only choose columns and rows.
  */

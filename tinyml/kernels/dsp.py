@@ -422,18 +422,42 @@ def _two_rows(lowered: Lowered) -> Lowered:
 def _lower_depthwise_3x3(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     layer = _depthwise_layer(context)
-    columns = (context.output.shape[2] - 1) * attrs.stride_w + 3
-    scratch = 16 * (attrs.stride_h + 1) * columns
     return _two_rows(
         _depthwise(
             context,
             lambda: depthwise_3x3_stream(layer.weights, layer.bias, layer.requant),
             layer.form,
-            scratch,
+            _scratch_3x3(context.output.shape[2], attrs.stride_h, attrs.stride_w),
             stride_h=attrs.stride_h,
             stride_w=attrs.stride_w,
+            tile=context.output.shape[2],
         )
     )
+
+
+def _scratch_3x3(outputs: int, stride_h: int, stride_w: int) -> int:
+    return 16 * (stride_h + 1) * ((outputs - 1) * stride_w + 3)
+
+
+_TILE = 6
+"""Outputs of a row that a 3x3 depthwise convolution computes at a time where scratch is short."""
+
+
+def in_tiles(lowered: Lowered) -> Lowered:
+    """Return the same call of tm_dwconv2d_3x3_s8_dsp with less scratch: a few outputs of a row at a time."""
+    literals = dict(lowered.literals)
+    tile = min(_TILE, literals["out_w"])
+    return replace(
+        lowered,
+        literals=tuple((literals | {"tile": tile}).items()),
+        scratch_bytes=_scratch_3x3(tile, literals["stride_h"], literals["stride_w"]),
+    )
+
+
+def in_small_blocks(lowered: Lowered) -> Lowered:
+    """Return the same convolution with less scratch: two pixels at a time."""
+    smaller = with_blocks(lowered, Blocks.TWOS)
+    return smaller if smaller.scratch_bytes < lowered.scratch_bytes else lowered
 
 
 def _lower_depthwise_pairs(context: OpContext) -> Lowered:
@@ -624,8 +648,15 @@ KERNELS: tuple[Kernel, ...] = (
         lower_pooling,
         (*POOLING, at_most_255_pixels),
     ),
-    Kernel("tm_conv2d_1x1_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_pointwise, (*_CONV, pointwise)),
-    Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV),
+    Kernel(
+        "tm_conv2d_1x1_s8_dsp",
+        OpKind.CONV_2D,
+        Isa.DSP,
+        _lower_pointwise,
+        (*_CONV, pointwise),
+        less_scratch=in_small_blocks,
+    ),
+    Kernel("tm_conv2d_s8_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV, less_scratch=in_small_blocks),
     Kernel(
         "tm_dwconv2d_3x3_s8_dsp",
         OpKind.DEPTHWISE_CONV_2D,
@@ -633,6 +664,7 @@ KERNELS: tuple[Kernel, ...] = (
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
         row_in_place=True,
+        less_scratch=in_tiles,
     ),
     Kernel(
         "tm_dwconv2d_large_s8_dsp",
@@ -640,6 +672,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_large,
         (*_DEPTHWISE, kernel_5x5_or_7x7, no_dilation, strides_one_or_two, equal_strides),
+        row_in_place=True,
     ),
     Kernel(
         "tm_dwconv2d_pairs_s8_dsp",
@@ -663,6 +696,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         _lower_depthwise_taps,
         (*_ACCEPTS, single_image, whole_depth_multiplier),
+        row_in_place=True,
     ),
     Kernel(
         "tm_fully_connected_s8_dsp",

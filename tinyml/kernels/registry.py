@@ -154,7 +154,8 @@ class Kernel:
         lower: turns an operator into the call.
         accepts: what an operator must be like.
         row_in_place: a call has read a channel of all its input rows before it writes that channel of any
-            output row, so the output rows may lie on input rows.
+            output row, so the output rows may lie on input rows of as many channels.
+        less_scratch: turns a call into one that takes less scratch and more instructions.
     """
 
     symbol: str
@@ -163,6 +164,7 @@ class Kernel:
     lower: Callable[[OpContext], Lowered]
     accepts: tuple[Predicate, ...] = field(default=())
     row_in_place: bool = False
+    less_scratch: Callable[[Lowered], Lowered] | None = None
 
     def refusals(self, context: OpContext) -> list[str]:
         """Return the sentences of the predicates that the operator breaks."""

@@ -26,6 +26,7 @@ class Stage:
         bottom_up: the output's rows are computed from the last to the first, so that the output may lie
             above the input it overwrites: operators in place then need not drift downwards one after another.
         single_rows: kernels that can compute several rows per call are asked for one, for smaller rings.
+        small_scratch: kernels with more scratch than the stage cannot do without are called with less.
     """
 
     ops: tuple[int, ...]
@@ -36,6 +37,7 @@ class Stage:
     pushed: bool = False
     bottom_up: bool = False
     single_rows: bool = False
+    small_scratch: bool = False
 
     @property
     def streamed(self) -> bool:

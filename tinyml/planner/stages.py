@@ -33,6 +33,7 @@ from tinyml.planner.lifetimes import (
 )
 from tinyml.planner.plan import Cost, Stage
 from tinyml.planner.stream import (
+    Columns,
     RowOp,
     StripColumns,
     events,
@@ -60,12 +61,14 @@ MOST_LABELS = 200
 """Points of a cut's Pareto set that are kept; where there are more, every so many by peak."""
 
 # Instructions that streaming adds, roughly, on a Cortex-M4: per call the row pointers and asking for rows;
-# per multiply-accumulate what it takes again; and what a depthwise kernel that shares its prepared rows
-# between two output rows loses by computing one.
-_CALL = 55
+# per multiply-accumulate what it takes again, what a depthwise kernel that shares its prepared rows between
+# two output rows loses by computing one, and what less scratch costs.
+_CALL = 15
 _MAC = {OpKind.DEPTHWISE_CONV_2D: 3.0}
 _OTHER_MAC = 1.0
-_SINGLE_ROW_MAC = 1.0
+_SINGLE_ROW_MAC = 2.3
+_TILED_MAC = 0.3  # a 3x3 depthwise convolution in tiles of a row
+_SMALL_BLOCK_MAC = 0.1  # a convolution of two pixels at a time
 
 _CODE = 260
 """Bytes of code that a streamed operator adds, roughly: its own function."""
@@ -211,47 +214,74 @@ class StageSearch:
                 return
             columns = strip_columns(graph, ops, strips) if strips > 1 else None
             rings: dict[int, int] = {}
-            scratch = extra = instructions = 0
+            extra = instructions = 0
+            scratches: list[tuple[int, int, float]] = []  # per operator: usual, least, what that costs
             for at in range(len(run) - 1, -1, -1):
-                op, strip_op = run[at], run[at]
+                op = run[at]
                 last = at == len(run) - 1
+                strip = None
                 if columns is not None:
+                    if at < len(run) - len(columns.computed):
+                        break
                     back = at - len(run)
-                    if -back > len(columns.computed):
-                        break
-                    narrow = row_op(
-                        graph,
-                        self.selections[op.op],
-                        single_rows=single or last,
-                        strip=(columns.computed[back], columns.needs[back]),
-                    )
-                    if narrow is None:
-                        break
-                    strip_op = narrow
+                    strip = columns.computed[back], columns.needs[back]
+                usual, small = (
+                    self._row(op, single=single or (last and strips > 1), small=small, strip=strip)
+                    for small in (False, True)
+                )
+                if usual is None or small is None:
+                    break
                 if not last:
-                    rings[op.output] = rows.ring_rows[op.output] * strip_op.access.row_bytes
+                    rings[op.output] = rows.ring_rows[op.output] * usual.access.row_bytes
                     rings.pop(guests.get(op.output, -1), None)
-                scratch = max(scratch, align(strip_op.scratch_bytes, TENSOR_ALIGNMENT))
-                again = max(strips * strip_op.macs - op.macs, 0)
-                calls = strips * -(-op.access.rows // strip_op.access.granule)
-                extra += again
-                instructions += round(calls * _CALL + again * _MAC.get(graph.ops[op.op].kind, _OTHER_MAC))
-                if _takes_several_rows(op) and strip_op.access.granule == 1:
-                    instructions += round(op.macs * _SINGLE_ROW_MAC)
-                stage = self._stage(ops[at:], strips, single, columns)
-                if stage is None:
+                extra += max(strips * usual.macs - op.macs, 0)
+                instructions += self._instructions(op, usual, strips)
+                scratches.append(
+                    (usual.scratch_bytes, small.scratch_bytes, _less_scratch_cost(usual, strips))
+                )
+                base = self._stage(ops[at:], strips, single, columns)
+                if base is None:
                     continue
-                inside = scratch + state_bytes(run[-1], len(stage.fed) + len(stage.ops), pushed=stage.pushed)
+                inside = state_bytes(run[-1], len(base.fed) + len(base.ops), pushed=base.pushed)
                 kept = dict(rings)
-                for tensor in stage.fed:
+                for tensor in base.fed:
                     held = columns.of[tensor] if columns is not None else whole_width(graph.tensors[tensor])
                     kept[tensor] = rows.ring_rows[tensor] * feed_op(graph, tensor, held).access.row_bytes
                     kept.pop(guests.get(tensor, -1), None)
                 inside += sum(align(size, TENSOR_ALIGNMENT) for size in kept.values())
-                distances = self._distances(stage, functools.partial(rows.distance, first=len(feeds) + at))
-                first = end - len(stage.ops)
-                live = self._live_bytes(first, end, distances, inside, None)
-                yield Candidate(stage, first, Cost(live, extra, instructions, _CODE * len(stage.ops)))
+                distances = self._distances(base, functools.partial(rows.distance, first=len(feeds) + at))
+                first = end - len(base.ops)
+                most = max(scratch for scratch, _, _ in scratches)
+                least = max(scratch for _, scratch, _ in scratches)
+                for scratch in {most, least}:
+                    total = inside + align(scratch, TENSOR_ALIGNMENT)
+                    slower = sum(cost for scratch_, _, cost in scratches if scratch_ > scratch)
+                    live = self._live_bytes(first, end, distances, total, None)
+                    yield Candidate(
+                        dataclasses.replace(base, small_scratch=scratch < most),
+                        first,
+                        Cost(live, extra, round(instructions + slower), _CODE * len(base.ops)),
+                    )
+
+    def _row(
+        self, op: RowOp, *, single: bool, small: bool, strip: tuple[Columns, tuple[Columns, ...]] | None
+    ) -> RowOp | None:
+        """Return an operator of a run as a stage in strips, or with less scratch, calls it."""
+        if op.sums is not None or (strip is None and not small):
+            return op
+        return row_op(
+            self.graph, self.selections[op.op], single_rows=single, small_scratch=small, strip=strip
+        )
+
+    def _instructions(self, op: RowOp, call: RowOp, strips: int) -> int:
+        """Estimate what streaming an operator adds: `op` is its call on whole rows, `call` on a strip's."""
+        kind = self.graph.ops[op.op].kind
+        again = max(strips * call.macs - op.macs, 0)
+        calls = strips * -(-call.access.rows // call.access.granule)
+        more = calls * _CALL + again * _MAC.get(kind, _OTHER_MAC)
+        if _takes_several_rows(op) and call.access.granule == 1:
+            more += strips * call.macs * _SINGLE_ROW_MAC
+        return round(more)
 
     def _stage(
         self, ops: Sequence[int], strips: int, single: bool, columns: StripColumns | None
@@ -390,6 +420,12 @@ def recomputed_macs(selections: Sequence[Selection], stage: Stage, calls: Sequen
     )
     streamed = {call.op for call in calls if call.macs}
     return max(executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered), 0)
+
+
+def _less_scratch_cost(call: RowOp, strips: int) -> float:
+    """Estimate the instructions that a kernel takes more with less scratch."""
+    rate = _TILED_MAC if _takes_several_rows(call) else _SMALL_BLOCK_MAC
+    return strips * call.macs * rate
 
 
 def _takes_several_rows(op: RowOp) -> bool:

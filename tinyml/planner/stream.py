@@ -258,6 +258,7 @@ def row_op(
     selection: Selection,
     *,
     single_rows: bool = False,
+    small_scratch: bool = False,
     strip: tuple[Columns, tuple[Columns, ...]] | None = None,
 ) -> RowOp | None:
     """Return how the selected kernel computes image rows, or None where it cannot.
@@ -266,6 +267,7 @@ def row_op(
         graph: the network.
         selection: of the operator.
         single_rows: ask a kernel that can compute several rows per call for one: slower, with smaller rings.
+        small_scratch: call it with less scratch, where its kernel can do with less.
         strip: columns of the output to compute, and of every input that they need; else the whole width.
     """
     op, kernel, lowered = graph.ops[selection.op], selection.kernel, selection.lowered
@@ -284,9 +286,12 @@ def row_op(
             return None
         lowered = kernel.lower(context)
     loop = lowered.loop
+    less = kernel.less_scratch if small_scratch and kernel is not None else None
     if loop is not None and lowered.access.granule == loop.step and None not in lowered.access.inputs:
+        lowered = less(lowered) if less else lowered
         access = dataclasses.replace(lowered.access, granule=1) if single_rows else lowered.access
-        in_place = kernel is not None and kernel.row_in_place
+        channels = {context.graph.tensors[t].shape[3] for t in (*tensors, output)}
+        in_place = kernel is not None and kernel.row_in_place and len(channels) == 1
         over = frozenset(tensors) if in_place else frozenset()
         return RowOp(
             selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over
@@ -311,6 +316,7 @@ def row_op(
     )
     access = AccessMap(rows, context.output.size_bytes // rows, maps)
     lowered = kernel.lower(row_context)
+    lowered = less(lowered) if less else lowered
     over = frozenset(
         t for i, t in enumerate(tensors) if maps[i].mul == 1 and lowered.access.overlap_distance(i) <= 0
     )
@@ -357,24 +363,52 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
         columns = strip.of[tensor] if strip is not None else whole_width(graph.tensors[tensor])
         guest = next((guest for guest, host in stage.in_place if host == tensor), None)
         calls.append(dataclasses.replace(feed_op(graph, tensor, columns), rotation=_rotation(graph, guest)))
+    bound = _least_scratch(graph, selections, stage, strip) if stage.small_scratch else None
     for i, op in enumerate(stage.ops):
         last = i == len(stage.ops) - 1
         call = summing_op(graph, selections[op]) if whole and last else None
         if call is None:
-            part = (strip.computed[i], strip.needs[i]) if strip is not None else None
-            single = stage.single_rows or (last and stage.strips > 1) or stage.bands > 1
-            call = row_op(graph, selections[op], single_rows=single, strip=part)
+            call = _stage_row(graph, selections, stage, strip, i, small=False)
+            if call is not None and bound is not None and call.scratch_bytes > bound:
+                call = _stage_row(graph, selections, stage, strip, i, small=True)
         if call is None:
             return None
         if not last:
-            call = dataclasses.replace(call, onto=dict(stage.in_place).get(op))
             guest = next((guest for guest, tensor in stage.in_place if tensor == call.output), None)
-            call = dataclasses.replace(call, rotation=_rotation(graph, guest))
-        if strip is not None and not last:
-            blanks = call.output in strip.windowed and strip.outside(graph, call.output)
-            call = dataclasses.replace(call, blanks=blanks)
+            blanks = strip is not None and call.output in strip.windowed and strip.outside(graph, call.output)
+            call = dataclasses.replace(
+                call, onto=dict(stage.in_place).get(op), rotation=_rotation(graph, guest), blanks=blanks
+            )
         calls.append(call)
     return calls
+
+
+def _stage_row(
+    graph: Graph,
+    selections: Sequence[Selection],
+    stage: Stage,
+    strip: StripColumns | None,
+    i: int,
+    *,
+    small: bool,
+) -> RowOp | None:
+    """Return the i-th operator of a stage as it calls it."""
+    last = i == len(stage.ops) - 1
+    return row_op(
+        graph,
+        selections[stage.ops[i]],
+        single_rows=stage.single_rows or (last and stage.strips > 1) or stage.bands > 1,
+        small_scratch=small,
+        strip=(strip.computed[i], strip.needs[i]) if strip is not None else None,
+    )
+
+
+def _least_scratch(
+    graph: Graph, selections: Sequence[Selection], stage: Stage, strip: StripColumns | None
+) -> int:
+    """Return the scratch that some kernel of a stage needs at least."""
+    calls = (_stage_row(graph, selections, stage, strip, i, small=True) for i in range(len(stage.ops)))
+    return max((call.scratch_bytes for call in calls if call is not None), default=0)
 
 
 def _mean_of_columns(op: Op) -> bool:
