@@ -12,6 +12,7 @@ from tinyml.kernels.registry import OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import (
     FEED,
+    WIDTH_LITERALS,
     Columns,
     RowOp,
     band_rows,
@@ -66,6 +67,15 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True)
+class Clip:
+    """A strip of which only the columns inside the image are computed."""
+
+    first: str  # C expression of the first column
+    columns: int
+    image_w: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOpContext:
     """One operator of a streamed stage, or what feeds it."""
 
@@ -84,7 +94,9 @@ class StreamOpContext:
     constants: tuple[str, ...]
     scratch: int | None
     sums: int | None
-    literals: tuple[tuple[str, int], ...]
+    literals: tuple[tuple[str, int | str], ...]
+    clip: Clip | None
+    unclipped: str  # C expression that takes a clipped output back to the strip's first column
     strip: Strip | None  # of a feed, or of an output to be blanked outside the image
     source: str  # of a feed: C expression of the tensor, empty where the application pushes rows
 
@@ -135,7 +147,7 @@ def stream_context(
     state = plan.state_of(stage)
     sums = calls[-1].sums.sums if calls[-1].sums is not None else 0
     starts = strip_starts(image_w, run.strips)
-    emitter = _Emitter(graph, plan, stage, calls)
+    emitter = _Emitter(graph, plan, stage, calls, starts)
     scratch = plan.scratch_of(stage)
     kernels = {op: selections[op].kernel for op in run.ops}
     contexts = []
@@ -154,7 +166,7 @@ def stream_context(
                 kept=emitter.kept(call) if inner else "",
                 inputs=emitter.inputs(call),
                 ctype=_ctype(tensor.dtype),
-                output=emitter.ring(call, call.columns) if inner else emitter.whole(call),
+                output=emitter.output(call, inner=inner),
                 rows=call.access.rows,
                 step=call.access.granule,
                 loop=loop,
@@ -162,7 +174,9 @@ def stream_context(
                 constants=constants(call) if call.lowered is not None else (),
                 scratch=scratch.offset if scratch and call.scratch_bytes else None,
                 sums=state.offset if state and call.sums is not None else None,
-                literals=literals,
+                literals=emitter.literals(call, literals),
+                clip=emitter.clip(call),
+                unclipped=emitter.unclipped(call),
                 strip=emitter.strip(call) if call.blanks or call.op == FEED else None,
                 source=emitter.source(call) if call.op == FEED and not (run.pushed and i == 0) else "",
             )
@@ -186,13 +200,34 @@ def stream_context(
 class _Emitter:
     """Places of the rows of one stage as C expressions."""
 
-    def __init__(self, graph: Graph, plan: Plan, stage: int, calls: Sequence[RowOp]) -> None:
+    def __init__(
+        self, graph: Graph, plan: Plan, stage: int, calls: Sequence[RowOp], starts: Sequence[int]
+    ) -> None:
         self.graph = graph
         self.plan = plan
         self.stage = stage
         self.calls = calls
         self.producers = {call.output: call for call in calls[:-1]}
         self.strips = plan.stages[stage].strips
+        self.starts = starts
+
+    def clip(self, call: RowOp) -> Clip | None:
+        """Return the clip of an operator that leaves out columns of some strip."""
+        if call.clip is None or all(call.span(x) == (0, call.columns.width) for x in self.starts):
+            return None
+        return Clip(_first_column(call.columns), call.columns.width, call.clip)
+
+    def unclipped(self, call: RowOp) -> str:
+        return f" - {_times('left', self._pixel(call.output))}" if self.clip(call) is not None else ""
+
+    def literals(self, call: RowOp, literals: Sequence[tuple[str, int]]) -> tuple[tuple[str, int | str], ...]:
+        """Return the literals, where a strip is clipped with `columns` for its width."""
+        if self.clip(call) is None:
+            return tuple(literals)
+        return tuple(
+            (name, _times("columns", value // call.columns.width) if name in WIDTH_LITERALS else value)
+            for name, value in literals
+        )
 
     def name(self, call: RowOp) -> str:
         return f"feed_{call.output}" if call.op == FEED else f"op_{call.op}"
@@ -211,11 +246,15 @@ class _Emitter:
         found = []
         for name, (tensor, row_map), need in zip(names, call.reads(), call.needs, strict=True):
             producer = self.producers.get(tensor)
+            rows = self.ring(producer, need) if producer else self.outside(tensor, row_map, need)
+            if self.clip(call) is not None and need.mul:
+                step = need.mul // call.columns.mul
+                rows = Rows(f"{rows.start} + {_times('left', step * self._pixel(tensor))}", rows.place)
             found.append(
                 StreamInput(
                     name=name,
                     ctype=_ctype(self.graph.tensors[tensor].dtype),
-                    rows=self.ring(producer, need) if producer else self.outside(tensor, row_map, need),
+                    rows=rows,
                     row="r" if row_map.mul else "0",
                     producer=self.name(producer) if producer else None,
                     need=_need(row_map, call.access),
@@ -264,13 +303,17 @@ class _Emitter:
             start += f" + s->x * {self._pixel(call.output)}"
         return Rows(start, f" + {{row}} * {tensor.size_bytes // tensor.shape[1]}")
 
+    def output(self, call: RowOp, *, inner: bool) -> Rows:
+        """Rows that an operator writes, from the first column that it computes on."""
+        rows = self.ring(call, call.columns) if inner else self.whole(call)
+        if self.clip(call) is None:
+            return rows
+        return Rows(f"{rows.start} + {_times('left', self._pixel(call.output))}", rows.place)
+
     def strip(self, call: RowOp) -> Strip:
         tensor = self.graph.tensors[call.output]
         columns = call.columns
-        first = "0"
-        if self.strips > 1 and columns.mul:
-            first = "s->x" if columns.mul == 1 else f"s->x * {columns.mul}"
-            first += f" + {columns.lo}" if columns.lo > 0 else f" - {-columns.lo}" if columns.lo else ""
+        first = _first_column(columns) if self.strips > 1 else "0"
         blank = tensor.zero_point if tensor.dtype is DType.INT8 and tensor.quant is not None else 0
         pixel = self._pixel(call.output)
         return Strip(first, columns.width, tensor.shape[2], pixel, call.access.row_bytes, blank)
@@ -288,6 +331,18 @@ class _Emitter:
     def _pixel(self, tensor: int) -> int:
         description = self.graph.tensors[tensor]
         return description.shape[3] * description.dtype.size_bytes
+
+
+def _first_column(columns: Columns) -> str:
+    """Return the first column of a strip as C."""
+    if not columns.mul:
+        return str(columns.lo)
+    first = _times("s->x", columns.mul)
+    return first + (f" + {columns.lo}" if columns.lo > 0 else f" - {-columns.lo}" if columns.lo else "")
+
+
+def _times(name: str, factor: int) -> str:
+    return name if factor == 1 else f"{name} * {factor}"
 
 
 def _ctype(dtype: DType) -> str:

@@ -325,7 +325,7 @@ def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
             scratch_bytes=2 * _filled(literals["in_c"], 4) * blocks.most,
         )
     in_c, kernel_h, kernel_w = (literals[name] for name in ("in_c", "kernel_h", "kernel_w"))
-    most = min(blocks.most, max(blocks.split(literals["out_w"])))
+    most = min(blocks.most, literals["out_w"])  # of any narrower row too (strips of an image)
     scratch = 2 * _filled(kernel_h * kernel_w * in_c, 4) * blocks.most
     if in_c % 4:
         columns = (

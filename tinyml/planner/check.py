@@ -337,8 +337,8 @@ def _check_columns(graph: Graph, selections: Sequence[Selection], plan: Plan, st
     covered: set[int] = set()
     for start in strip_starts(image_w, plan.stages[stage].strips):
         for call in calls:
-            for tensor, need in zip(call.inputs, call.needs, strict=True):
-                first, end = need.first(start), need.first(start) + need.width
+            for i, tensor in enumerate(call.inputs):
+                first, end = call.need_span(i, start)
                 have = held.get(tensor)
                 if have is None:
                     from_, to = 0, graph.tensors[tensor].shape[2]
@@ -350,13 +350,14 @@ def _check_columns(graph: Graph, selections: Sequence[Selection], plan: Plan, st
                     f"{tensor}, which holds [{from_}, {to})",
                 )
                 outside = first < 0 or end > graph.tensors[tensor].shape[2]
-                windowed = need.width != call.columns.width
+                windowed = call.needs[i].width != call.columns.width
                 _require(
                     not outside or not windowed or tensor in blanked,
                     f"stage {stage}, strip at {start}: op {call.op} slides over columns [{first}, {end}) of "
                     f"tensor {tensor}, whose columns outside the image are not zero points",
                 )
-        covered.update(range(start, start + calls[-1].columns.width))
+        left, computed = calls[-1].span(start)
+        covered.update(range(start + left, start + left + computed))
     _require(covered == set(range(image_w)), f"stage {stage}: its strips do not cover columns 0 to {image_w}")
 
 

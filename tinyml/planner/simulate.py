@@ -7,6 +7,7 @@ or map shows as a wrong output.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -169,27 +170,20 @@ class _Machine:
             assert source is not None
             rows = self.columns(source[:, event.row : event.end], first, call.columns.width, call.output)
         else:
-            assert call.context is not None
             values = {}
-            for (tensor, row_map), need in zip(call.reads(), call.needs, strict=True):
+            for i, (tensor, row_map) in enumerate(call.reads()):
+                first, end = call.need_span(i, x)
                 if tensor in rings:
                     rows_read = event.rows_read(row_map)
                     held = self.ring_rows(stage, calls, rings[tensor], rows_read)
-                    first = need.first(x) - rings[tensor].columns.first(x)
+                    first, end = (column - rings[tensor].columns.first(x) for column in (first, end))
                 else:
-                    held, first = self.view(tensor), need.first(x)
-                values[tensor] = held[:, :, first : first + need.width] if held.ndim == 4 else held
+                    held = self.view(tensor)
+                values[tensor] = held[:, :, first:end] if held.ndim == 4 else held
             if call.sums is not None:
                 self.sum_row(stage, call, event, values[call.inputs[0]])
                 return
-            graph, op = call.context.graph, call.context.op
-            rows = run_rows(graph, op, call.access, values, event.row, event.end)
-            rows = rows.reshape(1, event.end - event.row, call.columns.width, -1)
-            if call.blanks:
-                inside = self.graph.tensors[call.output].shape[2]
-                start = call.columns.first(x)
-                outside = [c for c in range(call.columns.width) if not 0 <= start + c < inside]
-                rows[:, :, outside] = self.graph.tensors[call.output].zero_point
+            rows = self.strip_rows(call, event, values, x)
         data = np.ascontiguousarray(rows).reshape(event.end - event.row, -1).view(np.uint8)
         for i, line in enumerate(data):
             if call.output in rings:
@@ -201,6 +195,37 @@ class _Machine:
                 start = self.buffers[call.output].offset + (event.row + i) * pitch + column
             self.poison(start, start + call.access.row_bytes)
             self.arena[start : start + line.size] = line
+
+    def strip_rows(self, call: RowOp, event: Event, values: Mapping[int, Array], x: int) -> Array:
+        """Rows of an operator on a strip: [1, rows, columns, channels], random where nothing is computed."""
+        assert call.context is not None
+        left, computed = call.span(x)
+        graph, op = call.context.graph, call.context.op
+        tensors = list(graph.tensors)
+        for tensor, value in values.items():
+            tensors[tensor] = dataclasses.replace(tensors[tensor], shape=value.shape)
+        output = tensors[call.output]
+        batch, height, _, channels = output.shape
+        tensors[call.output] = dataclasses.replace(output, shape=(batch, height, computed, channels))
+        graph = graph.replace(tensors=tuple(tensors))
+        access = dataclasses.replace(
+            call.access,
+            row_bytes=tensors[call.output].size_bytes // height,
+            inputs=tuple(
+                dataclasses.replace(row_map, row_bytes=tensors[t].size_bytes // row_map.rows)
+                for t, row_map in call.reads()
+            ),
+        )
+        inside = run_rows(graph, op, access, values, event.row, event.end)
+        inside = inside.reshape(1, event.end - event.row, computed, channels)
+        rows = self._random(inside.itemsize * (event.end - event.row) * call.columns.width * channels)
+        strip = rows.view(inside.dtype).reshape(1, event.end - event.row, call.columns.width, channels)
+        strip[:, :, left : left + computed] = inside
+        if call.blanks:
+            first, image_w = call.columns.first(x), self.graph.tensors[call.output].shape[2]
+            outside = [c for c in range(call.columns.width) if not 0 <= first + c < image_w]
+            strip[:, :, outside] = output.zero_point
+        return strip
 
     def ring_row(self, stage: int, calls: Sequence[RowOp], call: RowOp, row: int) -> int:
         """Where in the arena a row of an inner tensor is."""

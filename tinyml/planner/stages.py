@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,12 @@ from tinyml.planner.stream import (
     feed_op,
     in_place_rows,
     row_op,
+    single_in_strips,
     stage_calls,
     state_bytes,
     stream_stage,
     strip_columns,
+    strip_starts,
     summing_op,
     whole_width,
 )
@@ -215,6 +217,7 @@ class StageSearch:
             columns = strip_columns(graph, ops, strips) if strips > 1 else None
             rings: dict[int, int] = {}
             extra = instructions = 0
+            inside_only: set[int] = set()
             scratches: list[tuple[int, int, float]] = []  # per operator: usual, least, what that costs
             for at in range(len(run) - 1, -1, -1):
                 op = run[at]
@@ -225,21 +228,26 @@ class StageSearch:
                         break
                     back = at - len(run)
                     strip = columns.computed[back], columns.needs[back]
+                alone = Stage(tuple(ops[at:]), strips=strips)
+                one_row = single or single_in_strips(graph, alone, 0)
                 usual, small = (
-                    self._row(op, single=single or (last and strips > 1), small=small, strip=strip)
-                    for small in (False, True)
+                    self._row(op, single=one_row, small=small, strip=strip) for small in (False, True)
                 )
                 if usual is None or small is None:
                     break
                 if not last:
                     rings[op.output] = rows.ring_rows[op.output] * usual.access.row_bytes
                     rings.pop(guests.get(op.output, -1), None)
-                extra += max(strips * usual.macs - op.macs, 0)
-                instructions += self._instructions(op, usual, strips)
+                starts = columns.starts if columns is not None else (0,)
+                again = max(usual.macs_of(starts) - op.macs, 0)
+                extra += again
+                instructions += self._instructions(op, usual, strips, again)
+                if usual.reads_inside:
+                    inside_only.add(op.op)
                 scratches.append(
                     (usual.scratch_bytes, small.scratch_bytes, _less_scratch_cost(usual, strips))
                 )
-                base = self._stage(ops[at:], strips, single, columns)
+                base = self._stage(ops[at:], strips, single, columns, inside_only)
                 if base is None:
                     continue
                 inside = state_bytes(run[-1], len(base.fed) + len(base.ops), pushed=base.pushed)
@@ -273,10 +281,9 @@ class StageSearch:
             self.graph, self.selections[op.op], single_rows=single, small_scratch=small, strip=strip
         )
 
-    def _instructions(self, op: RowOp, call: RowOp, strips: int) -> int:
+    def _instructions(self, op: RowOp, call: RowOp, strips: int, again: int) -> int:
         """Estimate what streaming an operator adds: `op` is its call on whole rows, `call` on a strip's."""
         kind = self.graph.ops[op.op].kind
-        again = max(strips * call.macs - op.macs, 0)
         calls = strips * -(-call.access.rows // call.access.granule)
         more = calls * _CALL + again * _MAC.get(kind, _OTHER_MAC)
         if _takes_several_rows(op) and call.access.granule == 1:
@@ -284,13 +291,20 @@ class StageSearch:
         return round(more)
 
     def _stage(
-        self, ops: Sequence[int], strips: int, single: bool, columns: StripColumns | None
+        self,
+        ops: Sequence[int],
+        strips: int,
+        single: bool,
+        columns: StripColumns | None,
+        inside_only: Set[int] = frozenset(),
     ) -> Stage | None:
         """Return the stage of a run of operators, None where they may not be one."""
         graph = self.graph
         written = {graph.ops[op].outputs[0] for op in ops[:-1]}
         outer = dict.fromkeys(t for op in ops for t in graph.activations(graph.ops[op]) if t not in written)
-        fed = [t for t in outer if columns is not None and t in columns.of and columns.outside(graph, t)]
+        # What is read beyond the image is read from a ring that holds zero points there.
+        beyond = {t for op in ops if op not in inside_only for t in graph.activations(graph.ops[op])}
+        fed = [t for t in outer if columns is not None and t in beyond and columns.outside(graph, t)]
         pushed = self.pushed_tensor in outer
         if pushed:
             assert self.pushed_tensor is not None
@@ -403,11 +417,13 @@ class StageSearch:
                     stage=stage,
                 )
             )
-            extra += recomputed_macs(self.selections, stage, calls)
+            extra += recomputed_macs(self.graph, self.selections, stage, calls)
         return _rebuilt(self.flow, nodes, self.pushed), extra
 
 
-def recomputed_macs(selections: Sequence[Selection], stage: Stage, calls: Sequence[RowOp]) -> int:
+def recomputed_macs(
+    graph: Graph, selections: Sequence[Selection], stage: Stage, calls: Sequence[RowOp]
+) -> int:
     """Return the multiply-accumulates that a streamed stage executes beyond those of its operators.
 
     Rows that no later operator reads are not computed, so it may also be fewer; that counts as none.
@@ -415,8 +431,9 @@ def recomputed_macs(selections: Sequence[Selection], stage: Stage, calls: Sequen
     rows = dict.fromkeys(range(len(calls)), 0)
     for event in events(calls, stage.bands):
         rows[event.index] += event.end - event.row
+    starts = strip_starts(whole_width(graph.tensors[calls[-1].output]).width, stage.strips)
     executed = sum(
-        stage.strips * call.macs * rows[i] // call.access.rows for i, call in enumerate(calls) if call.macs
+        call.macs_of(starts) * rows[i] // call.access.rows for i, call in enumerate(calls) if call.macs
     )
     streamed = {call.op for call in calls if call.macs}
     return max(executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered), 0)

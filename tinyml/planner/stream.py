@@ -41,6 +41,9 @@ So does a MEAN over the columns of an image.
 """
 
 _WINDOWS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
+WIDTH_LITERALS = frozenset({"pixels", "out_w", "elements"})
+"""Literals of kernels that say how much of a row to compute, in proportion to its columns."""
+
 _POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
 
 
@@ -86,6 +89,8 @@ class RowOp:
             operator after it reads them.
         onto: the input whose ring holds the output rows (Stage.in_place), None where they have their own.
         rotation: slots by which the rows of the output's ring are put further on (in_place_rows).
+        clip: columns of the output's image, where a strip that reaches beyond it computes only those inside;
+            None where it computes all its columns.
         overwritable: inputs whose rows, read by a call, the call's output rows may be written over.
     """
 
@@ -101,6 +106,7 @@ class RowOp:
     blanks: bool = False
     onto: int | None = None
     rotation: int = 0
+    clip: int | None = None
     overwritable: frozenset[int] = frozenset()
 
     def reads(self) -> Iterator[tuple[int, RowMap]]:
@@ -108,6 +114,36 @@ class RowOp:
         for tensor, row_map in zip(self.inputs, self.access.inputs, strict=True):
             assert row_map is not None
             yield tensor, row_map
+
+    def span(self, x: int) -> tuple[int, int]:
+        """Return (columns left out on the left, columns computed) of the strip whose output starts at x."""
+        if self.clip is None:
+            return 0, self.columns.width
+        first = self.columns.first(x)
+        left = min(max(-first, 0), self.columns.width)
+        return left, max(min(self.clip - first, self.columns.width) - left, 0)
+
+    def need_span(self, i: int, x: int) -> tuple[int, int]:
+        """Return the columns [first, end) of input i that the strip whose output starts at x reads."""
+        need, (left, computed) = self.needs[i], self.span(x)
+        if need.mul == 0 or computed == self.columns.width:
+            return need.first(x), need.first(x) + need.width
+        attrs = self.context.op.attrs if self.context is not None else None
+        stride = attrs.stride_w if isinstance(attrs, WindowAttrs) else 1
+        reach = need.width - (self.columns.width - 1) * stride
+        first = need.first(x) + left * stride
+        return first, first + (computed - 1) * stride + reach
+
+    @property
+    def reads_inside(self) -> bool:
+        """Whether a strip that reaches beyond the image reads nothing that lies beyond it."""
+        return self.clip is not None and all(
+            need.mul == 0 or need.width == self.columns.width for need in self.needs
+        )
+
+    def macs_of(self, starts: Sequence[int]) -> int:
+        """Multiply-accumulates of all rows of the strips that start at these columns."""
+        return sum(self.macs * self.span(x)[1] // self.columns.width for x in starts)
 
     def place(self, row: int, slots: int, slot_bytes: int) -> int:
         """Return where in a ring, in bytes from its start, an output row lies.
@@ -293,9 +329,10 @@ def row_op(
         channels = {context.graph.tensors[t].shape[3] for t in (*tensors, output)}
         in_place = kernel is not None and kernel.row_in_place and len(channels) == 1
         over = frozenset(tensors) if in_place else frozenset()
-        return RowOp(
+        call = RowOp(
             selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over
         )
+        return _clipped(call, graph) if strip is not None else call
     if kernel is None or not (op.kind in _ROW_BY_ROW or _mean_of_columns(op)):
         return None
     shapes = [context.graph.tensors[t] for t in tensors]
@@ -320,7 +357,16 @@ def row_op(
     over = frozenset(
         t for i, t in enumerate(tensors) if maps[i].mul == 1 and lowered.access.overlap_distance(i) <= 0
     )
-    return RowOp(selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over)
+    call = RowOp(selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over)
+    return _clipped(call, graph) if strip is not None else call
+
+
+def _clipped(call: RowOp, graph: Graph) -> RowOp:
+    """Leave out columns beyond the image, where the kernel is told by a literal how many to compute."""
+    told = call.lowered is not None and any(name in WIDTH_LITERALS for name, _ in call.lowered.literals)
+    if not told or call.access.granule > 1:  # rows of a call lie one behind the other, all as wide
+        return call
+    return dataclasses.replace(call, clip=graph.tensors[call.output].shape[2])
 
 
 def summing_op(graph: Graph, selection: Selection) -> RowOp | None:
@@ -393,14 +439,23 @@ def _stage_row(
     small: bool,
 ) -> RowOp | None:
     """Return the i-th operator of a stage as it calls it."""
-    last = i == len(stage.ops) - 1
     return row_op(
         graph,
         selections[stage.ops[i]],
-        single_rows=stage.single_rows or (last and stage.strips > 1) or stage.bands > 1,
+        single_rows=stage.single_rows or stage.bands > 1 or single_in_strips(graph, stage, i),
         small_scratch=small,
         strip=(strip.computed[i], strip.needs[i]) if strip is not None else None,
     )
+
+
+def single_in_strips(graph: Graph, stage: Stage, i: int) -> bool:
+    """Whether the i-th operator of a stage in strips computes single rows.
+
+    The last one does as the rows of its output are as wide as the image, and all but depthwise convolutions
+    to be told how many columns lie inside it.
+    """
+    last = i == len(stage.ops) - 1
+    return stage.strips > 1 and (last or graph.ops[stage.ops[i]].kind is not OpKind.DEPTHWISE_CONV_2D)
 
 
 def _least_scratch(
