@@ -109,7 +109,6 @@ class StreamContext:
     ops: tuple[StreamOpContext, ...]
     strips: int
     strip_w: int
-    last_start: int  # first output column of the last strip
     bands: tuple[tuple[tuple[int, ...], int], ...]  # (first row of every operator, one past the last row)
     pushed: bool
     state: int | None  # arena offset of what is remembered between pushed rows
@@ -190,7 +189,6 @@ def stream_context(
         ops=tuple(contexts),
         strips=run.strips,
         strip_w=calls[-1].columns.width,
-        last_start=starts[-1],
         bands=tuple(band_rows(calls, run.bands)),
         pushed=run.pushed,
         state=state.offset + 4 * sums if state and run.pushed else None,

@@ -6,6 +6,7 @@ Each kernel is bit-equal to its portable twin; where a predicate refuses, that o
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -259,13 +260,20 @@ class Blocks(IntEnum):
                 return 2 if left in (2, 4) else 3 if left >= 3 else 1
         return int(self) if left >= self else 1
 
-    def split(self, pixels: int) -> list[int]:
-        """Return the blocks of a run."""
-        blocks = []
-        while pixels:
-            blocks.append(self.block(pixels))
-            pixels -= blocks[-1]
-        return blocks
+    def split(self, pixels: int) -> Counter[int]:
+        """Return how many blocks of each size a run falls into."""
+        usual = self.block(_FAR)
+        many = max(pixels - _FAR, 0) // usual
+        blocks = Counter({usual: many})
+        left = pixels - many * usual
+        while left:
+            blocks[self.block(left)] += 1
+            left -= self.block(left)
+        return +blocks
+
+
+_FAR = 16
+"""Pixels before the end of a run from which on all blocks are alike."""
 
 
 # Instructions per pair of output channels: (per four values of K, whatever K is), with packed weights and
@@ -280,8 +288,8 @@ def _blocks(pixels: int, k: int, *, packed: bool) -> Blocks:
     """Return the division of a run that takes the fewest instructions; the smallest of those within 0.5 %."""
 
     def cost(blocks: Blocks) -> float:
-        costs = (_BLOCK_COST[packed][block] for block in blocks.split(pixels))
-        return sum(k / 4 * per_four + fixed for per_four, fixed in costs)
+        costs = ((_BLOCK_COST[packed][block], count) for block, count in blocks.split(pixels).items())
+        return sum(count * (k / 4 * per_four + fixed) for (per_four, fixed), count in costs)
 
     costs = {blocks: cost(blocks) for blocks in Blocks}
     cheap = [blocks for blocks in Blocks if costs[blocks] <= 1.005 * min(costs.values())]
@@ -315,7 +323,7 @@ def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
     literals = dict(lowered.literals) | {"blocks": int(blocks)}
     if lowered.loop is None:
         # A call reads a block, then writes it: the shortest of them bound what may overlap.
-        granule = blocks.split(literals["pixels"])[0]
+        granule = blocks.block(literals["pixels"])
         if granule == 1:
             granule = min(literals["pixels"], blocks.most)  # a rest is read before any of it is written
         return replace(

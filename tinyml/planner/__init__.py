@@ -98,7 +98,7 @@ def plan(
         searches = [
             StageSearch(graph, selections, flow, nodes, pushed=pushed, most_strips=strips) for nodes in orders
         ]
-        cuts = [[(cut, search) for cut in search.front()] for search in searches]
+        cuts = [[(cut, search) for cut in search.front(max_extra_macs)] for search in searches]
         ways = [way for ways in cuts for way in ways]
         if not ways:
             assert pushed is not None
@@ -108,15 +108,12 @@ def plan(
                 expected="expected operators that compute image rows from image rows",
                 hint="leave out --stream-input",
             )
-        points = tuple(
-            sorted(
-                (cut.cost for cut, _ in min(cuts, key=lambda c: c[0][0].cost.peak_bytes)),
-                key=lambda c: c.peak_bytes,
-            )
-        )
         if wanted or pushed is not None:
             best = _choose(graph, selections, ways, stream_above, objective, max_extra_macs)
-        best = dataclasses.replace(best, front=points)
+        if front:
+            fronts = [search.front() for search in searches]
+            points = min(fronts, key=lambda found: found[0].cost.peak_bytes)
+            best = dataclasses.replace(best, front=tuple(cut.cost for cut in points))
     check(graph, selections, best)
     return best
 

@@ -36,6 +36,8 @@ from tinyml.planner.stream import (
     Columns,
     RowOp,
     StripColumns,
+    divides,
+    ends_inside,
     events,
     feed_op,
     in_place_rows,
@@ -59,7 +61,7 @@ MOST_STRIPS = 8
 NARROWEST_STRIP = 3
 """Output columns of a strip, at least: narrower ones mostly recompute their seams."""
 
-MOST_LABELS = 200
+MOST_LABELS = 120
 """Points of a cut's Pareto set that are kept; where there are more, every so many by peak."""
 
 # Instructions that streaming adds, roughly, on a Cortex-M4: per call the row pointers and asking for rows;
@@ -151,6 +153,7 @@ class StageSearch:
         self.position = {node.ops[0]: at for at, node in enumerate(self.nodes)}
         self.operators = [selections[node.ops[0]] for node in self.nodes]
         self.most_strips = most_strips
+        self._narrow: dict[tuple[int, bool, int, tuple[int, ...]], RowOp | None] = {}
 
     # -- the stages -----------------------------------------------------------------------------
 
@@ -214,6 +217,8 @@ class StageSearch:
         for strips in range(1, self.most_strips + 1):
             if strips > 1 and (run[-1].sums or run[-1].columns.width < strips * NARROWEST_STRIP):
                 return
+            if not divides(run[-1].columns.width, strips):
+                continue
             columns = strip_columns(graph, ops, strips) if strips > 1 else None
             rings: dict[int, int] = {}
             extra = instructions = 0
@@ -230,10 +235,10 @@ class StageSearch:
                     strip = columns.computed[back], columns.needs[back]
                 alone = Stage(tuple(ops[at:]), strips=strips)
                 one_row = single or single_in_strips(graph, alone, 0)
-                usual, small = (
-                    self._row(op, single=one_row, small=small, strip=strip) for small in (False, True)
-                )
-                if usual is None or small is None:
+                usual = self._row(op, single=one_row, strip=strip)
+                if usual is None:
+                    break
+                if last and columns is not None and not ends_inside(usual, run[-1].columns.width, strips):
                     break
                 if not last:
                     rings[op.output] = rows.ring_rows[op.output] * usual.access.row_bytes
@@ -244,9 +249,8 @@ class StageSearch:
                 instructions += self._instructions(op, usual, strips, again)
                 if usual.reads_inside:
                     inside_only.add(op.op)
-                scratches.append(
-                    (usual.scratch_bytes, small.scratch_bytes, _less_scratch_cost(usual, strips))
-                )
+                slower = _less_scratch_cost(usual, strips)
+                scratches.append((usual.scratch_bytes, self._least_scratch(usual), slower))
                 base = self._stage(ops[at:], strips, single, columns, inside_only)
                 if base is None:
                     continue
@@ -263,7 +267,7 @@ class StageSearch:
                 least = max(scratch for _, scratch, _ in scratches)
                 for scratch in {most, least}:
                     total = inside + align(scratch, TENSOR_ALIGNMENT)
-                    slower = sum(cost for scratch_, _, cost in scratches if scratch_ > scratch)
+                    slower = sum(cost for usual_, _, cost in scratches if usual_ > scratch)
                     live = self._live_bytes(first, end, distances, total, None)
                     yield Candidate(
                         dataclasses.replace(base, small_scratch=scratch < most),
@@ -272,14 +276,25 @@ class StageSearch:
                     )
 
     def _row(
-        self, op: RowOp, *, single: bool, small: bool, strip: tuple[Columns, tuple[Columns, ...]] | None
+        self, op: RowOp, *, single: bool, strip: tuple[Columns, tuple[Columns, ...]] | None
     ) -> RowOp | None:
-        """Return an operator of a run as a stage in strips, or with less scratch, calls it."""
-        if op.sums is not None or (strip is None and not small):
+        """Return an operator of a run as a stage in strips calls it; lowered once per width."""
+        if strip is None:
             return op
-        return row_op(
-            self.graph, self.selections[op.op], single_rows=single, small_scratch=small, strip=strip
-        )
+        columns, needs = strip
+        key = op.op, single, columns.width, tuple(need.width for need in needs)
+        if key not in self._narrow:
+            selection = self.selections[op.op]
+            self._narrow[key] = row_op(self.graph, selection, single_rows=single, strip=strip)
+        narrow = self._narrow[key]
+        return dataclasses.replace(narrow, columns=columns, needs=needs) if narrow is not None else None
+
+    def _least_scratch(self, call: RowOp) -> int:
+        """Return the scratch that a call can do with."""
+        kernel = self.selections[call.op].kernel
+        if call.lowered is None or kernel is None or kernel.less_scratch is None:
+            return call.scratch_bytes
+        return kernel.less_scratch(call.lowered).scratch_bytes
 
     def _instructions(self, op: RowOp, call: RowOp, strips: int, again: int) -> int:
         """Estimate what streaming an operator adds: `op` is its call on whole rows, `call` on a strip's."""
@@ -462,11 +477,20 @@ def _joined(before: Cost, last: Cost) -> tuple[int, int, int, int]:
 def _cheapest(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Leave out the stages that another one of the same operators beats in everything."""
     kept: list[Candidate] = []
-    for first in {candidate.first for candidate in candidates}:
-        same = [candidate for candidate in candidates if candidate.first == first]
-        costs = np.array([dataclasses.astuple(candidate.cost) for candidate in same], np.int64)
-        kept += [same[i] for i in _pareto(costs)]
+    for candidate in sorted(candidates, key=lambda candidate: (candidate.first, *_numbers(candidate.cost))):
+        numbers = _numbers(candidate.cost)
+        beaten = any(
+            other.first == candidate.first
+            and all(a <= b for a, b in zip(_numbers(other.cost), numbers, strict=True))
+            for other in kept
+        )
+        if not beaten:
+            kept.append(candidate)
     return kept
+
+
+def _numbers(cost: Cost) -> tuple[int, int, int, int]:
+    return cost.peak_bytes, cost.extra_macs, cost.extra_instructions, cost.extra_code
 
 
 def _pareto(costs: npt.NDArray[np.int64]) -> list[int]:

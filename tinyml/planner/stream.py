@@ -174,9 +174,14 @@ class RowOp:
 
 
 def strip_starts(image_w: int, strips: int) -> list[int]:
-    """Return the first output column of every strip; the last strip is shifted so that all are as wide."""
+    """Return the first output column of every strip; the last one may reach beyond the image."""
     width = -(-image_w // strips)
-    return [min(s * width, image_w - width) for s in range(strips)]
+    return [s * width for s in range(strips)]
+
+
+def divides(image_w: int, strips: int) -> bool:
+    """Whether there are columns for so many strips, all but the last as wide as the first."""
+    return (strips - 1) * -(-image_w // strips) < image_w
 
 
 def ring_host(calls: Sequence[RowOp], tensor: int) -> RowOp:
@@ -409,6 +414,9 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
         columns = strip.of[tensor] if strip is not None else whole_width(graph.tensors[tensor])
         guest = next((guest for guest, host in stage.in_place if host == tensor), None)
         calls.append(dataclasses.replace(feed_op(graph, tensor, columns), rotation=_rotation(graph, guest)))
+    image_w = whole_width(graph.tensors[graph.ops[stage.ops[-1]].outputs[0]]).width
+    if not divides(image_w, stage.strips):
+        return None
     bound = _least_scratch(graph, selections, stage, strip) if stage.small_scratch else None
     for i, op in enumerate(stage.ops):
         last = i == len(stage.ops) - 1
@@ -419,6 +427,8 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
                 call = _stage_row(graph, selections, stage, strip, i, small=True)
         if call is None:
             return None
+        if last and stage.strips > 1 and not ends_inside(call, image_w, stage.strips):
+            return None
         if not last:
             guest = next((guest for guest, tensor in stage.in_place if tensor == call.output), None)
             blanks = strip is not None and call.output in strip.windowed and strip.outside(graph, call.output)
@@ -427,6 +437,11 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
             )
         calls.append(call)
     return calls
+
+
+def ends_inside(last: RowOp, image_w: int, strips: int) -> bool:
+    """Whether the last operator of a stage in strips writes nothing beyond the image."""
+    return last.clip is not None or image_w % strips == 0
 
 
 def _stage_row(
