@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinyml import __version__
-from tinyml.build import Planning
+from tinyml.build import PatchSchedule, Planning
 from tinyml.errors import DoesNotFit
 from tinyml.planner import Plan
 
@@ -75,9 +75,53 @@ CONFIGURATIONS = (
             "mcunet_vww": 26_000,
             "mcunet_det": 85_000,
             "mcunetv2_large": 260_000,
-            "mobilenetv2_035_144": 67_000,
-            "mobilenetv2_100_224": 196_000,
+            "mobilenetv2_035_144": 67 * 1024,
+            "mobilenetv2_100_224": 196 * 1024,
         },
+    ),
+    Configuration(
+        "streamed, some computed twice",
+        Planning(schedule="stream", max_overhead=0.2),
+        models=("mcunetv2_large",),
+        aims={"mcunetv2_large": 260_000},
+    ),
+    Configuration(
+        "image pushed",
+        Planning(schedule="stream", stream_input=True, max_overhead=0.0),
+        aims={
+            "vww96": 20_000,
+            "mcunet_vww": 17_500,
+            "mobilenetv2_035_144": 27 * 1024,
+            "mobilenetv2_100_224": 120 * 1024,
+        },
+    ),
+    Configuration(
+        "image pushed, up to 1 % twice",
+        Planning(schedule="stream", stream_input=True, max_overhead=0.01),
+        models=("mobilenetv2_035_144",),
+        aims={"mobilenetv2_035_144": 18_944},
+    ),
+    Configuration(
+        "image pushed, up to 3 % twice",
+        Planning(schedule="stream", stream_input=True, max_overhead=0.03),
+        models=("mobilenetv2_100_224",),
+        aims={"mobilenetv2_100_224": 65 * 1024},
+    ),
+    Configuration(
+        "image pushed, up to 5 % twice",
+        Planning(schedule="stream", stream_input=True, max_overhead=0.05),
+        models=("vww96", "mcunet_vww"),
+        aims={"vww96": 16_000, "mcunet_vww": 14_500},
+    ),
+    Configuration(
+        "patches 4x4 of 13 operators",
+        Planning(schedule=PatchSchedule(4, 13)),
+        models=("mobilenetv2_100_224",),
+    ),
+    Configuration(
+        "patches 3x3 of 6 operators",
+        Planning(schedule=PatchSchedule(3, 6)),
+        models=("mobilenetv2_035_144",),
     ),
 )
 
