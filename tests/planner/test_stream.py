@@ -118,13 +118,14 @@ def test_the_networks_of_these_tests_stream() -> None:
         paying += bool(_streamed(plan(graph, selections, stream_above=0)))
         forced = forced_stages(graph, selections, rng, longest=True)
         long_runs += max(len(stage.ops) for stage in forced.stages) >= 4
-        forced = forced_stages(graph, selections, rng, longest=False)
-        for stage in forced.stages:
-            ways["strips"] += stage.strips > 1
-            ways["bands"] += stage.bands > 1
-            ways["fed"] += bool(stage.fed)
-            ways["in place"] += bool(stage.in_place)
-        ways["state"] += any(b.kind is BufferKind.STATE for b in forced.buffers)
+        for _ in range(3):
+            forced = forced_stages(graph, selections, rng, longest=False)
+            for stage in forced.stages:
+                ways["strips"] += stage.strips > 1
+                ways["bands"] += stage.bands > 1
+                ways["fed"] += bool(stage.fed)
+                ways["in place"] += bool(stage.in_place)
+            ways["state"] += any(b.kind is BufferKind.STATE for b in forced.buffers)
     assert paying >= 20
     assert long_runs >= 40
     assert min(ways[way] for way in ("strips", "bands", "fed", "in place", "state")) >= 5, ways
@@ -296,7 +297,7 @@ def test_the_front_holds_every_choice_of_stages_that_nothing_beats(seed: int) ->
 def test_what_the_search_reckons_is_what_the_plan_needs(seed: int) -> None:
     """The live bytes it minimises are the lower bound of the plan that comes out.
 
-    Strips are reckoned with the columns of the longest run that ends where they do: never too few.
+    Strips, and rows in place, are reckoned as in the longest run that ends where they do: never too few.
     """
     graph, selections, _ = _network(seed)
     flow = Flow.of(graph, selections)
@@ -306,7 +307,7 @@ def test_what_the_search_reckons_is_what_the_plan_needs(seed: int) -> None:
         planned = planner._plan_order(graph, selections, stage_flow, range(len(stage_flow.nodes)))
         assert planned.lower_bound_bytes <= cut.cost.peak_bytes
         assert extra_macs <= cut.cost.extra_macs
-        if all(stage.strips == 1 for stage in cut.stages()):
+        if all(stage.strips == 1 and not stage.in_place for stage in planned.stages):
             event("whole rows")
             assert planned.lower_bound_bytes == cut.cost.peak_bytes
             assert extra_macs == cut.cost.extra_macs == 0

@@ -193,7 +193,9 @@ class _Machine:
                 pitch = output.size_bytes // output.shape[1]
                 column = call.columns.first(x) * pitch // output.shape[2]
                 start = self.buffers[call.output].offset + (event.row + i) * pitch + column
-            self.poison(start, start + call.access.row_bytes)
+                left, computed = call.span(x)  # the last strip may reach beyond the image
+                line = line[: (left + computed) * pitch // output.shape[2]]
+            self.poison(start, start + line.size)
             self.arena[start : start + line.size] = line
 
     def strip_rows(self, call: RowOp, event: Event, values: Mapping[int, Array], x: int) -> Array:
