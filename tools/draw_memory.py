@@ -210,6 +210,42 @@ def rings() -> str:
     )
 
 
+def in_place_ring() -> str:
+    """The rows of a depthwise convolution in the ring of its input, on rows it has read."""
+    conv = Layer("conv 3×3, stride 2")
+    depthwise = Layer("depthwise 3×3", (conv.name,), kernel=3, pad=1)
+    pointwise = Layer("pointwise", (depthwise.name,))
+    stream = Stream(
+        (conv, depthwise, pointwise), dict.fromkeys((conv.name, depthwise.name, pointwise.name), 8)
+    )
+    drawing = Drawing()
+    left, top, cell, height = 220.0, 44.0, 17.0, 17.0
+    drawing.text(
+        16, 18, "A row of the depthwise convolution takes the place of the oldest row it has read", "title"
+    )
+    slots = stream.ring(conv.name)
+    for i, text in enumerate((conv.name, "and, over it,", depthwise.name)):
+        drawing.text(16, top + 12 + 14 * i, text, "faint" if i == 1 else "")
+    for slot in range(slots):
+        drawing.box(left, top + slot * height, len(stream.calls) * cell, height - 2, "free")
+    made = {key: call for call, key in enumerate(stream.calls)}
+    for (name, row), call in made.items():
+        if name == pointwise.name:
+            continue
+        # The ring is rotated by the padding, so that the first row read and the row written share a slot.
+        slot = (row + depthwise.pad) % slots if name == conv.name else row % slots
+        until = stream.until[name, row] + 1
+        over = made.get((depthwise.name, row + depthwise.pad))
+        if name == conv.name and over is not None:
+            until = min(until, over)
+        label = f"{row}" if name == conv.name else f"{row}'"
+        style = "c0" if name == conv.name else "c1"
+        drawing.box(left + call * cell, top + slot * height, (until - call) * cell, height - 2, style, label)
+    bottom = top + slots * height
+    drawing.text(left, bottom + 10, f"{len(stream.calls)} calls →   a ring of {slots} rows for both", "faint")
+    return drawing.svg()
+
+
 def residual() -> str:
     """An addition inside a stage: the shortcut's rows wait for the longer branch."""
     layers = (
@@ -272,9 +308,9 @@ def pushed() -> str:
 
 
 def strips(width: int, count: int) -> list[range]:
-    """Return strips of equal width that cover `width` columns; the last is shifted so that it ends there."""
+    """Return strips that cover `width` columns, all but the last equally wide."""
     each = -(-width // count)
-    return [range(first, first + each) for first in (min(s * each, width - each) for s in range(count))]
+    return [range(first, min(first + each, width)) for first in range(0, width, each)]
 
 
 def receptive(columns: range, kernel: int, stride: int, pad: int) -> range:
@@ -285,7 +321,7 @@ def receptive(columns: range, kernel: int, stride: int, pad: int) -> range:
 def vertical_strips() -> str:
     """Three strips of a map of ten columns, with what they read."""
     drawing = Drawing()
-    drawing.text(16, 18, "Three strips of equal width over ten columns", "title")
+    drawing.text(16, 18, "Three strips over ten columns", "title")
     cell, left, outside = 24.0, 210.0, 3
     parts = strips(10, 3)
     levels: list[tuple[str, int, list[range]]] = [("output of the stage", 10, parts)]
@@ -314,9 +350,7 @@ def vertical_strips() -> str:
     drawing.box(left, y, 16, 12, "c0")
     drawing.text(left + 22, y + 10, "computed", "faint")
     drawing.box(left + 90, y, 16, 12, "c0 again")
-    drawing.text(
-        left + 112, y + 10, "computed again: the halo, and where the last strip was shifted", "faint"
-    )
+    drawing.text(left + 112, y + 10, "computed again: the halo", "faint")
     drawing.box(left, y + 18, 16, 12, "zero")
     drawing.text(left + 22, y + 28, "outside the image: zero points", "faint")
     return drawing.svg()
@@ -590,6 +624,7 @@ def drawings() -> dict[str, str]:
         "stream.svg": plan(MOBILENET, "stream", "MobileNetV2-0.35 at 144×144, streamed"),
         "overlap.svg": overlap(),
         "rings.svg": rings(),
+        "in_place_ring.svg": in_place_ring(),
         "residual.svg": residual(),
         "pooling.svg": pooling(),
         "strips.svg": vertical_strips(),
