@@ -86,7 +86,9 @@ def test_an_emulated_board_computes_the_same_bytes_and_is_profiled(
     inputs = sample_inputs(path, graph, data=None, seed=0, index=0)
     board = boards.load("mps2-an386")
     pushed = profile(emulated_firmware(tmp_path, board), board, graph.name, inputs)
-    assert pushed.instructions == pushed.outside + sum(layer.instructions for layer in pushed.layers)
+    assert pushed.instructions == pushed.outside.instructions + sum(
+        layer.instructions for layer in pushed.layers
+    )
     assert [layer.name for layer in pushed.layers] == [layer.name for layer in layers]
     # The link itself has no part in it, though it runs between the rows.
     assert not any(name.startswith(("tm_link", "tm_port")) for name in pushed.functions)

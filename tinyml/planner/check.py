@@ -263,7 +263,7 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
             f"stage {stage}: tensor {call.output} is not a ring of this stage",
         )
         _require(
-            call.onto is None or call.onto in call.overwritable,
+            call.onto is None or call.may_lie_on(next(host for host in calls if host.output == call.onto)),
             f"stage {stage}: op {call.op} cannot write its rows over those of tensor {call.onto}",
         )
         if own is not None:

@@ -213,6 +213,7 @@ class StageSearch:
         rows = stream_stage([*feeds, *run])
         # tensor → the output that lies in its ring
         guests = {t: graph.ops[op].outputs[0] for op, t in in_place_rows(rows).items()}
+        guests_of = {guest: host for host, guest in guests.items()}
         ops = [op.op for op in run]
         for strips in range(1, self.most_strips + 1):
             if strips > 1 and (run[-1].sums or run[-1].columns.width < strips * NARROWEST_STRIP):
@@ -223,6 +224,8 @@ class StageSearch:
             rings: dict[int, int] = {}
             extra = instructions = 0
             inside_only: set[int] = set()
+            displaced: dict[int, tuple[int, int, int]] = {}  # host → scratch, row bytes, rows of its guest
+            widths: dict[int, int] = {}  # bytes of a row
             scratches: list[tuple[int, int, float]] = []  # per operator: usual, least, what that costs
             for at in range(len(run) - 1, -1, -1):
                 op = run[at]
@@ -251,6 +254,10 @@ class StageSearch:
                     inside_only.add(op.op)
                 slower = _less_scratch_cost(usual, strips)
                 scratches.append((usual.scratch_bytes, self._least_scratch(usual), slower))
+                host = guests_of.get(op.output)
+                if host is not None and usual.access.granule > 1:
+                    displaced[host] = usual.scratch_bytes, usual.access.row_bytes, usual.access.granule
+                widths[op.output] = usual.access.row_bytes
                 base = self._stage(ops[at:], strips, single, columns, inside_only)
                 if base is None:
                     continue
@@ -267,6 +274,12 @@ class StageSearch:
                 least = max(scratch for _, scratch, _ in scratches)
                 for scratch in {most, least}:
                     total = inside + align(scratch, TENSOR_ALIGNMENT)
+                    # Rows computed in tiles lie in place only one on one (RowOp.may_lie_on).
+                    total += sum(
+                        align(rows_ * row_bytes, TENSOR_ALIGNMENT)
+                        for host, (usual_, row_bytes, rows_) in displaced.items()
+                        if host in kept and usual_ > scratch and row_bytes != widths.get(host)
+                    )
                     slower = sum(cost for usual_, _, cost in scratches if usual_ > scratch)
                     live = self._live_bytes(first, end, distances, total, None)
                     yield Candidate(

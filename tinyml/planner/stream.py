@@ -92,6 +92,8 @@ class RowOp:
         clip: columns of the output's image, where a strip that reaches beyond it computes only those inside;
             None where it computes all its columns.
         overwritable: inputs whose rows, read by a call, the call's output rows may be written over.
+        in_tiles: it is called with less scratch, and so reads a row while it writes: several output rows may
+            be written over input rows only where each lies on one.
     """
 
     op: int
@@ -108,6 +110,7 @@ class RowOp:
     rotation: int = 0
     clip: int | None = None
     overwritable: frozenset[int] = frozenset()
+    in_tiles: bool = False
 
     def reads(self) -> Iterator[tuple[int, RowMap]]:
         """Yield every input with its row map."""
@@ -144,6 +147,12 @@ class RowOp:
     def macs_of(self, starts: Sequence[int]) -> int:
         """Multiply-accumulates of all rows of the strips that start at these columns."""
         return sum(self.macs * self.span(x)[1] // self.columns.width for x in starts)
+
+    def may_lie_on(self, host: RowOp) -> bool:
+        """Whether output rows may be written over the rows that `host` computed."""
+        fits = 0 < self.access.row_bytes <= host.access.row_bytes
+        one_on_one = self.access.granule == 1 or self.access.row_bytes == host.access.row_bytes
+        return host.output in self.overwritable and fits and (one_on_one or not self.in_tiles)
 
     def place(self, row: int, slots: int, slot_bytes: int) -> int:
         """Return where in a ring, in bytes from its start, an output row lies.
@@ -335,7 +344,16 @@ def row_op(
         in_place = kernel is not None and kernel.row_in_place and len(channels) == 1
         over = frozenset(tensors) if in_place else frozenset()
         call = RowOp(
-            selection.op, context, lowered, access, tensors, output, columns, needs, overwritable=over
+            selection.op,
+            context,
+            lowered,
+            access,
+            tensors,
+            output,
+            columns,
+            needs,
+            overwritable=over,
+            in_tiles=less is not None,
         )
         return _clipped(call, graph) if strip is not None else call
     if kernel is None or not (op.kind in _ROW_BY_ROW or _mean_of_columns(op)):
@@ -695,13 +713,12 @@ def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
             host = producers.get(tensor)
             if (
                 host is not None
-                and tensor in op.overwritable
+                and op.may_lie_on(host)
                 and tensor not in (guest for guest, _ in found.values())
                 and host.op not in found
                 and host.access.granule == 1
                 and readers.count(tensor) == 1
                 and stage.ring_rows[op.output] == op.access.granule
-                and 0 < op.access.row_bytes <= host.access.row_bytes
                 and row_map.mul > 0
                 and row_map.lo <= 0
             ):
