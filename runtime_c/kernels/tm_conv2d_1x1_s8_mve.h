@@ -23,36 +23,8 @@ TM_INLINE void tm_conv2d_1x1_s8_mve(const int8_t *x, int8_t *y, const int32_t *s
                                     int32_t lo, int32_t hi)
 {
     int8_t *column = (int8_t *)scratch;
-    const int32_t steps = (in_c + 15) / 16;
-    int8_t *tile = column + 64 * steps;
-    /* Blocks of four pixels and fours of channels need but one call; it buffers the pixels itself. */
-    const int32_t blocks = out_c % 4 == 0 ? pixels / 4 : 0;
-    if (blocks > 0) {
-        const tm_conv_shape_mve shape = {
-            steps, zp_out, out_c, blocks, {0, out_c, 2 * out_c, 3 * out_c}, x, in_c,
-        };
-#if TM_MVE_ASM
-        if (in_c <= 16 && form == TM_MVE_REQUANT_2) {
-            tm_conv_short_mve(x, stream, y, &shape);
-        } else
-#endif
-        {
-            tm_conv_fours_mve(form, column, stream, y, &shape);
-        }
-    }
-    for (int32_t p = 4 * blocks; p < pixels; p += 4) {
-        const int32_t count = tm_min(pixels - p, 4);
-        const int32_t last = count - 1; /* stands for pixels beyond the end */
-        const int8_t *const first = x + p * in_c;
-        const int8_t *const from[4] = {
-            first,
-            first + tm_min(1, last) * in_c,
-            first + tm_min(2, last) * in_c,
-            first + last * in_c,
-        };
-        tm_column_4pixels_mve(from, column, in_c);
-        tm_conv_block_mve(form, count, column, stream, y + p * out_c, tile, steps, out_c, zp_out);
-    }
+    int8_t *tile = column + (in_c + 15) / 16 * 64;
+    tm_conv_pixels_mve(form, x, y, stream, column, tile, pixels, in_c, out_c, zp_out);
     tm_mve_clamp_row(y, pixels * out_c, lo, hi);
 }
 

@@ -9,8 +9,8 @@
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference; `form` is
  *               how (tm_mve.h), [lo, hi] the range of the fused activation. Columns left and right of the
  *               image count as zp_in and are not read.
- * Scratch       with K = kernel_h * kernel_w * in_c rounded up to 16: 8 * K bytes, then 4 * out_c, out_c
- *               rounded up to 4; 8-byte aligned.
+ * Scratch       with K = kernel_h * kernel_w * in_c rounded up to 16: 4 * K bytes where in_c is a multiple of 16,
+ *               else 20 * K; then 4 * out_c, out_c rounded up to 4; 8-byte aligned.
  * Requires      one group. Any kernel, stride, dilation and padding.
  * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.
  * Source        TFLite kernels/internal/reference/integer_ops/conv.h (ConvPerChannel).
@@ -19,6 +19,9 @@
 #define TM_CONV2D_S8_MVE_H
 
 #include "tm_conv_block_s8_mve.h"
+
+/* Pixels whose windows are gathered before they are multiplied. */
+enum { TM_CONV_BATCH_MVE = 16 };
 
 /* n bytes of each of four pixels, from[0] .. from[3], to `to` and `pitch` bytes on. */
 TM_INLINE void tm_conv2d_4runs_mve(const int8_t *const from[4], int8_t *to, int32_t pitch, int32_t n)
@@ -94,6 +97,28 @@ TM_INLINE void tm_conv2d_window_mve(const int8_t *const *rows, int8_t *to, int32
             tm_mve_fill(to, zp_in, kernel_h * kernel_w * in_c);
         }
     }
+#if TM_MVE_ASM
+    if (!whole && dilation_w == 1 && kernel_w * in_c <= 16) {
+        const int8_t *const *row = rows;
+        int8_t *at = to + first * in_c;
+        if (run > 0) {
+            __asm__ volatile("vctp.8 %4\n"
+                             "dls lr, %2\n"
+                             "1:\n"
+                             "ldr r12, [%0], #4\n"
+                             "add r12, %3\n"
+                             "vpstt\n"
+                             "vldrbt.u8 q0, [r12]\n"
+                             "vstrbt.8 q0, [%1]\n"
+                             "add %1, %5\n"
+                             "le lr, 1b\n"
+                             : "+r"(row), "+r"(at)
+                             : "r"(kernel_h), "r"((ix + first) * in_c), "r"(run * in_c), "r"(kernel_w * in_c)
+                             : "r12", "lr", "q0", "memory");
+        }
+        return;
+    }
+#endif
     for (int32_t ky = 0; ky < kernel_h; ++ky) {
         for (int32_t kx = first; kx < end; kx += run) {
             const int8_t *from = rows[ky] + (ix + kx * dilation_w) * in_c;
@@ -115,51 +140,50 @@ TM_INLINE void tm_conv2d_all_rows_mve(const int8_t *const *rows, int8_t *y, int3
                                       int32_t pad_left, int32_t zp_in, int32_t form, int32_t zp_out,
                                       int32_t lo, int32_t hi)
 {
-    const int32_t k = kernel_h * kernel_w * in_c;
-    const int32_t steps = (k + 15) / 16;
+    const int32_t steps = (kernel_h * kernel_w * in_c + 15) / 16;
     const int whole = in_c % 16 == 0;
+    /* Whole taps go straight into the column, four pixels at a time; else windows are gathered first. */
+    const int32_t batch = whole ? 4 : TM_CONV_BATCH_MVE;
     int8_t *const column = (int8_t *)scratch;
     int8_t *const windows = column + 64 * steps;
-    int8_t *const tile = windows + 64 * steps;
+    int8_t *const tile = whole ? windows : windows + 16 * steps * TM_CONV_BATCH_MVE;
+    const int32_t next = stride_w * in_c; /* bytes from pixel to pixel */
     const int32_t pixels = count * out_w;
     int32_t ox = 0;
-    for (int32_t i = 0; i < pixels; i += 4) {
-        const int32_t block = tm_min(pixels - i, 4);
-        const int32_t ix = ox * stride_w - pad_left;
-        if (dilation_w == 1 && ox + 4 <= out_w && ix >= 0 && ix + 3 * stride_w + kernel_w <= in_w) {
-            for (int32_t ky = 0; ky < kernel_h; ++ky) {
-                const int8_t *const first = rows[ky] + ix * in_c;
-                const int32_t next = stride_w * in_c;
-                const int8_t *const from[4] = {first, first + next, first + 2 * next, first + 3 * next};
-                if (whole) {
-                    tm_column_4pixels_mve(from, column + 4 * ky * kernel_w * in_c, kernel_w * in_c);
-                } else {
-                    tm_conv2d_4runs_mve(from, windows + ky * kernel_w * in_c, 16 * steps, kernel_w * in_c);
+    for (int32_t i = 0; i < pixels; i += batch) {
+        const int32_t n = tm_min(pixels - i, batch);
+        for (int32_t p = 0; p < n;) {
+            const int32_t ix = ox * stride_w - pad_left;
+            int8_t *const to = whole ? column + 16 * p : windows + 16 * steps * p;
+            if (dilation_w == 1 && p + 4 <= n && ox + 4 <= out_w && ix >= 0 &&
+                ix + 3 * stride_w + kernel_w <= in_w) {
+                for (int32_t ky = 0; ky < kernel_h; ++ky) {
+                    const int8_t *const first = rows[ky] + ix * in_c;
+                    const int8_t *const from[4] = {first, first + next, first + 2 * next, first + 3 * next};
+                    if (whole) {
+                        tm_column_4pixels_mve(from, column + 4 * ky * kernel_w * in_c, kernel_w * in_c);
+                    } else {
+                        tm_conv2d_4runs_mve(from, to + ky * kernel_w * in_c, 16 * steps, kernel_w * in_c);
+                    }
                 }
-            }
-            ox += 4;
-        } else {
-            for (int32_t p = 0; p < block; ++p) {
-                if (ox == out_w) {
-                    ox = 0;
-                    rows += stride_h;
-                }
-                tm_conv2d_window_mve(rows, whole ? column + 16 * p : windows + 16 * steps * p,
-                                     ox * stride_w - pad_left, in_w, in_c, kernel_h, kernel_w, dilation_w,
-                                     zp_in);
+                ox += 4;
+                p += 4;
+            } else {
+                tm_conv2d_window_mve(rows, to, ix, in_w, in_c, kernel_h, kernel_w, dilation_w, zp_in);
                 ++ox;
+                ++p;
+            }
+            if (ox == out_w) {
+                ox = 0;
+                rows += stride_h;
             }
         }
-        if (ox == out_w) {
-            ox = 0;
-            rows += stride_h;
+        if (whole) {
+            tm_conv_block_mve(form, n, column, stream, y + i * out_c, tile, steps, out_c, zp_out);
+        } else {
+            tm_conv_pixels_mve(form, windows, y + i * out_c, stream, column, tile, n, 16 * steps, out_c,
+                               zp_out);
         }
-        if (!whole) {
-            const int8_t *const from[4] = {
-                windows, windows + 16 * steps, windows + 32 * steps, windows + 48 * steps};
-            tm_column_4pixels_mve(from, column, k);
-        }
-        tm_conv_block_mve(form, block, column, stream, y + i * out_c, tile, steps, out_c, zp_out);
     }
     tm_mve_clamp_row(y, pixels * out_c, lo, hi);
 }

@@ -418,4 +418,40 @@ TM_SHARED void tm_column_4pixels_mve(const int8_t *const x[4], int8_t *column, i
 #endif
 }
 
+/* A run of pixels, [pixels][in_c], through the column; y is [pixels][out_c]. */
+TM_INLINE void tm_conv_pixels_mve(int32_t form, const int8_t *x, int8_t *y, const int32_t *stream,
+                                  int8_t *column, int8_t *tile, int32_t pixels, int32_t in_c, int32_t out_c,
+                                  int32_t zero_point)
+{
+    const int32_t steps = (in_c + 15) / 16;
+    /* Blocks of four pixels and fours of channels need but one call; it buffers the pixels itself. */
+    const int32_t blocks = out_c % 4 == 0 ? pixels / 4 : 0;
+    if (blocks > 0) {
+        const tm_conv_shape_mve shape = {
+            steps, zero_point, out_c, blocks, {0, out_c, 2 * out_c, 3 * out_c}, x, in_c,
+        };
+#if TM_MVE_ASM
+        if (in_c <= 16 && form == TM_MVE_REQUANT_2) {
+            tm_conv_short_mve(x, stream, y, &shape);
+        } else
+#endif
+        {
+            tm_conv_fours_mve(form, column, stream, y, &shape);
+        }
+    }
+    for (int32_t p = 4 * blocks; p < pixels; p += 4) {
+        const int32_t count = tm_min(pixels - p, 4);
+        const int32_t last = count - 1; /* stands for pixels beyond the end */
+        const int8_t *const first = x + p * in_c;
+        const int8_t *const from[4] = {
+            first,
+            first + tm_min(1, last) * in_c,
+            first + tm_min(2, last) * in_c,
+            first + last * in_c,
+        };
+        tm_column_4pixels_mve(from, column, in_c);
+        tm_conv_block_mve(form, count, column, stream, y + p * out_c, tile, steps, out_c, zero_point);
+    }
+}
+
 #endif

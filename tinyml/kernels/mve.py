@@ -132,7 +132,7 @@ def _lower_conv(context: OpContext, **stride_h: int) -> Lowered:
             zp_in=context.input(0).zero_point,
         ),
         # the column, the windows it is filled from, outputs that fill no block of four by four
-        scratch_bytes=8 * _filled(taps, LANES) + 4 * _filled(out_c, 4),
+        scratch_bytes=(4 if in_c % LANES == 0 else 20) * _filled(taps, LANES) + 4 * _filled(out_c, 4),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
     )
