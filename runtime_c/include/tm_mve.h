@@ -149,4 +149,42 @@ TM_INLINE void tm_mve_clamp_row(int8_t *y, int32_t n, int32_t lo, int32_t hi)
     }
 }
 
+#if TM_MVE_ASM
+
+/* tm_requant lane by lane; multiplier and shift should be constants. */
+TM_INLINE int32x4_t tm_mve_scale(int32x4_t v, int32_t multiplier, int32_t shift)
+{
+    if (shift >= 0) {
+        return vqrdmulhq_n_s32(vshlq_r_s32(v, shift), multiplier);
+    }
+    return vrshlq_n_s32(vqrdmlahq_n_s32(vshrq_n_s32(v, 31), v, multiplier), shift);
+}
+
+/* Sixteen elements as their even and odd ones widen: element 4i is v[0][i], 4i + 2 v[1][i], 4i + 1 v[2][i],
+ * 4i + 3 v[3][i].
+ */
+typedef struct {
+    int32x4_t v[4];
+} tm_mve_words;
+
+/* Add the zero point, saturate to int8, clamp to [lo, hi]. */
+TM_INLINE int8x16_t tm_mve_narrow(tm_mve_words w, int32_t zero_point, int32_t lo, int32_t hi)
+{
+    int16x8_t even = vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), w.v[0]), w.v[1]);
+    int16x8_t odd = vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), w.v[2]), w.v[3]);
+    int8x16_t y;
+    even = vqaddq_n_s16(even, (int16_t)zero_point);
+    odd = vqaddq_n_s16(odd, (int16_t)zero_point);
+    y = vqmovntq_s16(vqmovnbq_s16(vuninitializedq_s8(), even), odd);
+    if (lo > -128) {
+        y = vmaxq_s8(y, vdupq_n_s8((int8_t)lo));
+    }
+    if (hi < 127) {
+        y = vminq_s8(y, vdupq_n_s8((int8_t)hi));
+    }
+    return y;
+}
+
+#endif
+
 #endif

@@ -14,7 +14,10 @@ from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
+from tinyml.kernels.dense import one_weight_scale, whole_rows
 from tinyml.kernels.dsp import (
+    addends_scaled_down,
+    at_most_255_pixels,
     depth_multiplier_one,
     kernel_3x3,
     no_dilation,
@@ -23,6 +26,14 @@ from tinyml.kernels.dsp import (
     strides_one_or_two,
 )
 from tinyml.kernels.dsp_streams import Int8Array, Int32Array
+from tinyml.kernels.elementwise import (
+    add_literals,
+    int8_constants,
+    lower_same_shape,
+    mul_literals,
+    same_shape,
+    two_activations,
+)
 from tinyml.kernels.mve_streams import (
     LANES,
     RequantForm,
@@ -31,6 +42,8 @@ from tinyml.kernels.mve_streams import (
     requant_form,
     requant_words,
 )
+from tinyml.kernels.pooling import ACCEPTS as POOLING
+from tinyml.kernels.pooling import lower_pooling
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
@@ -39,6 +52,7 @@ from tinyml.kernels.predicates import (
     single_image,
     window_attrs,
 )
+from tinyml.kernels.quantization import lower_requantize
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 
 
@@ -197,11 +211,59 @@ def _steps(lowered: Lowered, step: int) -> Lowered:
     )
 
 
+def _lower_fully_connected(context: OpContext) -> Lowered:
+    weights = _weights(context)
+    out_c, in_c = weights.shape
+    batches = context.input(0).elements // in_c
+    multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    bias = numerics.folded_bias(context.graph, context.op)
+    lo, hi = numerics.output_range(context.graph, context.op)
+    one_scale = one_weight_scale(context)
+    parameters = bias if one_scale else np.concatenate([bias, multiplier, shift])
+    literals = {
+        "batches": batches,
+        "in_c": in_c,
+        "out_c": out_c,
+        "vector": int(np.all((shift >= -31) & (shift <= -2))),
+        "per_output": int(not one_scale),
+        "multiplier": int(multiplier[0]) if one_scale else 0,
+        "shift": int(shift[0]) if one_scale else 0,
+        "zp_out": context.output.zero_point,
+        "lo": lo,
+        "hi": hi,
+    }
+    return Lowered(
+        access=AccessMap(rows=batches, row_bytes=out_c, inputs=(RowMap(batches, in_c),)),
+        constants=(
+            Constant("weights", "int8_t", weights),
+            Constant("parameters", "int32_t", parameters.astype(np.int32), "biases and requantisation"),
+        ),
+        literals=tuple(literals.items()),
+        macs=batches * in_c * out_c,
+    )
+
+
 _ACCEPTS = (one_activation, int8_activations, constant_symmetric_weights, constant_int32_bias)
 _CONV = (*_ACCEPTS, single_image, one_group)
 _DEPTHWISE = (*_ACCEPTS, single_image, depth_multiplier_one)
 
+_ELEMENTWISE = (int8_activations, int8_constants, two_activations, same_shape)
+
 KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        "tm_add_s8_mve",
+        OpKind.ADD,
+        Isa.MVE,
+        lower_same_shape(add_literals),
+        (*_ELEMENTWISE, addends_scaled_down),
+    ),
+    Kernel(
+        "tm_avg_pool2d_s8_mve",
+        OpKind.AVERAGE_POOL_2D,
+        Isa.MVE,
+        lower_pooling,
+        (*POOLING, at_most_255_pixels),
+    ),
     Kernel("tm_conv2d_1x1_s8_mve", OpKind.CONV_2D, Isa.MVE, _lower_pointwise, (*_CONV, pointwise)),
     Kernel("tm_conv2d_rows_s8_mve", OpKind.CONV_2D, Isa.MVE, _lower_conv_rows, (*_CONV, narrow_rows)),
     Kernel("tm_conv2d_s8_mve", OpKind.CONV_2D, Isa.MVE, _lower_conv, _CONV),
@@ -211,5 +273,21 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.MVE,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two, rows_within_offsets),
+    ),
+    Kernel(
+        "tm_fully_connected_s8_mve",
+        OpKind.FULLY_CONNECTED,
+        Isa.MVE,
+        _lower_fully_connected,
+        (*_ACCEPTS, whole_rows),
+    ),
+    Kernel("tm_max_pool2d_s8_mve", OpKind.MAX_POOL_2D, Isa.MVE, lower_pooling, POOLING),
+    Kernel("tm_mul_s8_mve", OpKind.MUL, Isa.MVE, lower_same_shape(mul_literals), _ELEMENTWISE),
+    Kernel(
+        "tm_requantize_s8_mve",
+        OpKind.QUANTIZE,
+        Isa.MVE,
+        lower_requantize,
+        (one_activation, int8_activations),
     ),
 )
