@@ -160,18 +160,30 @@ TM_INLINE int32x4_t tm_mve_scale(int32x4_t v, int32_t multiplier, int32_t shift)
     return vrshlq_n_s32(vqrdmlahq_n_s32(vshrq_n_s32(v, 31), v, multiplier), shift);
 }
 
-/* Sixteen elements as their even and odd ones widen: element 4i is v[0][i], 4i + 2 v[1][i], 4i + 1 v[2][i],
- * 4i + 3 v[3][i].
+/* Sixteen elements as their even and odd ones widen: lane i of v0 is element 4i, of v2 4i + 2, of v1 4i + 1, of v3
+ * 4i + 3.
  */
 typedef struct {
-    int32x4_t v[4];
+    int32x4_t v0;
+    int32x4_t v2;
+    int32x4_t v1;
+    int32x4_t v3;
 } tm_mve_words;
+
+TM_INLINE tm_mve_words tm_mve_scale_all(tm_mve_words w, int32_t multiplier, int32_t shift)
+{
+    w.v0 = tm_mve_scale(w.v0, multiplier, shift);
+    w.v2 = tm_mve_scale(w.v2, multiplier, shift);
+    w.v1 = tm_mve_scale(w.v1, multiplier, shift);
+    w.v3 = tm_mve_scale(w.v3, multiplier, shift);
+    return w;
+}
 
 /* Add the zero point, saturate to int8, clamp to [lo, hi]. */
 TM_INLINE int8x16_t tm_mve_narrow(tm_mve_words w, int32_t zero_point, int32_t lo, int32_t hi)
 {
-    int16x8_t even = vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), w.v[0]), w.v[1]);
-    int16x8_t odd = vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), w.v[2]), w.v[3]);
+    int16x8_t even = vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), w.v0), w.v2);
+    int16x8_t odd = vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), w.v1), w.v3);
     int8x16_t y;
     even = vqaddq_n_s16(even, (int16_t)zero_point);
     odd = vqaddq_n_s16(odd, (int16_t)zero_point);

@@ -69,12 +69,12 @@ typedef struct {
 /* One channel after another: r1 bias, r3 a, r5 b, r7 y, r9 pixels left, r11 zero point, q4 weights, q6 addresses of
  * the pixel before, q7 offsets. Stack: [0] y, [4] stream, [8] columns, [12] channels left, [16] out_w, [20] bytes
  * of four output pixels, [24] segment, [28] rows, [32] first. The last 1 to 3 pixels enter the loop where so many
- * remain, with y moved back and the lanes of the pixels left out not stored.
+ * remain, with y moved back and the lanes of the pixels left out not stored: [48] entry, [52] move, [56] lanes.
  */
 #define TM_DW_CHANNELS_BODY_MVE(form, columns, step)                    \
     "push {r4-r11, lr}\n"                                               \
     "vpush {d8-d15}\n"                                                  \
-    "sub sp, #48\n"                                                     \
+    "sub sp, #64\n"                                                     \
     "vldrw.u32 q0, [r3, #24]\n"                                         \
     "vstrw.32 q0, [sp, #32]\n"                                          \
     "vldrh.u16 q7, [r3, #40]\n"                                         \
@@ -85,6 +85,19 @@ typedef struct {
     "strd r0, r4, [sp, #8]\n"                                           \
     "strd r5, r6, [sp, #16]\n"                                          \
     "strd r8, r9, [sp, #24]\n"                                          \
+    "and r0, r5, #3\n"                                                  \
+    "rsb r0, r0, #4\n" /* pixels left out of the last four */           \
+    "lsl r2, r0, #2\n"                                                  \
+    "lsl r4, r9, r2\n"                                                  \
+    "str r4, [sp, #56]\n"                                               \
+    "lsr r2, r6, #2\n"                                                  \
+    "mul r2, r0, r2\n"                                                  \
+    "rsb r2, r2, #0\n"                                                  \
+    "movs r4, #" TM_DW_PIXEL_BYTES_##columns##_MVE "\n"                 \
+    "adr.w r8, 2f\n"                                                    \
+    "mla r0, r0, r4, r8\n"                                              \
+    "orr r0, r0, #1\n" /* Thumb */                                      \
+    "strd r0, r2, [sp, #48]\n"                                          \
     "1:\n"                                                              \
     "ldm sp, {r7, r8, r10}\n"                                           \
     "ldm r8!, {r1, r3, r5}\n"                                           \
@@ -131,18 +144,10 @@ typedef struct {
     "3:\n"                                                              \
     "adds r9, #4\n"                                                     \
     "beq 4f\n"                                                          \
-    "rsb r0, r9, #4\n"                                                  \
-    "ldr r2, [sp, #20]\n"                                               \
-    "ldr r4, [sp, #28]\n"                                               \
-    "lsr r2, r2, #2\n"                                                  \
-    "mls r7, r0, r2, r7\n"                                              \
-    "lsl r2, r0, #2\n"                                                  \
-    "lsl r4, r4, r2\n"                                                  \
+    "ldrd r0, r2, [sp, #48]\n"                                          \
+    "ldr r4, [sp, #56]\n"                                               \
+    "add r7, r2\n"                                                      \
     "vmsr p0, r4\n"                                                     \
-    "movs r2, #" TM_DW_PIXEL_BYTES_##columns##_MVE "\n"                 \
-    "adr.w r4, 2b\n"                                                    \
-    "mla r0, r0, r2, r4\n"                                              \
-    "orr r0, r0, #1\n" /* Thumb */                                      \
     "mov r9, #0\n"                                                      \
     "bx r0\n"                                                           \
     "4:\n"                                                              \
@@ -151,7 +156,7 @@ typedef struct {
     "str r0, [sp, #12]\n"                                               \
     "bne.w 1b\n"                                                        \
     "ldr r0, [sp, #4]\n"                                                \
-    "add sp, #48\n"                                                     \
+    "add sp, #64\n"                                                     \
     "vpop {d8-d15}\n"                                                   \
     "pop {r4-r11, pc}\n"
 /* clang-format on */
