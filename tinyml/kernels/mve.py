@@ -15,6 +15,7 @@ from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import one_weight_scale, whole_rows
+from tinyml.kernels.depthwise import lower_depthwise, whole_depth_multiplier
 from tinyml.kernels.dsp import (
     addends_scaled_down,
     at_most_255_pixels,
@@ -273,6 +274,13 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.MVE,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two, rows_within_offsets),
+    ),
+    Kernel(
+        "tm_dwconv2d_s8_mve",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.MVE,
+        lower_depthwise,
+        (*_ACCEPTS, single_image, whole_depth_multiplier),
     ),
     Kernel(
         "tm_fully_connected_s8_mve",
