@@ -22,7 +22,7 @@
 #ifndef TM_DWCONV2D_3X3_S8_MVE_H
 #define TM_DWCONV2D_3X3_S8_MVE_H
 
-#include "tm_mve.h"
+#include "tm_dw_columns_s8_mve.h"
 
 /* What the assembly below knows of a layer. */
 typedef struct {
@@ -235,47 +235,6 @@ TM_INLINE const int32_t *tm_dw_channels_mve(int32_t form, int32_t stride_h, int3
     return stride_w == 1 ? TM_DW_CALL_MVE(own_s1) : TM_DW_CALL_MVE(own_s2);
 }
 
-/* Columns of four rows: `count` pixels of up to 16 channels from each row, `pitch` bytes apart, interleaved. */
-TM_SHARED void tm_dw_columns_mve(const int8_t *const *rows, int8_t *columns, int32_t from, int32_t count,
-                                 int32_t pitch, int32_t channels)
-{
-#if TM_MVE_ASM
-    const int8_t *x0 = rows[0] + from;
-    const int8_t *x1 = rows[1] + from;
-    const int8_t *x2 = rows[2] + from;
-    const int8_t *x3 = rows[3] + from;
-    __asm__ volatile("vctp.8 %7\n"
-                     "wls lr, %5, 2f\n"
-                     "1:\n"
-                     "vpstttt\n"
-                     "vldrbt.u8 q0, [%0]\n"
-                     "vldrbt.u8 q1, [%1]\n"
-                     "vldrbt.u8 q2, [%2]\n"
-                     "vldrbt.u8 q3, [%3]\n"
-                     "add %0, %6\n"
-                     "add %1, %6\n"
-                     "add %2, %6\n"
-                     "add %3, %6\n"
-                     "vst40.8 {q0, q1, q2, q3}, [%4]\n"
-                     "vst41.8 {q0, q1, q2, q3}, [%4]\n"
-                     "vst42.8 {q0, q1, q2, q3}, [%4]\n"
-                     "vst43.8 {q0, q1, q2, q3}, [%4]!\n"
-                     "le lr, 1b\n"
-                     "2:\n"
-                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(columns)
-                     : "r"(count), "r"(pitch), "r"(channels)
-                     : "lr", "q0", "q1", "q2", "q3", "memory", "cc");
-#else
-    for (int32_t i = 0; i < count; ++i, from += pitch) {
-        for (int32_t c = 0; c < channels; ++c) {
-            for (int32_t row = 0; row < 4; ++row) {
-                *(columns + 64 * i + 4 * c + row) = rows[row][from + c];
-            }
-        }
-    }
-#endif
-}
-
 TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int32_t count,
                                       const int32_t *stream, void *scratch, int32_t in_w, int32_t channels,
                                       int32_t out_w, int32_t stride_h, int32_t stride_w, int32_t pad_left,
@@ -299,9 +258,7 @@ TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int3
         shape.offset[2 * i + 1] = (uint16_t)(i * channels + pitch);
     }
     for (int32_t s = 0; s < segments; ++s) {
-        int8_t *const to = at + s * shape.segment;
-        tm_mve_fill(to, zp_in, 64 * left);
-        tm_mve_fill(to + 64 * (left + inside), zp_in, 64 * (columns - left - inside));
+        tm_dw_pad_columns_mve(at + s * shape.segment, zp_in, left, inside, columns);
     }
     for (int32_t c = 0; c < channels; c += 16) {
         shape.channels = tm_min(channels - c, 16);

@@ -8,7 +8,7 @@
  *   shift       int8   [out_c]
  *
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference. Columns left
- *               and right of the image are left out of the sum as zp_in and are not read.
+ *               and right of the image count as zp_in and are not read.
  * Scratch       none.
  * Requires      nothing: any kernel, stride, dilation, padding and depth multiplier.
  * Overlap       writes while it reads: y must not touch bytes of `rows` still needed.

@@ -21,6 +21,7 @@ from tinyml.kernels.dsp import (
     at_most_255_pixels,
     depth_multiplier_one,
     kernel_3x3,
+    lines_of_pairs,
     no_dilation,
     one_group,
     settle_constant_channels,
@@ -40,6 +41,8 @@ from tinyml.kernels.mve_streams import (
     RequantForm,
     conv_stream,
     depthwise_3x3_stream,
+    depthwise_words_stream,
+    depthwise_words_taps,
     requant_form,
     requant_words,
 )
@@ -67,6 +70,12 @@ def rows_within_offsets(context: OpContext) -> bool:
     """An output row must have less than 65,536 bytes."""
     _, _, out_w, channels = context.output.shape
     return (out_w + 3) * channels < 1 << 16
+
+
+def at_most_8x8(context: OpContext) -> bool:
+    """The kernel must be at most 8x8."""
+    attrs = window_attrs(context)
+    return max(attrs.kernel_h, attrs.kernel_w) <= 8
 
 
 def _weights(context: OpContext) -> Int8Array:
@@ -212,6 +221,24 @@ def _steps(lowered: Lowered, step: int) -> Lowered:
     )
 
 
+def _lower_depthwise_words(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    kernel = (attrs.kernel_h, attrs.kernel_w)
+    layer = _depthwise_layer(context)
+    planes, columns = -(-attrs.kernel_h // 4), _filled(attrs.kernel_w, 4)
+    lowered = _depthwise(
+        context,
+        depthwise_words_stream(layer.weights, layer.bias, layer.requant),
+        layer.form,
+        64 * planes * ((context.output.shape[2] - 1) * attrs.stride_w + columns),
+        kernel_h=attrs.kernel_h,
+        kernel_w=attrs.kernel_w,
+        stride_w=attrs.stride_w,
+    )
+    taps = Constant("taps", "uint8_t", depthwise_words_taps(*kernel), "where each weight stands")
+    return replace(lowered, constants=(*lowered.constants, taps))
+
+
 def _lower_fully_connected(context: OpContext) -> Lowered:
     weights = _weights(context)
     out_c, in_c = weights.shape
@@ -274,6 +301,13 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.MVE,
         _lower_depthwise_3x3,
         (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two, rows_within_offsets),
+    ),
+    Kernel(
+        "tm_dwconv2d_words_s8_mve",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.MVE,
+        _lower_depthwise_words,
+        (*_DEPTHWISE, at_most_8x8, lines_of_pairs),
     ),
     Kernel(
         "tm_dwconv2d_s8_mve",

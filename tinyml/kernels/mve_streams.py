@@ -10,6 +10,7 @@ import itertools
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyml.kernels.dsp_streams import Int8Array, Int32Array
 
@@ -83,6 +84,32 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
     columns = np.pad(weights.transpose(0, 2, 1), ((0, 0), (0, 0), (0, 1)))
     words = np.concatenate([bias[:, None], requant, _words(columns).reshape(channels, 3)], axis=1)
     return np.concatenate([words.ravel(), [0]]).astype(np.int32)
+
+
+def depthwise_words_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
+    """Pack a depthwise convolution for tm_dwconv2d_words_s8_mve.h.
+
+    Args:
+        weights: [channels, kernel_h, kernel_w].
+        bias: [channels], the input's zero point folded in.
+        requant: [channels, 2].
+
+    Returns:
+        Per channel: bias, requantisation, weights, and at least one byte of zero.
+    """
+    channels = weights.shape[0]
+    flat = weights.reshape(channels, -1)
+    filled = np.pad(flat, ((0, 0), (0, 4 - flat.shape[1] % 4)))
+    words = [bias[:, None], requant, _words(filled).reshape(channels, -1)]
+    return np.concatenate(words, axis=1).astype(np.int32).ravel()
+
+
+def depthwise_words_taps(kernel_h: int, kernel_w: int) -> npt.NDArray[np.uint8]:
+    """Return [planes, blocks, 4 columns, 4 rows]: the byte of a channel's weights that stands there."""
+    planes, blocks = -(-kernel_h // 4), -(-kernel_w // 4)
+    taps = np.full((4 * planes, 4 * blocks), kernel_h * kernel_w, np.uint8)  # the first zero
+    taps[:kernel_h, :kernel_w] = np.arange(kernel_h * kernel_w).reshape(kernel_h, kernel_w)
+    return taps.reshape(planes, 4, blocks, 4).transpose(0, 2, 3, 1)
 
 
 def _words(values: Int8Array) -> Int32Array:
