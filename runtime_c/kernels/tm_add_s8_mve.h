@@ -62,7 +62,8 @@ TM_INLINE void tm_add_s8_mve(const int8_t *x1, const int8_t *x2, int8_t *y, int3
         const mve_pred16_t present = vctp8q((uint32_t)elements);
         vstrbq_p_s8(y,
                     tm_add_vector_mve(vldrbq_z_s8(x1, present), vldrbq_z_s8(x2, present), zp_1, multiplier_1,
-                                      shift_1, zp_2, multiplier_2, shift_2, multiplier, shift, zp_out, lo, hi),
+                                      shift_1, zp_2, multiplier_2, shift_2, multiplier, shift, zp_out, lo,
+                                      hi),
                     present);
     }
 #else

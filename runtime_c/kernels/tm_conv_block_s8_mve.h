@@ -243,12 +243,12 @@ typedef struct {
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_CONV_FOURS_MVE(name, form)                                                                \
-    TM_NAKED const int32_t *name(                                                                    \
-        int8_t *column __attribute__((unused)), const int32_t *stream __attribute__((unused)),       \
-        int8_t *y __attribute__((unused)), const tm_conv_shape_mve *shape __attribute__((unused)))   \
-    {                                                                                                \
-        __asm__ volatile(TM_CONV_FOURS_BODY_MVE(form));                                              \
+#define TM_CONV_FOURS_MVE(name, form)                                                              \
+    TM_NAKED const int32_t *name(                                                                  \
+        int8_t *column __attribute__((unused)), const int32_t *stream __attribute__((unused)),     \
+        int8_t *y __attribute__((unused)), const tm_conv_shape_mve *shape __attribute__((unused))) \
+    {                                                                                              \
+        __asm__ volatile(TM_CONV_FOURS_BODY_MVE(form));                                            \
     }
 
 /* At most 16 input channels, form 2; shape->x is the same as x. */
@@ -281,8 +281,7 @@ TM_INLINE const int32_t *tm_conv_fours_in_c_mve(int32_t form, int8_t *column, co
     for (int32_t block = 0; block < shape->blocks; ++block, y += 4 * shape->fours) {
         if (shape->x != NULL) {
             const int8_t *const x = shape->x + 4 * block * shape->in_c;
-            const int8_t *const from[4] = {
-                x, x + shape->in_c, x + 2 * shape->in_c, x + 3 * shape->in_c};
+            const int8_t *const from[4] = {x, x + shape->in_c, x + 2 * shape->in_c, x + 3 * shape->in_c};
             tm_column_4pixels_mve(from, column, shape->in_c);
         }
         stream = first;
@@ -299,11 +298,11 @@ TM_INLINE const int32_t *tm_conv_fours_in_c_mve(int32_t form, int8_t *column, co
     return stream;
 }
 
-#define TM_CONV_FOURS_MVE(name, form)                                                               \
-    TM_SHARED const int32_t *name(int8_t *column, const int32_t *stream, int8_t *y,                 \
-                                  const tm_conv_shape_mve *shape)                                   \
-    {                                                                                               \
-        return tm_conv_fours_in_c_mve(TM_MVE_REQUANT_##form, column, stream, y, shape);             \
+#define TM_CONV_FOURS_MVE(name, form)                                                   \
+    TM_SHARED const int32_t *name(int8_t *column, const int32_t *stream, int8_t *y,     \
+                                  const tm_conv_shape_mve *shape)                       \
+    {                                                                                   \
+        return tm_conv_fours_in_c_mve(TM_MVE_REQUANT_##form, column, stream, y, shape); \
     }
 
 #endif

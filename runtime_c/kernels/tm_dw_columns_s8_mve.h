@@ -11,37 +11,48 @@
 
 #include "tm_mve.h"
 
+#if TM_MVE_ASM
+
+/* Columns of four rows: `count` pixels of up to 16 channels from each row, `pitch` bytes apart, interleaved. */
+TM_NAKED void tm_dw_columns_mve(const int8_t *const *rows __attribute__((unused)),
+                                int8_t *columns __attribute__((unused)), int32_t from __attribute__((unused)),
+                                int32_t count __attribute__((unused)), int32_t pitch __attribute__((unused)),
+                                int32_t channels __attribute__((unused)))
+{
+    __asm__ volatile("push {r4-r7, lr}\n"
+                     "ldm r0, {r4, r5, r6, r7}\n"
+                     "ldrd r0, r12, [sp, #20]\n"
+                     "add r4, r2\n"
+                     "add r5, r2\n"
+                     "add r6, r2\n"
+                     "add r7, r2\n"
+                     "vctp.8 r12\n"
+                     "wls lr, r3, 2f\n"
+                     "1:\n"
+                     "vpstttt\n"
+                     "vldrbt.u8 q0, [r4]\n"
+                     "vldrbt.u8 q1, [r5]\n"
+                     "vldrbt.u8 q2, [r6]\n"
+                     "vldrbt.u8 q3, [r7]\n"
+                     "add r4, r0\n"
+                     "add r5, r0\n"
+                     "add r6, r0\n"
+                     "add r7, r0\n"
+                     "vst40.8 {q0, q1, q2, q3}, [r1]\n"
+                     "vst41.8 {q0, q1, q2, q3}, [r1]\n"
+                     "vst42.8 {q0, q1, q2, q3}, [r1]\n"
+                     "vst43.8 {q0, q1, q2, q3}, [r1]!\n"
+                     "le lr, 1b\n"
+                     "2:\n"
+                     "pop {r4-r7, pc}\n");
+}
+
+#else
+
 /* Columns of four rows: `count` pixels of up to 16 channels from each row, `pitch` bytes apart, interleaved. */
 TM_SHARED void tm_dw_columns_mve(const int8_t *const *rows, int8_t *columns, int32_t from, int32_t count,
                                  int32_t pitch, int32_t channels)
 {
-#if TM_MVE_ASM
-    const int8_t *x0 = rows[0] + from;
-    const int8_t *x1 = rows[1] + from;
-    const int8_t *x2 = rows[2] + from;
-    const int8_t *x3 = rows[3] + from;
-    __asm__ volatile("vctp.8 %7\n"
-                     "wls lr, %5, 2f\n"
-                     "1:\n"
-                     "vpstttt\n"
-                     "vldrbt.u8 q0, [%0]\n"
-                     "vldrbt.u8 q1, [%1]\n"
-                     "vldrbt.u8 q2, [%2]\n"
-                     "vldrbt.u8 q3, [%3]\n"
-                     "add %0, %6\n"
-                     "add %1, %6\n"
-                     "add %2, %6\n"
-                     "add %3, %6\n"
-                     "vst40.8 {q0, q1, q2, q3}, [%4]\n"
-                     "vst41.8 {q0, q1, q2, q3}, [%4]\n"
-                     "vst42.8 {q0, q1, q2, q3}, [%4]\n"
-                     "vst43.8 {q0, q1, q2, q3}, [%4]!\n"
-                     "le lr, 1b\n"
-                     "2:\n"
-                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3), "+r"(columns)
-                     : "r"(count), "r"(pitch), "r"(channels)
-                     : "lr", "q0", "q1", "q2", "q3", "memory", "cc");
-#else
     for (int32_t i = 0; i < count; ++i, from += pitch) {
         for (int32_t c = 0; c < channels; ++c) {
             for (int32_t row = 0; row < 4; ++row) {
@@ -49,8 +60,9 @@ TM_SHARED void tm_dw_columns_mve(const int8_t *const *rows, int8_t *columns, int
             }
         }
     }
-#endif
 }
+
+#endif
 
 /* Columns beside the image: zero points left of `inside` columns and right of them, of `columns` in all. */
 TM_INLINE void tm_dw_pad_columns_mve(int8_t *to, int32_t zp_in, int32_t left, int32_t inside, int32_t columns)

@@ -161,24 +161,24 @@ typedef struct {
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                           \
-    TM_NAKED const int32_t *name(                                                                         \
-        const int8_t *at __attribute__((unused)), const int32_t *stream __attribute__((unused)),          \
-        int8_t *y __attribute__((unused)), const tm_dw_shape_mve *shape __attribute__((unused)))          \
-    {                                                                                                     \
-        __asm__ volatile(TM_DW_CHANNELS_BODY_MVE(form, columns, step));                                   \
+#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                  \
+    TM_NAKED const int32_t *name(                                                                \
+        const int8_t *at __attribute__((unused)), const int32_t *stream __attribute__((unused)), \
+        int8_t *y __attribute__((unused)), const tm_dw_shape_mve *shape __attribute__((unused))) \
+    {                                                                                            \
+        __asm__ volatile(TM_DW_CHANNELS_BODY_MVE(form, columns, step));                          \
     }
 
 #else
 
 enum { TM_DW_SHARED_MVE = 1, TM_DW_OWN_MVE = 0 };
 
-#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                           \
-    TM_SHARED const int32_t *name(const int8_t *at, const int32_t *stream, int8_t *y,                     \
-                                  const tm_dw_shape_mve *shape)                                           \
-    {                                                                                                     \
-        return tm_dw_channels_in_c_mve(TM_MVE_REQUANT_##form, TM_DW_##columns##_MVE, stride_w, at, stream, y, \
-                                       shape);                                                            \
+#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                            \
+    TM_SHARED const int32_t *name(const int8_t *at, const int32_t *stream, int8_t *y,                      \
+                                  const tm_dw_shape_mve *shape)                                            \
+    {                                                                                                      \
+        return tm_dw_channels_in_c_mve(TM_MVE_REQUANT_##form, TM_DW_##columns##_MVE, stride_w, at, stream, \
+                                       y, shape);                                                          \
     }
 
 /* The same in C. */

@@ -43,6 +43,7 @@ TM_INLINE void tm_dwconv2d_s8_mve(const int8_t *const *rows, int8_t *y, const in
 {
 #if TM_MVE_ASM
     const int32_t depth = out_c / in_c;
+    const int16x8_t outside = vdupq_n_s16((int16_t)zp_in);
     const uint32x4_t twice = vidupq_n_u32(0, 2);
     for (int32_t c = 0; c < out_c; c += 8) {
         const mve_pred16_t present = vctp16q((uint32_t)(out_c - c));
@@ -57,6 +58,8 @@ TM_INLINE void tm_dwconv2d_s8_mve(const int8_t *const *rows, int8_t *y, const in
         int8_t *out = y + c;
         for (int32_t ox = 0; ox < out_w; ++ox, out += out_c) {
             const int32_t ix = ox * stride_w - pad_left;
+            const int32_t first = tm_min(tm_first_tap(ix, dilation_w), kernel_w);
+            const int32_t end = tm_end_tap(ix, dilation_w, kernel_w, in_w);
             int32x4_t even = vldrwq_gather_shifted_offset_z_s32(bias + c, twice, even_present);
             int32x4_t odd = vdupq_n_s32(0);
             int16x8_t result;
@@ -65,14 +68,23 @@ TM_INLINE void tm_dwconv2d_s8_mve(const int8_t *const *rows, int8_t *y, const in
             }
             for (int32_t ky = 0; ky < kernel_h; ++ky) {
                 const int8_t *w = weights + ky * kernel_w * out_c + c;
-                for (int32_t kx = 0; kx < kernel_w; ++kx, w += out_c) {
-                    const int32_t at = ix + kx * dilation_w;
+                const int8_t *x = rows[ky] + (ix + first * dilation_w) * in_c + from;
+                for (int32_t kx = 0; kx < first; ++kx, w += out_c) {
                     const int16x8_t v = vldrbq_z_s16(w, present);
-                    const int16x8_t x = at >= 0 && at < in_w
-                                            ? vldrbq_gather_offset_z_s16(rows[ky] + at * in_c + from, offset, present)
-                                            : vdupq_n_s16((int16_t)zp_in);
-                    even = vaddq_s32(even, vmullbq_int_s16(x, v));
-                    odd = vaddq_s32(odd, vmulltq_int_s16(x, v));
+                    even = vaddq_s32(even, vmullbq_int_s16(outside, v));
+                    odd = vaddq_s32(odd, vmulltq_int_s16(outside, v));
+                }
+                TM_UNROLL_4
+                for (int32_t kx = first; kx < end; ++kx, w += out_c, x += dilation_w * in_c) {
+                    const int16x8_t v = vldrbq_z_s16(w, present);
+                    const int16x8_t u = vldrbq_gather_offset_z_s16(x, offset, present);
+                    even = vaddq_s32(even, vmullbq_int_s16(u, v));
+                    odd = vaddq_s32(odd, vmulltq_int_s16(u, v));
+                }
+                for (int32_t kx = tm_clamp(end, first, kernel_w); kx < kernel_w; ++kx, w += out_c) {
+                    const int16x8_t v = vldrbq_z_s16(w, present);
+                    even = vaddq_s32(even, vmullbq_int_s16(outside, v));
+                    odd = vaddq_s32(odd, vmulltq_int_s16(outside, v));
                 }
             }
             even = tm_dw_requant_mve(even,

@@ -175,12 +175,12 @@ typedef struct {
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_DW_WORDS_MVE(name, form, window, stride_w, step)                                              \
-    TM_NAKED const int32_t *name(                                                                        \
-        const int8_t *at __attribute__((unused)), const int32_t *stream __attribute__((unused)),         \
-        int8_t *y __attribute__((unused)), const tm_dw_words_shape_mve *shape __attribute__((unused)))   \
-    {                                                                                                    \
-        __asm__ volatile(TM_DW_WORDS_BODY_MVE(form, window, step));                                      \
+#define TM_DW_WORDS_MVE(name, form, window, stride_w, step)                                            \
+    TM_NAKED const int32_t *name(                                                                      \
+        const int8_t *at __attribute__((unused)), const int32_t *stream __attribute__((unused)),       \
+        int8_t *y __attribute__((unused)), const tm_dw_words_shape_mve *shape __attribute__((unused))) \
+    {                                                                                                  \
+        __asm__ volatile(TM_DW_WORDS_BODY_MVE(form, window, step));                                    \
     }
 
 #else
@@ -208,31 +208,31 @@ TM_INLINE const int32_t *tm_dw_words_in_c_mve(int32_t form, int32_t window, int3
     return stream;
 }
 
-#define TM_DW_WORDS_MVE(name, form, window, stride_w, step)                                               \
-    TM_SHARED const int32_t *name(const int8_t *at, const int32_t *stream, int8_t *y,                     \
-                                  const tm_dw_words_shape_mve *shape)                                     \
-    {                                                                                                     \
-        return tm_dw_words_in_c_mve(TM_MVE_REQUANT_##form, window, stride_w, at, stream, y, shape);       \
+#define TM_DW_WORDS_MVE(name, form, window, stride_w, step)                                         \
+    TM_SHARED const int32_t *name(const int8_t *at, const int32_t *stream, int8_t *y,               \
+                                  const tm_dw_words_shape_mve *shape)                               \
+    {                                                                                               \
+        return tm_dw_words_in_c_mve(TM_MVE_REQUANT_##form, window, stride_w, at, stream, y, shape); \
     }
 
 #endif
 
 /* All outputs of up to 16 channels whose columns stand at `at`; they return the stream behind the channels. */
-#define TM_DW_WORDS_STRIDES_MVE(name, form, window)               \
-    TM_DW_WORDS_MVE(name##_s1_mve, form, window, 1, "64")         \
+#define TM_DW_WORDS_STRIDES_MVE(name, form, window)       \
+    TM_DW_WORDS_MVE(name##_s1_mve, form, window, 1, "64") \
     TM_DW_WORDS_MVE(name##_s2_mve, form, window, 2, "128")
-#define TM_DW_WORDS_WINDOWS_MVE(name, form)                 \
-    TM_DW_WORDS_STRIDES_MVE(name##_11, form, 11)            \
-    TM_DW_WORDS_STRIDES_MVE(name##_12, form, 12)            \
-    TM_DW_WORDS_STRIDES_MVE(name##_21, form, 21)            \
+#define TM_DW_WORDS_WINDOWS_MVE(name, form)      \
+    TM_DW_WORDS_STRIDES_MVE(name##_11, form, 11) \
+    TM_DW_WORDS_STRIDES_MVE(name##_12, form, 12) \
+    TM_DW_WORDS_STRIDES_MVE(name##_21, form, 21) \
     TM_DW_WORDS_STRIDES_MVE(name##_22, form, 22)
 TM_DW_WORDS_WINDOWS_MVE(tm_dw_words_2, 2)
 TM_DW_WORDS_WINDOWS_MVE(tm_dw_words_3, 3)
 TM_DW_WORDS_WINDOWS_MVE(tm_dw_words_any, ANY)
 
-#define TM_DW_WORDS_FORM_MVE(window, stride)                                                          \
-    (form == TM_MVE_REQUANT_2   ? tm_dw_words_2_##window##_##stride##_mve(at, stream, y, shape)       \
-     : form == TM_MVE_REQUANT_3 ? tm_dw_words_3_##window##_##stride##_mve(at, stream, y, shape)       \
+#define TM_DW_WORDS_FORM_MVE(window, stride)                                                    \
+    (form == TM_MVE_REQUANT_2   ? tm_dw_words_2_##window##_##stride##_mve(at, stream, y, shape) \
+     : form == TM_MVE_REQUANT_3 ? tm_dw_words_3_##window##_##stride##_mve(at, stream, y, shape) \
                                 : tm_dw_words_any_##window##_##stride##_mve(at, stream, y, shape))
 #define TM_DW_WORDS_CALL_MVE(window) \
     (stride_w == 1 ? TM_DW_WORDS_FORM_MVE(window, s1) : TM_DW_WORDS_FORM_MVE(window, s2))

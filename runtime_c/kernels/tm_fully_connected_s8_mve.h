@@ -114,9 +114,8 @@ TM_INLINE void tm_fully_connected_s8_mve(const int8_t *x, int8_t *y, const int8_
             const int32_t m = per_output ? parameters[out_c + o] : multiplier;
             const int32_t s = per_output ? parameters[2 * out_c + o] : shift;
             /* as the vector code: the high word, then a rounding shift */
-            const int32_t value = vector
-                                      ? tm_mve_round_shift((int32_t)(((int64_t)acc * m) >> 32), -1 - s)
-                                      : tm_requant_single(acc, m, s);
+            const int32_t value = vector ? tm_mve_round_shift((int32_t)(((int64_t)acc * m) >> 32), -1 - s)
+                                         : tm_requant_single(acc, m, s);
             y[o] = tm_clamp_s8(value, zp_out, lo, hi);
         }
     }

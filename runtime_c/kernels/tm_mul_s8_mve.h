@@ -39,8 +39,8 @@ TM_INLINE void tm_mul_s8_mve(const int8_t *x1, const int8_t *x2, int8_t *y, int3
 {
 #if TM_MVE_ASM
     for (; elements >= 16; elements -= 16, x1 += 16, x2 += 16, y += 16) {
-        vstrbq_s8(y, tm_mul_vector_mve(vldrbq_s8(x1), vldrbq_s8(x2), zp_1, zp_2, multiplier, shift, zp_out, lo,
-                                       hi));
+        vstrbq_s8(y, tm_mul_vector_mve(vldrbq_s8(x1), vldrbq_s8(x2), zp_1, zp_2, multiplier, shift, zp_out,
+                                       lo, hi));
     }
     if (elements > 0) {
         const mve_pred16_t present = vctp8q((uint32_t)elements);

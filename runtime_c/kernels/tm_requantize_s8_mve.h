@@ -38,8 +38,8 @@ TM_INLINE void tm_requantize_s8_mve(const int8_t *x, int8_t *y, int32_t elements
     }
     if (elements > 0) {
         const mve_pred16_t present = vctp8q((uint32_t)elements);
-        vstrbq_p_s8(
-            y, tm_requantize_vector_mve(vldrbq_z_s8(x, present), zp_in, multiplier, shift, zp_out), present);
+        vstrbq_p_s8(y, tm_requantize_vector_mve(vldrbq_z_s8(x, present), zp_in, multiplier, shift, zp_out),
+                    present);
     }
 #else
     tm_requantize_s8_c(x, y, elements, zp_in, multiplier, shift, zp_out);

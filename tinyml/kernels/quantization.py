@@ -31,6 +31,7 @@ def _scale(tensor: Tensor) -> Constant:
 
 
 def lower_requantize(context: OpContext) -> Lowered:
+    """Lower a change of scale and zero point, int8 to int8."""
     params = numerics.requant_params(context.graph, context.op)
     output = context.output
     literals = {
