@@ -3,9 +3,10 @@
     python tools/fit_latency.py model.tflite [model.tflite ...]
 
 Every model is built for the emulated mps2-an386 twice, with the DSP kernels and with the portable ones
-only, and run once under the instruction counter. Prints, per operator and instruction set, the
-instructions per unit of work (latency.work: a multiply-accumulate, or an element read) and per output
-element that fit best (non-negative least squares on relative errors), and how far off the totals are.
+only, and for mps3-an547 with the Helium kernels, where it fits; each is run once under the instruction
+counter. Prints, per operator and instruction set, the instructions per unit of work (latency.work: a
+multiply-accumulate, or an element read) and per output element that fit best (non-negative least squares
+on relative errors), and how far off the totals are.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ import numpy as np
 
 from tinyml import boards
 from tinyml.build import compile_model, emulated_firmware, open_target
+from tinyml.errors import DoesNotFit
 from tinyml.kernels.registry import Isa
 from tinyml.report.latency import work
 from tinyml.run.profile import profile
 from tinyml.verify import sample_inputs
 
-BOARD = "mps2-an386"
+BOARD, HELIUM = "mps2-an386", "mps3-an547"
 
 
 def layers(path: Path, isas: list[Isa]) -> list[tuple[str, str, int, int, int]]:
     """Return (operator, instruction set, work, output elements, instructions) of every layer."""
-    board = boards.load(BOARD)
+    board = boards.load(HELIUM if Isa.MVE in isas else BOARD)
     compiled = compile_model(path, board, isa=isas)
     inputs = sample_inputs(path, compiled.graph, data=None, seed=0, index=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,8 +76,13 @@ def main() -> None:
     """Fit and print."""
     groups: dict[tuple[str, str], list[tuple[int, int, int]]] = defaultdict(list)
     for name in sys.argv[1:]:
-        for isas in ([Isa.DSP, Isa.C], [Isa.C]):
-            for op, isa, amount, outputs, counted in layers(Path(name), isas):
+        for isas in ([Isa.MVE, Isa.DSP, Isa.C], [Isa.DSP, Isa.C], [Isa.C]):
+            try:
+                counted_layers = layers(Path(name), isas)
+            except DoesNotFit as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                continue
+            for op, isa, amount, outputs, counted in counted_layers:
                 if (amount, outputs, counted) not in groups[op, isa]:
                     groups[op, isa].append((amount, outputs, counted))
     print(f"{'operator':28}{'isa':6}{'layers':>7}{'per work':>10}{'per output':>12}{'total':>8}")

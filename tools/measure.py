@@ -1,11 +1,12 @@
 """Measure networks beside the competition's figures; print the table, or write it into the README.
 
-    python tools/measure.py [--write] model.tflite [model.tflite ...]
+    python tools/measure.py [--write] [--helium] model.tflite [model.tflite ...]
 
 For each model: bytes from the build for the real board BOARD, equality of SAMPLES outputs on its emulator
 with TensorFlow Lite, and executed instructions on COUNTER, both one operator at a time and with runs of
 operators streamed row by row. Models that do not fit the board say so. The competition's figures are in
-peers.json, with their provenance.
+peers.json, with their provenance. With --helium the table is that of the Cortex-M55: arena, instructions and
+equality on HELIUM, one operator at a time.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ README = ROOT / "README.md"
 PEERS: dict[str, Any] = json.loads((ROOT / "tools" / "peers.json").read_text())
 BOARD = "stm32f746"
 COUNTER = "mps2-an386"
+HELIUM = "mps3-an547"
 SAMPLES = 8
 LAYER, STREAM = Planning(schedule="layer"), Planning(schedule="stream")
 HEAD = (
@@ -37,6 +39,32 @@ HEAD = (
     " instructions, layer by layer | streamed | TFLM, TinyEngine | equal outputs |\n"
     "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 )
+HELIUM_HEAD = (
+    "| model | multiply-accumulates | arena | constants | code | instructions | per multiply-accumulate |"
+    " TFLM | equal outputs |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+)
+
+
+def helium_row(path: Path) -> str:
+    """Return a model's line of the Cortex-M55's table."""
+    compiled = compile_model(path, boards.load(HELIUM), LAYER)
+    name, plan = compiled.graph.name, compiled.plan
+    peer = PEERS["models"].get(name, {}).get("tflm_helium")
+    cells = [name, f"{plan.macs:,}", f"{plan.arena_bytes:,}", f"{compiled.context().constant_bytes:,}"]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            code = build(compiled, Path(folder, "build"), toolchain="gcc").flash.code_bytes
+            counted = infer(compiled, Path(folder, "infer"), toolchain="gcc", profile=True).instructions
+            assert counted is not None
+            cells += [f"{code:,}", f"{counted:,}", f"{counted / plan.macs:.2f}"]
+            with open_target(compiled, Path(folder, "verify"), toolchain="gcc") as target:
+                report = verify(path, target, samples=SAMPLES)
+            equal = f"{report.samples - report.mismatched_samples} of {report.samples}"
+        except DoesNotFit:
+            cells += ["–", "–", "–"]
+            equal = "does not fit"
+    return "| " + " | ".join([*cells, f"{peer['instructions']:,}" if peer else "–", equal]) + " |\n"
 
 
 def row(path: Path) -> str:
@@ -100,25 +128,34 @@ def main() -> int:
     parser.add_argument(
         "--write", action="store_true", help="write between the `measured` marks of README.md"
     )
+    parser.add_argument("--helium", action="store_true", help="the table of the Cortex-M55 instead")
     arguments = parser.parse_args()
     rows = ""
     for path in arguments.models:
         print(f"measuring {path.name}", file=sys.stderr)
-        rows += row(path)
+        rows += helium_row(path) if arguments.helium else row(path)
     today = datetime.date.today().isoformat()
-    caption = (
-        f"Bytes for `{BOARD}`: the arena includes input, output and scratch; code includes the validation\n"
-        f"firmware around the model. Instructions of one inference, counted in QEMU on `{COUNTER}`\n"
-        f"(Cortex-M4). Equal outputs, layer by layer and streamed: random samples on the emulated {BOARD}\n"
-        f"(or {COUNTER} where that is too small) against TensorFlow Lite, every byte. Nothing here is\n"
-        f"measured on silicon. Peers: {PEERS['provenance']}\n"
-        f"tinyml {__version__}, {today}, `python tools/measure.py --write MODEL...`.\n"
-    )
-    table = f"\n{HEAD}{rows}\n{caption}"
+    if arguments.helium:
+        head, name, option = HELIUM_HEAD, "helium", " --helium"
+        caption = (
+            f"The same for `{HELIUM}` (Cortex-M55, Helium kernels) in QEMU, one operator at a time.\n"
+            "TFLM is TensorFlow Lite Micro with CMSIS-NN on the same emulated machine.\n"
+        )
+    else:
+        head, name, option = HEAD, "measured", ""
+        caption = (
+            f"Bytes for `{BOARD}`: the arena includes input, output and scratch; code includes the\n"
+            f"validation firmware around the model. Instructions of one inference, counted in QEMU on\n"
+            f"`{COUNTER}` (Cortex-M4). Equal outputs, layer by layer and streamed: random samples on the\n"
+            f"emulated {BOARD} (or {COUNTER} where that is too small) against TensorFlow Lite, every byte.\n"
+            f"Nothing here is measured on silicon. Peers: {PEERS['provenance']}\n"
+        )
+    caption += f"tinyml {__version__}, {today}, `python tools/measure.py{option} --write MODEL...`.\n"
+    table = f"\n{head}{rows}\n{caption}"
     print(table)
     if arguments.write:
         text = README.read_text(encoding="utf-8")
-        marks = r"(<!-- measured:begin -->\n).*?(<!-- measured:end -->)"
+        marks = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
         replaced = re.sub(marks, lambda m: f"{m[1]}{table}{m[2]}", text, flags=re.DOTALL)
         README.write_text(replaced, encoding="utf-8")
     return 0

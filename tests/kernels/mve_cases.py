@@ -1,4 +1,4 @@
-"""Operators that aim at the corners of the Helium kernels: ends of vectors, unrolled rounds, requantisation."""
+"""Operators that aim at the corners of the Helium kernels: ends of vectors, rounds, requantisation."""
 
 from __future__ import annotations
 

@@ -26,8 +26,15 @@ class LatencyEstimate:
 
 
 # Executed instructions per unit of work and per output element, by operator and instruction set. Fitted
-# by tools/fit_latency.py to the layers of seven networks, counted on the emulated mps2-an386.
+# by tools/fit_latency.py to the layers of seven networks, counted on the emulated mps2-an386, and of six of
+# them for Helium on mps3-an547.
 _INSTRUCTIONS = {
+    (OpKind.CONV_2D, Isa.MVE): (0.13, 1.9),
+    (OpKind.DEPTHWISE_CONV_2D, Isa.MVE): (0.0, 7.0),
+    (OpKind.FULLY_CONNECTED, Isa.MVE): (0.17, 14.9),
+    (OpKind.ADD, Isa.MVE): (0.0, 4.0),
+    (OpKind.AVERAGE_POOL_2D, Isa.MVE): (0.69, 3.7),
+    (OpKind.MAX_POOL_2D, Isa.MVE): (0.0, 1.8),
     (OpKind.CONV_2D, Isa.DSP): (0.89, 6.3),
     (OpKind.CONV_2D, Isa.C): (3.12, 39.6),
     (OpKind.DEPTHWISE_CONV_2D, Isa.DSP): (3.56, 0.0),
@@ -66,7 +73,7 @@ def estimate_latency(graph: Graph, selections: Sequence[Selection], board: Board
         cycles,
         1e3 * cycles / board.clock_hz,
         board.clock_hz,
-        f"estimate: instructions per multiply-accumulate measured on an emulated M4, times "
+        f"estimate: instructions per multiply-accumulate counted in an emulator, times "
         f"{per_instruction} cycles per instruction assumed for {board.core}; no wait states, no cache misses",
     )
 
