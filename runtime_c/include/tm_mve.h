@@ -3,7 +3,7 @@
  * Helium is the vector extension of Armv8.1-M (Cortex-M55, M85): eight 128-bit registers. The hot loops of
  * the kernels are assembly, because VMLADAVA adds up in even core registers only, and with eight of them
  * at work GCC 12 spends more instructions on moving than on multiplying. Everywhere else (a host, or with
- * -DTM_NO_ASM) the same functions are C that reads the same streams and gives the same bytes.
+ * -DTM_NO_ASM or -O0) the same functions are C that reads the same streams and gives the same bytes.
  *
  * Vector loads take any address except where elements are wider than a byte.
  */
@@ -12,7 +12,8 @@
 
 #include "tm_dsp.h"
 
-#if TM_DSP_ASM && defined(__ARM_FEATURE_MVE)
+/* Without optimisation GCC finds no registers for the operands of the longer assembly. */
+#if TM_DSP_ASM && defined(__ARM_FEATURE_MVE) && defined(__OPTIMIZE__)
 #define TM_MVE_ASM 1
 #include <arm_mve.h>
 #else
