@@ -171,6 +171,10 @@ void tm_start(void)
 #if defined(TM_CORE_CORTEX_M7) || defined(TM_CORE_CORTEX_M55)
     enable_caches();
 #endif
+#if defined(__ARM_FEATURE_MVE)
+    TM_REG(TM_SCB + 0x14u) |= 1u << 19; /* CCR.LOB: low-overhead loops without the branch (off after reset) */
+    __asm volatile("dsb\n isb" ::: "memory");
+#endif
     memcpy(__data_start__, __data_load__, (size_t)((uintptr_t)__data_end__ - (uintptr_t)__data_start__));
     memset(__bss_start__, 0, (size_t)((uintptr_t)__bss_end__ - (uintptr_t)__bss_start__));
     tm_clock_init();

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from tinyml.graph import (
     Tensor,
 )
 from tinyml.kernels.dsp import KERNELS
-from tinyml.kernels.registry import OpContext
+from tinyml.kernels.registry import Kernel, OpContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,20 @@ class Shape:
 
     def case(self) -> Case:
         """Return the case that the first DSP kernel to accept the operator runs."""
-        context = OpContext(self.graph, self.graph.ops[0])
-        kernel = next(k for k in KERNELS if k.op is context.op.kind and not k.refusals(context))
-        return case_for(kernel, self.graph, inputs_for(self.graph, np.random.default_rng(0)))
+        return first_case(self.graph, KERNELS)
 
 
-def _depthwise(
+def first_case(graph: Graph, kernels: Sequence[Kernel]) -> Case:
+    """Return the case that the first kernel to accept the operator runs."""
+    context = OpContext(graph, graph.ops[0])
+    kernel = next(k for k in kernels if k.op is context.op.kind and not k.refusals(context))
+    return case_for(kernel, graph, inputs_for(graph, np.random.default_rng(0)))
+
+
+def depthwise(
     height: int, width: int, channels: int, k: int, stride: int = 1, dilation: int = 1, multiplier: int = 1
 ) -> Graph:
+    """Return a k x k depthwise convolution with padding all around."""
     return conv_graph(
         in_shape=(height, width, channels),
         out_c=channels * multiplier,
@@ -88,18 +95,18 @@ def shapes() -> list[Shape]:
         Shape("3x3 8x8x64 -> 64", conv3x3(8, 64, 64), 0.8, 1.17),
         Shape("3x3 s2 32x32x3 -> 16", stem, 1.25, 2.1),
         Shape("10x4 s2 49x10x1 -> 64", spectrogram, 1.13, 1.58),
-        Shape("dw 3x3 25x5x64", _depthwise(25, 5, 64, 3), 2.32, 4.45),
-        Shape("dw 3x3 20x20x48", _depthwise(20, 20, 48, 3), 1.94, 4.1),
-        Shape("dw 3x3 48x48x8", _depthwise(48, 48, 8, 3), 1.89, 4.05),
-        Shape("dw 3x3 s2 48x48x8", _depthwise(48, 48, 8, 3, 2), 2.93, 5.3),
-        Shape("dw 5x5 20x20x8", _depthwise(20, 20, 8, 5), 1.43, 2.7),
-        Shape("dw 7x7 20x20x8", _depthwise(20, 20, 8, 7), 1.11, 2.0),
-        Shape("dw 5x5 s2 20x20x8", _depthwise(20, 20, 8, 5, 2), 1.87, 3.0),
-        Shape("dw 7x7 s2 20x20x8", _depthwise(20, 20, 8, 7, 2), 1.46, 2.2),
-        Shape("dw 5x5 7x7x96", _depthwise(7, 7, 96, 5), 1.88, 3.3),
-        Shape("dw 3x3 s3 21x21x16", _depthwise(21, 21, 16, 3, 3), 7.6, 8.1),
-        Shape("dw 3x3 d2 20x20x16", _depthwise(20, 20, 16, 3, 1, 2), 4.8, 5.0),
-        Shape("dw 3x3 x2 20x20x16", _depthwise(20, 20, 16, 3, multiplier=2), 3.9, 4.05),
+        Shape("dw 3x3 25x5x64", depthwise(25, 5, 64, 3), 2.32, 4.45),
+        Shape("dw 3x3 20x20x48", depthwise(20, 20, 48, 3), 1.94, 4.1),
+        Shape("dw 3x3 48x48x8", depthwise(48, 48, 8, 3), 1.89, 4.05),
+        Shape("dw 3x3 s2 48x48x8", depthwise(48, 48, 8, 3, 2), 2.93, 5.3),
+        Shape("dw 5x5 20x20x8", depthwise(20, 20, 8, 5), 1.43, 2.7),
+        Shape("dw 7x7 20x20x8", depthwise(20, 20, 8, 7), 1.11, 2.0),
+        Shape("dw 5x5 s2 20x20x8", depthwise(20, 20, 8, 5, 2), 1.87, 3.0),
+        Shape("dw 7x7 s2 20x20x8", depthwise(20, 20, 8, 7, 2), 1.46, 2.2),
+        Shape("dw 5x5 7x7x96", depthwise(7, 7, 96, 5), 1.88, 3.3),
+        Shape("dw 3x3 s3 21x21x16", depthwise(21, 21, 16, 3, 3), 7.6, 8.1),
+        Shape("dw 3x3 d2 20x20x16", depthwise(20, 20, 16, 3, 1, 2), 4.8, 5.0),
+        Shape("dw 3x3 x2 20x20x16", depthwise(20, 20, 16, 3, multiplier=2), 3.9, 4.05),
         Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.04, 1.42),
         Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.09, 1.53),
     ]
@@ -123,12 +130,8 @@ def elementwise_cases() -> dict[str, Case]:
         graph(OpKind.MUL, none, x, tensor("z", (1, 1, 1, 48), 0.004), tensor("y", shape, 0.02)),
         graph(OpKind.MEAN, ReduceAttrs((1, 2), True), x, tensor("y", (1, 1, 1, 48), 0.02)),
     )
-    cases = {}
-    for each in graphs:
-        context = OpContext(each, each.ops[0])
-        kernel = next(k for k in KERNELS if k.op is context.op.kind and not k.refusals(context))
-        cases[kernel.symbol] = case_for(kernel, each, inputs_for(each, np.random.default_rng(0)))
-    return cases
+    cases = [first_case(each, KERNELS) for each in graphs]
+    return {case.symbol: case for case in cases}
 
 
 def build_plugin(folder: Path) -> Path:
@@ -140,9 +143,11 @@ def build_plugin(folder: Path) -> Path:
     return plugin
 
 
-def count(case: Case, plugin: Path, folder: Path, *flags: str) -> tuple[int, int]:
+def count(
+    case: Case, plugin: Path, folder: Path, *flags: str, core: str = "cortex-m4", board: str = "mps2-an386"
+) -> tuple[int, int]:
     """Return the instructions that one run of the case executes, and the bytes of its code."""
-    compiler = board_compiler("cortex-m4", "-O2", *flags)
+    compiler = board_compiler(core, "-O2", *flags)
     program = Program(folder, [case], compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True)
     symbols = subprocess.run(
         ["arm-none-eabi-nm", "-S", str(program.program)], capture_output=True, text=True, check=True
@@ -156,7 +161,7 @@ def count(case: Case, plugin: Path, folder: Path, *flags: str) -> tuple[int, int
     ranges, out = folder / "ranges", folder / "counts"
     ranges.write_text("".join(f"{at:x} {at + size:x} other {name}\n" for at, size, name in functions))
     out.unlink(missing_ok=True)
-    program.run([case], board_runner("mps2-an386", "-plugin", f"{plugin},out={out},ranges={ranges}"))
+    program.run([case], board_runner(board, "-plugin", f"{plugin},out={out},ranges={ranges}"))
     executed = {
         name: int(n) for n, name in re.findall(r"^function (\d+) (\S+)$", out.read_text(), re.MULTILINE)
     }

@@ -58,8 +58,17 @@ RISCV_RUNNER = (
 )
 
 
+# mps3-an547: Helium needs the hard-float ABI, and the monitor's stack lies below the RAM (semihosting.c).
+_M55_FLAGS = (
+    "-mfloat-abi=hard",
+    "-Wl,--defsym=ram_origin=0x21000000,--defsym=ram_bytes=0x200000,--wrap=_sbrk",
+)
+
+
 def board_compiler(core: str, *flags: str) -> tuple[str, ...]:
     """Return the command that compiles for an emulated board, with the flags of generated projects."""
+    if core == "cortex-m55":
+        flags = (*_M55_FLAGS, *flags)
     return (
         *("arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", "-std=c11", "-fomit-frame-pointer"),
         *("-mslow-flash-data", "-fno-tree-loop-distribute-patterns", *WARNINGS, "-Wno-unused-function"),

@@ -6,8 +6,6 @@ import dataclasses
 import re
 import shutil
 import subprocess
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +18,17 @@ from tests.kernels.harness import (
     SANITIZED,
     SEMIHOSTING_SOURCES,
     WARNINGS,
-    Array,
-    Case,
     Program,
     board_compiler,
     board_runner,
     overlaps,
 )
 from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
+from tests.kernels.simd_work import Work, accepted, work_for
 from tinyml import reference
-from tinyml.graph import Graph, OpKind
+from tinyml.graph import OpKind
 from tinyml.kernels.dsp import KERNELS, Blocks, with_blocks
-from tinyml.kernels.registry import Kernel, OpContext
+from tinyml.kernels.registry import OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
@@ -52,69 +49,19 @@ GENERATORS = {
 BOARDS = {"mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """Graphs with inputs, what numpy makes of them, and the cases that run them, apart and in place."""
-
-    names: tuple[str, ...]
-    expected: tuple[Array, ...]
-    apart: tuple[Case, ...]
-    in_place: tuple[Case, ...]
-
-    def parts(self, n: int) -> list[Work]:
-        """Return the work of n programs: every shape specialised without optimisation overfills a board."""
-        return [
-            Work(self.names[i::n], self.expected[i::n], self.apart[i::n], self.in_place[i::n])
-            for i in range(n)
-        ]
-
-    def check(self, outputs: Sequence[Array]) -> None:
-        wrong = [
-            name
-            for name, expected, output in zip(self.names, self.expected, outputs, strict=True)
-            if not np.array_equal(expected, output)
-        ]
-        assert wrong == []
-
-
-def _work(pairs: Sequence[tuple[Kernel, Graph]]) -> Work:
-    names, expected, apart, in_place = [], [], [], []
-    for kernel, graph in pairs:
-        op = graph.ops[0]
-        rng = np.random.default_rng(zlib.crc32(repr(op).encode()))
-        inputs = inputs_for(graph, rng)
-        case = case_for(kernel, graph, inputs)
-        shapes = [graph.tensors[i].shape for i in (*op.inputs[:2], *op.outputs)]
-        names.append(f"{kernel.symbol} {shapes} {op.attrs}")
-        activations = OpContext(graph, op).activation_inputs
-        expected.append(reference.run_op(graph, op, dict(zip(activations, inputs, strict=True))))
-        apart.append(case)
-        shared = overlaps(case.lowered.access, 4)
-        in_place.append(dataclasses.replace(case, overlap=shared[len(names) % len(shared)]))
-    return Work(tuple(names), tuple(expected), tuple(apart), tuple(in_place))
-
-
-def _accepted(kernel: Kernel, graphs: Sequence[Graph]) -> list[tuple[Kernel, Graph]]:
-    return [
-        (kernel, graph)
-        for graph in graphs
-        if graph.ops[0].kind is kernel.op and not kernel.refusals(OpContext(graph, graph.ops[0]))
-    ]
-
-
 @pytest.fixture(scope="module")
 def aimed() -> Work:
     graphs = aimed_graphs()
-    return _work([pair for kernel in KERNELS for pair in _accepted(kernel, graphs)])
+    return work_for([pair for kernel in KERNELS for pair in accepted(kernel, graphs)])
 
 
 @pytest.fixture(scope="module")
 def everything() -> Work:
     graphs = aimed_graphs()
-    pairs = [pair for kernel in KERNELS for pair in _accepted(kernel, graphs)]
+    pairs = [pair for kernel in KERNELS for pair in accepted(kernel, graphs)]
     for seed, kernel in enumerate(KERNELS):
         pairs += [(kernel, g) for g in graphs_for(kernel, GENERATORS[kernel.symbol], RANDOM, seed)]
-    return _work(pairs)
+    return work_for(pairs)
 
 
 def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
@@ -138,7 +85,7 @@ def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
 def test_constant_channels_do_not_slow_a_layer_down() -> None:
     graphs = constant_channel_graphs()
     for kernel in KERNELS:
-        for _, graph in _accepted(kernel, graphs):
+        for _, graph in accepted(kernel, graphs):
             assert dict(kernel.lower(OpContext(graph, graph.ops[0])).literals)["form"] == 3
 
 

@@ -30,7 +30,9 @@ SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("isa", [(Isa.C,), (Isa.DSP, Isa.C)], ids=["c", "dsp"])
+@pytest.mark.parametrize(
+    "isa", [(Isa.C,), (Isa.DSP, Isa.C), (Isa.MVE, Isa.DSP, Isa.C)], ids=["c", "dsp", "mve"]
+)
 def test_random_networks_are_exact_under_sanitizers(
     compiler: str, isa: Sequence[Isa], tmp_path: Path
 ) -> None:

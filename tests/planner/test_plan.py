@@ -49,7 +49,7 @@ def test_random_networks_are_planned_proved_and_executed(seed: int, steps: int) 
     assert _same(graph, selections, planned, seed)
 
 
-@pytest.mark.parametrize("isas", [(Isa.C,), (Isa.DSP, Isa.C)])
+@pytest.mark.parametrize("isas", [(Isa.C,), (Isa.DSP, Isa.C), (Isa.MVE, Isa.DSP, Isa.C)])
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 12))
 @bounded
 def test_the_access_maps_of_the_registry_are_executed(isas: tuple[Isa, ...], seed: int, steps: int) -> None:

@@ -19,6 +19,10 @@ from tinyml.select import Selection
 
 _CTYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float", DType.INT16: "int16_t", DType.INT32: "int32_t"}
 
+STRIP_COLUMNS, ROW_SUMS = "tm_columns_s8_c", "tm_row_sums_s8_c"
+STREAM_HEADERS = (STRIP_COLUMNS, ROW_SUMS)
+"""Headers in runtime_c/kernels that streamed stages include, although they are no operator's kernel."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArrayContext:
@@ -255,9 +259,9 @@ def _headers(
     headers = {s.kernel.symbol for s in selections if s.kernel and s.op in alone}
     for op in (op for stream in streams for op in stream.ops):
         if op.strip is not None:
-            headers.add("tm_columns_s8_c")
+            headers.add(STRIP_COLUMNS)
         if op.kernel:
-            headers.add("tm_row_sums_s8_c" if op.sums is not None else op.kernel)
+            headers.add(ROW_SUMS if op.sums is not None else op.kernel)
     return tuple(sorted(headers))
 
 

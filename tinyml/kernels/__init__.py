@@ -7,6 +7,7 @@ from tinyml.kernels import (
     dsp,
     elementwise,
     layout,
+    mve,
     pooling,
     quantization,
     reduction,
@@ -17,6 +18,7 @@ from tinyml.kernels.registry import Kernel
 __all__ = ["KERNELS", "Kernel"]
 
 KERNELS: tuple[Kernel, ...] = (
+    *mve.KERNELS,
     *dsp.KERNELS,
     *convolution.KERNELS,
     *depthwise.KERNELS,

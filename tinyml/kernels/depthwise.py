@@ -21,7 +21,8 @@ def whole_depth_multiplier(context: OpContext) -> bool:
     return has_rank(context, 4, 4) and context.input(1).shape[3] % context.input(0).shape[3] == 0
 
 
-def _lower(context: OpContext) -> Lowered:
+def lower_depthwise(context: OpContext) -> Lowered:
+    """Lower to a row kernel of the portable kind."""
     attrs = window_attrs(context)
     return lower_window(context, context.output.elements * attrs.kernel_h * attrs.kernel_w)
 
@@ -31,7 +32,7 @@ KERNELS: tuple[Kernel, ...] = (
         "tm_dwconv2d_s8_c",
         OpKind.DEPTHWISE_CONV_2D,
         Isa.C,
-        _lower,
+        lower_depthwise,
         (
             one_activation,
             int8_activations,

@@ -179,18 +179,19 @@ class _Layer:
     requant: Int32Array
 
 
-def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
-    """Return the layer with its weights arranged as the kernel reads them: channels first."""
-    return context.once("layer", lambda: _fold(context, arrange(_weights(context))))
-
-
-def _fold(context: OpContext, weights: Int8Array) -> _Layer:
-    """Fold, and choose the form of requantisation.
+def settle_constant_channels(
+    context: OpContext, weights: Int8Array
+) -> tuple[Int8Array, Int32Array, Int32Array, Int32Array]:
+    """Return (weights, folded bias, multiplier, shift) of a convolution with harmless constant channels.
 
     A channel without a weight other than 0, or with a multiplier of 0, gives the same value for
     every input. Pruned networks have many of them, with shifts that would force the slow forms on
     the whole layer; the same value comes out of bias 8·(value − zero point), multiplier 2^30 and a
     right shift by 2, exactly: both roundings see whole numbers.
+
+    Args:
+        context: the convolution.
+        weights: its weights with the output channels as the first axis.
     """
     multiplier, shift = numerics.conv_requant(context.graph, context.op)
     bias = numerics.folded_bias(context.graph, context.op)
@@ -202,6 +203,17 @@ def _fold(context: OpContext, weights: Int8Array) -> _Layer:
     bias = np.where(constant, 8 * value, bias).astype(np.int32)
     multiplier = np.where(constant, np.int32(1 << 30), multiplier)
     shift = np.where(constant, np.int32(-2), shift)
+    return weights, bias, multiplier, shift
+
+
+def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
+    """Return the layer with its weights arranged as the kernel reads them: channels first."""
+    return context.once("layer", lambda: _fold(context, arrange(_weights(context))))
+
+
+def _fold(context: OpContext, weights: Int8Array) -> _Layer:
+    """Settle the constant channels, and choose the form of requantisation."""
+    weights, bias, multiplier, shift = settle_constant_channels(context, weights)
     form = requant_form(multiplier, shift)
     return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
 

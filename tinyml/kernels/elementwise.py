@@ -56,7 +56,7 @@ def add_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
     }
 
 
-def _mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
+def mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
     """Literals of tm_mul_*; `order` says which operand of the operator is x1, which x2."""
     p = numerics.mul_params(context.graph, context.op)
     zero_points = (-p.offset_1, -p.offset_2)
@@ -129,5 +129,5 @@ def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
 
 KERNELS: tuple[Kernel, ...] = (
     *_kernels("add", OpKind.ADD, add_literals),
-    *_kernels("mul", OpKind.MUL, _mul_literals),
+    *_kernels("mul", OpKind.MUL, mul_literals),
 )

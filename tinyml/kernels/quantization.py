@@ -30,7 +30,8 @@ def _scale(tensor: Tensor) -> Constant:
     return Constant("scale", "float", np.array([tensor.scale], np.float32))
 
 
-def _lower_requantize(context: OpContext) -> Lowered:
+def lower_requantize(context: OpContext) -> Lowered:
+    """Lower a change of scale and zero point, int8 to int8."""
     params = numerics.requant_params(context.graph, context.op)
     output = context.output
     literals = {
@@ -70,7 +71,7 @@ def _lower_dequantize(context: OpContext) -> Lowered:
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
-        "tm_requantize_s8_c", OpKind.QUANTIZE, Isa.C, _lower_requantize, (one_activation, int8_activations)
+        "tm_requantize_s8_c", OpKind.QUANTIZE, Isa.C, lower_requantize, (one_activation, int8_activations)
     ),
     Kernel("tm_quantize_f32_s8_c", OpKind.QUANTIZE, Isa.C, _lower_quantize, (one_activation, float_to_int8)),
     Kernel(
