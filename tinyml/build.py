@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 Toolchain = Literal["platformio", "gcc"]
 
+MAX_SLOWDOWN = 0.1
+"""Instructions that `--schedule stream` adds at most, as an estimated share of the layers' own."""
+
 _HOOKS = ("tm_trace_begin", "tm_trace_end")  # of the validation firmware; a product has none
 
 
@@ -91,8 +94,8 @@ class Planning:
 
     Args:
         edges: element type of inputs and outputs where the model has float ones.
-        schedule: "layer" runs one operator at a time; "stream" is "auto" with the objective "sram";
-            "auto" streams what the objective asks for; a PatchSchedule is MCUNetV2's.
+        schedule: "layer" runs one operator at a time; "stream" looks for the smallest arena that costs at
+            most MAX_SLOWDOWN; "auto" streams what the objective asks for; a PatchSchedule is MCUNetV2's.
         objective: what to choose among the plans that fit.
         max_sram: the most bytes the arena may take, where that is less than the board has.
         max_overhead: the most multiply-accumulates computed a second time, as a share of all. None allows
@@ -147,6 +150,7 @@ def _plan(
     if isinstance(planning.schedule, PatchSchedule):
         patch = planning.schedule.patches, planning.schedule.operators
         return graph, selections, planner.plan(graph, selections, patch=patch, pushed=pushed)
+    slowdown = MAX_SLOWDOWN if planning.schedule == "stream" and planning.objective != "sram" else None
     objective = "sram" if planning.schedule == "stream" else planning.objective
     stream_above = limit
     if planning.schedule == "layer":
@@ -156,7 +160,12 @@ def _plan(
     macs = sum(s.lowered.macs for s in selections if s.lowered)
     shares = [0.0, None] if planning.max_overhead is None else [planning.max_overhead]
     replan = functools.partial(
-        planner.plan, stream_above=stream_above, objective=objective, pushed=pushed, front=front
+        planner.plan,
+        stream_above=stream_above,
+        objective=objective,
+        max_slowdown=slowdown,
+        pushed=pushed,
+        front=front,
     )
     for share in shares:
         most = None if share is None else int(share * macs)

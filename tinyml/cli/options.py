@@ -104,8 +104,9 @@ def planning_options(command: Command) -> Command:
         show_default=True,
         metavar="[auto|layer|stream|patch:PxP@N]",
         help="auto: one operator at a time, and runs of operators row by row where the objective asks. "
-        "layer: one operator at a time. stream: auto with --objective sram. patch:3x3@12: the first 12 "
-        "operators in 3x3 patches, the others one at a time, as MCUNetV2 does.",
+        "layer: one operator at a time. stream: the smallest arena at a tenth more instructions or fewer "
+        "(--objective sram: at any number). patch:3x3@12: the first 12 operators in 3x3 patches, the others "
+        "one at a time, as MCUNetV2 does.",
     )
     @click.option(
         "--objective",

@@ -14,7 +14,13 @@ from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
 from tinyml.planner.plan import Buffer, BufferKind, Cost, Plan, Stage
 from tinyml.planner.recompute import plan_gates
-from tinyml.planner.stages import MOST_STRIPS, Cut, StageSearch
+from tinyml.planner.stages import (
+    MOST_STRIPS,
+    Cut,
+    StageSearch,
+    layer_instructions,
+    streaming_instructions,
+)
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -48,6 +54,7 @@ def plan(
     order: Literal["search", "file"] = "search",
     stream_above: int | None = None,
     objective: Objective = "latency",
+    max_slowdown: float | None = None,
     max_extra_macs: int | None = 0,
     pushed: int | None = None,
     front: bool = False,
@@ -67,6 +74,8 @@ def plan(
             operators are streamed row by row (stages.py) to bring the arena down to it, or as far as
             it goes. None never streams; 0 gives the smallest arena.
         objective: what to choose among the choices of stages that fit `stream_above`.
+        max_slowdown: with the objective "sram" the most instructions that the arena may cost, as an
+            estimated share, work that is computed a second time aside; None for any number.
         max_extra_macs: the most multiply-accumulates that may be computed a second time, in strips; None
             for any number.
         pushed: a model input that never is in the arena as a whole: the application pushes its rows.
@@ -109,7 +118,8 @@ def plan(
                 hint="leave out --stream-input",
             )
         if wanted or pushed is not None:
-            best = _choose(graph, selections, ways, stream_above, objective, max_extra_macs)
+            allowed = [way for way in ways if not _too_slow(graph, selections, way[0], max_slowdown)]
+            best = _choose(graph, selections, allowed or ways, stream_above, objective)
         if front:
             fronts = [search.front() for search in searches]
             points = min(fronts, key=lambda found: found[0].cost.peak_bytes)
@@ -124,14 +134,13 @@ def _choose(
     ways: Sequence[tuple[Cut, StageSearch]],
     limit: int | None,
     objective: Objective,
-    max_extra_macs: int | None,
 ) -> Plan:
     """Return the best plan within the limit, else the smallest.
 
     A cut's cost counts the bytes live at the fullest moment. Where their placement leaves gaps, the next
     best one may be the better.
     """
-    allowed = [way for way in ways if max_extra_macs is None or way[0].cost.extra_macs <= max_extra_macs]
+    allowed = list(ways)
     if objective != "sram":
         fitting = [way for way in allowed if limit is None or way[0].cost.peak_bytes <= limit]
         fitting.sort(key=lambda way: _preference(objective, way[0].cost))
@@ -149,6 +158,11 @@ def _choose(
             best = found
     assert best is not None
     return best
+
+
+def _too_slow(graph: Graph, selections: Sequence[Selection], cut: Cut, max_slowdown: float | None) -> bool:
+    most = float("inf") if max_slowdown is None else max_slowdown * layer_instructions(graph, selections)
+    return streaming_instructions(cut.cost) > most
 
 
 def _placed(

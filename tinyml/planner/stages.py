@@ -71,6 +71,8 @@ _CALL = 15
 _MAC = {OpKind.DEPTHWISE_CONV_2D: 3.0}
 _OTHER_MAC = 1.0
 _SINGLE_ROW_MAC = 2.3
+_LAYER_MAC = {OpKind.DEPTHWISE_CONV_2D: 2.4}
+_MOST_PER_MAC = 1.5
 _TILED_MAC = 0.3  # a 3x3 depthwise convolution in tiles of a row
 _SMALL_BLOCK_MAC = 0.1  # a convolution of two pixels at a time
 
@@ -447,6 +449,18 @@ class StageSearch:
             )
             extra += recomputed_macs(self.graph, self.selections, stage, calls)
         return _rebuilt(self.flow, nodes, self.pushed), extra
+
+
+def layer_instructions(graph: Graph, selections: Sequence[Selection]) -> float:
+    """Estimate the instructions of running the operators one by one."""
+    return sum(
+        _LAYER_MAC.get(graph.ops[s.op].kind, _OTHER_MAC) * s.lowered.macs for s in selections if s.lowered
+    )
+
+
+def streaming_instructions(cost: Cost) -> float:
+    """Estimate the instructions that a choice of stages adds, but for what is computed a second time."""
+    return cost.extra_instructions - _MOST_PER_MAC * cost.extra_macs
 
 
 def recomputed_macs(
