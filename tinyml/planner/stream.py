@@ -386,7 +386,9 @@ def row_op(
 
 def _clipped(call: RowOp, graph: Graph) -> RowOp:
     """Leave out columns beyond the image, where the kernel is told by a literal how many to compute."""
-    told = call.lowered is not None and any(name in WIDTH_LITERALS for name, _ in call.lowered.literals)
+    literals = call.lowered.literals if call.lowered is not None else ()
+    sizes = [value for name, value in literals if name in WIDTH_LITERALS]
+    told = bool(sizes) and all(size % call.columns.width == 0 for size in sizes)
     if not told or call.access.granule > 1:  # rows of a call lie one behind the other, all as wide
         return call
     return dataclasses.replace(call, clip=graph.tensors[call.output].shape[2])
