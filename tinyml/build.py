@@ -224,7 +224,7 @@ def check_fit(compiled: Compiled) -> None:
         )
         smallest, extra = best.arena_bytes, best.extra_macs / max(best.macs, 1)
         how = f" --max-overhead {100 * extra:.0f}%" if extra else ""
-        streamed = f"--schedule stream{how} plans {smallest:,} B" if smallest < plan.arena_bytes else ""
+        streamed = f"--objective sram{how} plans {smallest:,} B" if smallest < plan.arena_bytes else ""
         raise DoesNotFit(
             f"{graph.name} does not fit {board.id}: {plan.arena_bytes - limit:,} B of SRAM too many",
             where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[-1]}, {op.kind}"

@@ -29,7 +29,7 @@ def report(digits_model: Path) -> BuildReport:
 
 @pytest.fixture(scope="module")
 def streamed(digits_model: Path) -> BuildReport:
-    return compile_model(digits_model, boards.load("stm32f746"), Planning(schedule="stream")).report()
+    return compile_model(digits_model, boards.load("stm32f746"), Planning(objective="sram")).report()
 
 
 def shown(report: BuildReport, *, verbose: bool = False) -> str:

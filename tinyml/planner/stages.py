@@ -74,7 +74,7 @@ _SINGLE_ROW_MAC = 2.3
 _LAYER_MAC = {OpKind.DEPTHWISE_CONV_2D: 2.4}
 _MOST_PER_MAC = 1.5
 _TILED_MAC = 0.3  # a 3x3 depthwise convolution in tiles of a row
-_SMALL_BLOCK_MAC = 0.1  # a convolution of two pixels at a time
+_SMALL_BLOCK_MAC = 0.25  # a convolution of two pixels at a time
 
 _CODE = 260
 """Bytes of code that a streamed operator adds, roughly: its own function."""
