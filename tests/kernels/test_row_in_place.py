@@ -29,11 +29,11 @@ WINDOWS = [  # kernel, stride, horizontal dilation
 
 
 def _one_call(rows: int, window: tuple[tuple[int, int], int, int]) -> Graph:
-    """Return a depthwise convolution of so many output rows, of 37 channels and 11 columns, padded beside."""
+    """Return a depthwise convolution of so many output rows, of 37 channels and 15 columns, padded beside."""
     (height, width), stride, dilation = window
     side = width // 2 * dilation
     return conv_graph(
-        in_shape=((rows - 1) * stride + height, 11, 37),
+        in_shape=((rows - 1) * stride + height, 15, 37),
         out_c=37,
         kernel=(height, width),
         stride=(stride, stride),
@@ -56,13 +56,26 @@ def _work(kernel: Kernel) -> Work:
             inputs = inputs_for(graph, np.random.default_rng(len(cases)))
             case = case_for(kernel, graph, inputs)
             output = reference.run_op(graph, graph.ops[0], {0: inputs[0]})
-            assert case.lowered.loop is not None
-            for row in range(case.lowered.loop.in_rows):
-                names.append(f"{kernel.symbol} {window}, {rows} rows over input row {row}")
-                expected.append(output)
-                cases.append(_over(case, row))
+            for name, one in _variants(kernel, case, rows).items():
+                assert one.lowered.loop is not None
+                for row in range(one.lowered.loop.in_rows):
+                    names.append(f"{kernel.symbol} {window}, {rows} rows{name} over input row {row}")
+                    expected.append(output)
+                    cases.append(_over(one, row))
     assert cases
     return Work(tuple(names), tuple(expected), (), tuple(cases))
+
+
+def _variants(kernel: Kernel, case: Case, rows: int) -> dict[str, Case]:
+    """Return the call, and with less scratch where the planner lets that lie in place (RowOp.may_lie_on)."""
+    variants = {"": case}
+    loop = case.lowered.loop
+    assert loop is not None
+    if kernel.less_scratch is not None and (rows == 1 or loop.out_row_bytes == loop.in_row_bytes):
+        less = kernel.less_scratch(case.lowered)
+        assert less.scratch_bytes < case.lowered.scratch_bytes
+        variants[" with less scratch"] = dataclasses.replace(case, lowered=less)
+    return variants
 
 
 def _context(graph: Graph) -> OpContext:
