@@ -118,8 +118,11 @@ def plan(
                 hint="leave out --stream-input",
             )
         if wanted or pushed is not None:
-            allowed = [way for way in ways if not _too_slow(graph, selections, way[0], max_slowdown)]
-            best = _choose(graph, selections, allowed or ways, stream_above, objective)
+            allowed = ways
+            if max_slowdown is not None:
+                slowest = max_slowdown * layer_instructions(graph, selections)
+                allowed = [way for way in ways if streaming_instructions(way[0].cost) <= slowest] or ways
+            best = _choose(graph, selections, allowed, stream_above, objective)
         if front:
             fronts = [search.front() for search in searches]
             points = min(fronts, key=lambda found: found[0].cost.peak_bytes)
@@ -158,11 +161,6 @@ def _choose(
             best = found
     assert best is not None
     return best
-
-
-def _too_slow(graph: Graph, selections: Sequence[Selection], cut: Cut, max_slowdown: float | None) -> bool:
-    most = float("inf") if max_slowdown is None else max_slowdown * layer_instructions(graph, selections)
-    return streaming_instructions(cut.cost) > most
 
 
 def _placed(
