@@ -27,7 +27,8 @@ from tinyml.graph import (
     WindowAttrs,
 )
 from tinyml.readers import read_model
-from tinyml.readers.tflite import identifier, window_extent
+from tinyml.readers.tensors import window_extent
+from tinyml.readers.tflite import identifier
 
 
 def _read(builder: ModelBuilder, tmp_path: Path, name: str = "m.tflite") -> Graph:

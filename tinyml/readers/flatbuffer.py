@@ -38,24 +38,6 @@ TYPE_NAMES: Mapping[int, str] = {
     value: name.lower() for name, value in vars(tflite.TensorType).items() if isinstance(value, int)
 }
 
-# Options table of each operator we read, and its scalar fields.
-_WINDOW_FIELDS = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
-_OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "CONV_2D": ("Conv2DOptions", (*_WINDOW_FIELDS, "DilationHFactor", "DilationWFactor")),
-    "DEPTHWISE_CONV_2D": (
-        "DepthwiseConv2DOptions",
-        (*_WINDOW_FIELDS, "DepthMultiplier", "DilationHFactor", "DilationWFactor"),
-    ),
-    "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat", "KeepNumDims")),
-    "ADD": ("AddOptions", ("FusedActivationFunction",)),
-    "MUL": ("MulOptions", ("FusedActivationFunction",)),
-    "AVERAGE_POOL_2D": ("Pool2DOptions", (*_WINDOW_FIELDS, "FilterHeight", "FilterWidth")),
-    "MAX_POOL_2D": ("Pool2DOptions", (*_WINDOW_FIELDS, "FilterHeight", "FilterWidth")),
-    "MEAN": ("ReducerOptions", ("KeepDims",)),
-    "SOFTMAX": ("SoftmaxOptions", ("Beta",)),
-    "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
-}
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawTensor:
@@ -93,12 +75,13 @@ class RawModel:
     outputs: tuple[int, ...]
 
 
-def decode(data: bytes, where: str) -> RawModel:
+def decode(data: bytes, where: str, options: Mapping[str, tuple[str, ...]] | None = None) -> RawModel:
     """Decode a .tflite file's bytes.
 
     Args:
         data: the whole file.
         where: the file's name, for messages.
+        options: the options to read of operators, by name: their table in the schema and its fields.
 
     Raises:
         ModelError: the bytes are not a readable TFLite model with one subgraph.
@@ -118,7 +101,7 @@ def decode(data: bytes, where: str) -> RawModel:
             hint="give a .tflite file; Keras, ONNX and SavedModel files have to be converted first",
         )
     try:
-        return _Decoder(data, where).model()
+        return _Decoder(data, where, options or {}).model()
     except _ACCESS_ERRORS as error:
         raise ModelError(
             f"{where} is damaged: an offset leads outside the file",
@@ -131,9 +114,10 @@ def decode(data: bytes, where: str) -> RawModel:
 class _Decoder:
     """Reads one file, charging every vector to a budget."""
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, tables: Mapping[str, tuple[str, ...]]) -> None:
         self._data = data
         self._where = where
+        self._tables = tables
         self._budget = _VECTOR_BUDGET * len(data)
 
     def model(self) -> RawModel:
@@ -180,7 +164,7 @@ class _Decoder:
                 name,
                 self._integers(op.InputsLength(), op.InputsAsNumpy, f"inputs of operator {i}", 4, 1 << 16),
                 self._integers(op.OutputsLength(), op.OutputsAsNumpy, f"outputs of operator {i}", 4, 1 << 16),
-                self._options(op, name, i) if name in _OPTIONS else {},
+                self._options(op, name, i) if name in self._tables else {},
             )
 
     def _operator_name(self, code: Any) -> str:
@@ -193,7 +177,7 @@ class _Decoder:
         return name
 
     def _options(self, op: Any, name: str, index: int) -> dict[str, Any]:
-        table_name, fields = _OPTIONS[name]
+        table_name, *fields = self._tables[name]
         options = getattr(tflite, table_name)()
         table = op.BuiltinOptions()
         kind = op.BuiltinOptionsType()

@@ -1,0 +1,17 @@
+"""The operators that can be read, by their TFLite names, one file per family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tinyml.readers.operators import elementwise, layers, layout, reduction
+from tinyml.readers.operators.reading import OperatorReader, Read
+
+__all__ = ["READERS", "OperatorReader", "Read"]
+
+READERS: Mapping[str, OperatorReader] = {
+    **layers.READERS,
+    **elementwise.READERS,
+    **layout.READERS,
+    **reduction.READERS,
+}

@@ -1,0 +1,50 @@
+"""How an operator of a model file is read: one entry per TFLite operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tinyml.graph import Attrs, OpKind
+from tinyml.readers.flatbuffer import RawOperator
+from tinyml.readers.tensors import ModelTensors
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One operator of the graph.
+
+    Args:
+        inputs: tensors it computes from, −1 where an optional one is absent. Those that only carry
+            attributes in the file (axes, paddings, sizes) are left out.
+        attrs: its attributes.
+        shape: what its output's shape must be; compared with the declared one.
+        kind: where it is another than the entry's.
+    """
+
+    inputs: tuple[int, ...]
+    attrs: Attrs
+    shape: tuple[int, ...]
+    kind: OpKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorReader:
+    """How a TFLite operator becomes operators of the graph.
+
+    Args:
+        kind: of the graph's operator.
+        read: checks the operands and returns the operator, or one per output where the file's operator
+            has several (SPLIT becomes one SLICE per part): the graph's have exactly one.
+        data_inputs: how many of the inputs, from the first, are data and must have one of `input_types`.
+        options: the table of the operator's options in the schema, and the fields that are read.
+        input_types: element types of the data inputs, as the schema spells them.
+        output_types: element types of the outputs.
+    """
+
+    kind: OpKind
+    read: Callable[[ModelTensors, RawOperator], Read | Sequence[Read]]
+    data_inputs: int
+    options: tuple[str, ...] = ()
+    input_types: tuple[str, ...] = ("int8",)
+    output_types: tuple[str, ...] = ("int8",)

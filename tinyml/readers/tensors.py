@@ -1,0 +1,329 @@
+"""Tensors and operands of a model file, checked: what every operator's reader builds on.
+
+Source: TensorFlow Lite, `lite/kernels/padding.h` and the `Prepare` of its kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyml.errors import ModelError
+from tinyml.graph import Activation, Array, DType, Pads, Quant, Tensor, WindowAttrs
+from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor
+
+SAME, VALID = 0, 1
+MAX_RANK = 6
+MAX_ELEMENTS = 2**31 - 1
+_MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
+_MIN_SCALE = 2.0**-100  # real scales are above 1e-8; these keep every float32 product finite
+_MAX_RESCALE = 2.0**30  # accumulators are shifted left by at most 30 bits
+_ACTIVATIONS = {
+    0: Activation.NONE,
+    1: Activation.RELU,
+    2: Activation.RELU_N1_TO_1,
+    3: Activation.RELU6,
+}
+
+QUANTISE = (
+    "quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
+    "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
+)
+
+
+def dims(shape: Sequence[int]) -> str:
+    """Return a shape as users read it: 1x9x7x5."""
+    return "x".join(str(d) for d in shape) or "scalar"
+
+
+def window_extent(size: int, kernel: int, stride: int, dilation: int, padding: int) -> tuple[int, int, int]:
+    """Resolve SAME or VALID along one axis.
+
+    Returns:
+        (output size, padding before, padding after); an output size of 0 or less where a VALID
+        window does not fit.
+
+    Source: lite/kernels/padding.h, ComputeOutSize and ComputePaddingWithOffset.
+    """
+    reach = (kernel - 1) * dilation + 1
+    if padding == VALID:
+        return (size + stride - reach) // stride, 0, 0
+    out = (size + stride - 1) // stride
+    total = max((out - 1) * stride + reach - size, 0)
+    return out, total // 2, total - total // 2
+
+
+class ModelTensors:
+    """The tensors of a model file, and the checks of the operands that operators share.
+
+    Args:
+        raw: the decoded file.
+        file: its name, for messages.
+
+    `where` is the operator at hand, for messages. Every method raises ModelError on what breaks
+    TensorFlow Lite's rules.
+    """
+
+    def __init__(self, raw: RawModel, file: str) -> None:
+        self.raw = raw
+        self.file = file
+        self.where = ""
+        self.shape_ops: frozenset[int] = frozenset()  # operators that only compute shapes of RESHAPEs
+        self._tensors: dict[int, Tensor] = {}
+
+    def error(self, problem: str, expected: str, hint: str = "") -> ModelError:
+        """Return an error at the operator at hand; without a hint it says to convert again."""
+        return ModelError(
+            f"{self.file}: {problem}",
+            where=f"at {self.where}",
+            expected=expected,
+            hint=hint or "the file breaks TensorFlow Lite's rules: convert it again",
+        )
+
+    def tensor(self, index: int) -> Tensor:
+        """Return a checked tensor of the file."""
+        if index not in self._tensors:
+            self._tensors[index] = self._convert(self.raw.tensors[index], index)
+        return self._tensors[index]
+
+    def _convert(self, raw: RawTensor, index: int) -> Tensor:
+        name = raw.name or f"tensor_{index}"
+        if raw.is_sparse:
+            raise self.error(
+                f"tensor '{name}' is sparse", "expected dense data", "convert without sparsity compression"
+            )
+        if raw.is_variable:
+            raise self.error(
+                f"tensor '{name}' is a variable", "expected a stateless model", "export without state"
+            )
+        shape = self._shape(raw, name)
+        try:
+            dtype = DType(raw.type)
+        except ValueError:
+            raise self.error(
+                f"tensor '{name}' has element type {raw.type}", "expected int8, int32 or float32", QUANTISE
+            ) from None
+        data: Array | None = None
+        if raw.data is not None:
+            expected = math.prod(shape) * dtype.size_bytes
+            if raw.data.size != expected:
+                raise self.error(
+                    f"constant '{name}' has {raw.data.size} bytes of data",
+                    f"its shape {dims(shape)} of {dtype.value} needs {expected}",
+                )
+            data = raw.data.view(np.dtype(dtype.value).newbyteorder("<")).reshape(shape)
+        return Tensor(name, shape, dtype, self._quant(raw, name, shape, dtype), data)
+
+    def _shape(self, raw: RawTensor, name: str) -> tuple[int, ...]:
+        shape = raw.shape
+        if shape and shape[0] == -1:  # a dynamic batch runs one sample at a time
+            shape = (1, *shape[1:])
+        dynamic = any(d < 0 for d in (*shape[1:], *raw.signature[1:]))
+        if dynamic:
+            raise self.error(
+                f"tensor '{name}' has a dynamic shape, {dims(raw.signature or raw.shape)}",
+                "expected fixed sizes in all dimensions but the batch",
+                "convert with fixed input shapes",
+            )
+        if any(d <= 0 for d in shape):
+            raise self.error(f"tensor '{name}' has shape {dims(shape)}", "expected positive dimensions")
+        if len(shape) > MAX_RANK:
+            raise self.error(
+                f"tensor '{name}' has {len(shape)} dimensions", f"at most {MAX_RANK} are supported"
+            )
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise self.error(f"tensor '{name}' has shape {dims(shape)}", "expected fewer than 2^31 elements")
+        return shape
+
+    def _quant(self, raw: RawTensor, name: str, shape: tuple[int, ...], dtype: DType) -> Quant | None:
+        if not raw.scale or dtype is DType.FLOAT32:
+            return None
+        count = len(raw.scale)
+        zero_point = raw.zero_point or (0,) * count
+        if len(zero_point) == 1:
+            zero_point *= count
+        if len(zero_point) != count:
+            raise self.error(
+                f"tensor '{name}' has {count} scales and {len(zero_point)} zero points", "expected as many"
+            )
+        if count > 1 and (not 0 <= raw.axis < len(shape) or shape[raw.axis] != count):
+            raise self.error(
+                f"tensor '{name}' of shape {dims(shape)} has {count} scales along dimension {raw.axis}",
+                "expected one scale, or one per index of that dimension",
+            )
+        for scale in raw.scale:
+            if not _MIN_SCALE <= scale <= 1 / _MIN_SCALE:  # NaN fails too
+                raise self.error(
+                    f"tensor '{name}' has a scale of {scale:g}",
+                    "expected finite positive scales, between 2^-100 and 2^100",
+                )
+        low, high = (0, 1) if dtype is DType.BOOL else (np.iinfo(dtype.value).min, np.iinfo(dtype.value).max)
+        for value in zero_point:
+            if not low <= value <= high:
+                raise self.error(
+                    f"tensor '{name}' has a zero point of {value}",
+                    f"expected {low} to {high} for {dtype.value}",
+                )
+        return Quant(raw.scale, zero_point, raw.axis if count > 1 else 0)
+
+    def inputs(self, op: RawOperator, low: int, high: int) -> tuple[int, ...]:
+        """Return the inputs, checked to be low to high in number; those beyond `low` may be absent."""
+        if not low <= len(op.inputs) <= high or any(i < 0 for i in op.inputs[:low]):
+            wanted = str(low) if low == high else f"{low} to {high}"
+            raise self.error(f"it has inputs {list(op.inputs)}", f"expected {wanted} tensors")
+        return op.inputs + (-1,) * (high - len(op.inputs))
+
+    def activation(self, index: int, dtypes: tuple[DType, ...] = (DType.INT8,)) -> Tensor:
+        """Return a tensor that operators compute with: int8 with one scale."""
+        tensor = self.tensor(index)
+        if tensor.dtype not in dtypes:
+            raise self.error(
+                f"tensor '{tensor.name}' has type {tensor.dtype.value}",
+                f"expected {' or '.join(d.value for d in dtypes)}",
+                QUANTISE,
+            )
+        if tensor.dtype is DType.INT8:
+            if tensor.quant is None:
+                raise self.error(f"tensor '{tensor.name}' has no scale", "expected a scale and zero point")
+            if tensor.quant.per_channel:
+                raise self.error(
+                    f"tensor '{tensor.name}' has {len(tensor.quant.scale)} scales",
+                    "expected one scale: only weights are quantised per channel",
+                )
+        return tensor
+
+    def check_rescale(self, factor: float) -> None:
+        """Refuse a factor between accumulators and outputs that no requantisation can express."""
+        if not factor < _MAX_RESCALE:
+            raise self.error(
+                f"its inputs' scales are {factor:g} times its output's",
+                "expected scales in proportion to each other",
+                QUANTISE,
+            )
+
+    def image(self, index: int) -> Tensor:
+        """Return an NHWC activation with a batch of 1."""
+        tensor = self.activation(index)
+        if len(tensor.shape) != 4:
+            raise self.error(f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC")
+        if tensor.shape[0] != 1:
+            raise self.error(
+                f"tensor '{tensor.name}' is {dims(tensor.shape)}, a batch of {tensor.shape[0]}",
+                "expected a batch of 1",
+                "convert the model with an input batch of 1",
+            )
+        return tensor
+
+    def constant(self, index: int, dtype: DType, what: str) -> Array:
+        """Return the values of a constant of the given type; `what` names it in messages."""
+        tensor = self.tensor(index)
+        if tensor.data is None:
+            raise self.error(
+                f"its {what} '{tensor.name}' is computed by the model",
+                "expected a constant",
+                "convert with fixed shapes, so that the converter can fold it",
+            )
+        if tensor.dtype is not dtype:
+            raise self.error(
+                f"its {what} '{tensor.name}' has type {tensor.dtype.value}", f"expected {dtype.value}"
+            )
+        return tensor.data
+
+    def integers(self, index: int, what: str, count: int | None = None) -> list[int]:
+        """Return a constant int32 (or int64) vector."""
+        dtype = DType.INT64 if self.tensor(index).dtype is DType.INT64 else DType.INT32
+        data = self.constant(index, dtype, what)
+        if data.ndim > 1 or data.size > MAX_RANK or (count is not None and data.size != count):
+            wanted = f"{count} numbers" if count is not None else f"at most {MAX_RANK} numbers"
+            raise self.error(f"its {what} has shape {dims(data.shape)}", f"expected {wanted}")
+        return [int(v) for v in data.reshape(-1)]
+
+    def activation_function(self, op: RawOperator) -> Activation:
+        """Return the operator's fused activation."""
+        code = op.options["FusedActivationFunction"]
+        if code not in _ACTIVATIONS:
+            raise self.error(
+                f"it has fused activation {code}",
+                "expected none, RELU, RELU_N1_TO_1 or RELU6",
+                "use one of these activations",
+            )
+        return _ACTIVATIONS[code]
+
+    def bias(self, index: int, channels: int) -> None:
+        """Check an optional bias: int32, one number per channel."""
+        if index < 0:
+            return
+        bias = self.constant(index, DType.INT32, "bias")
+        if bias.size != channels or bias.ndim > 1:
+            raise self.error(f"its bias has shape {dims(bias.shape)}", f"expected {channels} numbers")
+
+    def weights(self, index: int, rank: int, axis: int) -> Tensor:
+        """Return int8 weights: symmetric, one scale or one per output channel."""
+        self.constant(index, DType.INT8, "weights")
+        weights = self.tensor(index)
+        if len(weights.shape) != rank:
+            raise self.error(f"its weights are {dims(weights.shape)}", f"expected {rank} dimensions")
+        if weights.quant is None:
+            raise self.error("its weights have no scale", "expected one scale, or one per output channel")
+        if weights.quant.per_channel and weights.quant.axis != axis:
+            raise self.error(
+                f"its weights are quantised along dimension {weights.quant.axis}",
+                f"expected dimension {axis}",
+            )
+        if any(weights.quant.zero_point):
+            raise self.error(
+                "its weights have a zero point other than 0", "expected symmetric int8 weights", QUANTISE
+            )
+        return weights
+
+    def check_weighted(self, op: RawOperator, x: Tensor, weights: Tensor) -> None:
+        """Refuse weights whose scale no requantisation can express."""
+        assert weights.quant is not None
+        self.check_rescale(x.scale * max(weights.quant.scale) / self.activation(op.outputs[0]).scale)
+
+    def window(
+        self, op: RawOperator, image: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]
+    ) -> tuple[WindowAttrs, int, int]:
+        """Resolve strides, dilations and padding; returns the attributes and the output size."""
+        stride = (op.options["StrideH"], op.options["StrideW"])
+        padding = op.options["Padding"]
+        if padding not in (SAME, VALID):
+            raise self.error(f"it has padding {padding}", "expected SAME or VALID")
+        out: list[int] = []
+        pads: list[int] = []
+        for axis in (0, 1):
+            if stride[axis] <= 0 or dilation[axis] <= 0 or kernel[axis] <= 0:
+                raise self.error(
+                    f"it has stride {stride[axis]}, dilation {dilation[axis]}, kernel {kernel[axis]}",
+                    "expected positive numbers",
+                )
+            reach = (kernel[axis] - 1) * dilation[axis] + 1
+            if max(reach, stride[axis]) > _MAX_EXTENT:
+                raise self.error(
+                    f"its window reaches over {reach} pixels with stride {stride[axis]}",
+                    f"at most {_MAX_EXTENT} are supported",
+                    "use a smaller kernel, dilation or stride",
+                )
+            size, before, after = window_extent(
+                image.shape[1 + axis], kernel[axis], stride[axis], dilation[axis], padding
+            )
+            if size <= 0:
+                raise self.error(
+                    f"its window of {reach} does not fit an input of {dims(image.shape)} without padding",
+                    "expected a window within the input",
+                )
+            out.append(size)
+            pads += [before, after]
+        attrs = WindowAttrs(
+            kernel_h=kernel[0],
+            kernel_w=kernel[1],
+            stride_h=stride[0],
+            stride_w=stride[1],
+            dilation_h=dilation[0],
+            dilation_w=dilation[1],
+            pads=Pads(top=pads[0], left=pads[2], bottom=pads[1], right=pads[3]),
+            activation=self.activation_function(op),
+        )
+        return attrs, out[0], out[1]
