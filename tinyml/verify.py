@@ -322,9 +322,14 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
             where=where,
             expected=f"expected shape {wanted}, received {list(x.shape)}",
         )
-    if x.dtype == np.int8 and tensor.dtype is DType.INT8:
+    if x.dtype == np.dtype(tensor.dtype.value) and x.dtype.kind != "f":
         return x
-    if x.dtype.kind == "f":
+    if tensor.quant is None and x.dtype.kind in "iu" and tensor.dtype in (DType.INT32, DType.INT64):
+        limits = np.iinfo(tensor.dtype.value)
+        if x.size and (int(x.min()) < limits.min or int(x.max()) > limits.max):
+            raise UsageError(f"the samples do not fit in {tensor.dtype.value}", where=where)
+        return x.astype(tensor.dtype.value)
+    if x.dtype.kind == "f" and (tensor.dtype is DType.FLOAT32 or tensor.quant is not None):
         with np.errstate(over="ignore"):
             real = x.astype(np.float32)
         if not np.isfinite(real).all():
@@ -381,7 +386,12 @@ def random_inputs(ranges: Sequence[_ValueRange], seed: int, index: int) -> list[
             q = (np.arange(size) * int(random.integers(1, 8)) + int(random.integers(256))) % 256 - 128
         else:
             q = np.clip(r.zero_point + random.integers(-6, 7, size), -128, 127)
-        if r.dtype is DType.FLOAT32:
+        if r.dtype is DType.INT16:  # the same shapes over 16 bits
+            q = q * 257 + random.integers(-128, 129, size) if kind != 3 else r.zero_point + q
+            inputs.append(np.clip(q, -32768, 32767).astype(np.int16).reshape(r.shape))
+        elif r.dtype is not DType.INT8 and r.dtype is not DType.FLOAT32:  # flags, numbers
+            inputs.append((q & 1).astype(r.dtype.value).reshape(r.shape))
+        elif r.dtype is DType.FLOAT32:
             real = r.scale * (q - r.zero_point + random.uniform(-0.7, 0.7, size))
             inputs.append(real.astype(np.float32).reshape(r.shape))
         else:

@@ -17,7 +17,14 @@ from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
-_CTYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float", DType.INT16: "int16_t", DType.INT32: "int32_t"}
+_CTYPES = {
+    DType.INT8: "int8_t",
+    DType.FLOAT32: "float",
+    DType.INT16: "int16_t",
+    DType.INT32: "int32_t",
+    DType.INT64: "int64_t",
+    DType.BOOL: "uint8_t",
+}
 
 STRIP_COLUMNS, ROW_SUMS = "tm_columns_s8_c", "tm_row_sums_s8_c"
 STREAM_HEADERS = (STRIP_COLUMNS, ROW_SUMS)
@@ -87,6 +94,7 @@ class PortContext:
     scale: str
     zero_point: int
     dtype: str
+    quantised: bool  # real = scale · (q − zero_point)
     pushed: bool  # arrives row by row and has no place in the arena
 
 
@@ -414,7 +422,8 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
                 offset=0 if plan.is_pushed(index) else plan.buffer_of(index).offset,
                 scale=float_literal(quant.scale[0] if quant else 1.0),
                 zero_point=quant.zero_point[0] if quant else 0,
-                dtype="TM_FLOAT32" if tensor.dtype is DType.FLOAT32 else "TM_INT8",
+                dtype=f"TM_{tensor.dtype.name}",
+                quantised=quant is not None,
                 pushed=plan.is_pushed(index),
             )
         )

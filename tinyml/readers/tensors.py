@@ -176,7 +176,7 @@ class ModelTensors:
         return op.inputs + (-1,) * (high - len(op.inputs))
 
     def activation(self, index: int, dtypes: tuple[DType, ...] = (DType.INT8,)) -> Tensor:
-        """Return a tensor that operators compute with: int8 with one scale."""
+        """Return a tensor that operators compute with, of one of the types: int8 and int16 have one scale."""
         tensor = self.tensor(index)
         if tensor.dtype not in dtypes:
             raise self.error(
@@ -184,7 +184,7 @@ class ModelTensors:
                 f"expected {' or '.join(d.value for d in dtypes)}",
                 QUANTISE,
             )
-        if tensor.dtype is DType.INT8:
+        if tensor.dtype in (DType.INT8, DType.INT16):
             if tensor.quant is None:
                 raise self.error(f"tensor '{tensor.name}' has no scale", "expected a scale and zero point")
             if tensor.quant.per_channel:

@@ -20,6 +20,7 @@ from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 
+_INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
 _MAX_FILE_BYTES = 2**31 - 1
 
 # With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
@@ -155,7 +156,7 @@ class _GraphReader(ModelTensors):
         """Number the tensors that are used from 0, in file order."""
         for index in self.raw.inputs:
             self.where = "the model's inputs"
-            self.activation(index, (DType.INT8, DType.FLOAT32))
+            self.activation(index, _INPUT_TYPES)
         used = sorted(
             {t for op in ops for t in (*op.inputs, *op.outputs) if t >= 0}
             | set(self.raw.inputs)
