@@ -230,6 +230,27 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What a network remembers from one inference to the next, as recurrent and streaming ones do.
+
+    Args:
+        tensor: where operators read it; its bytes stay in the arena between inferences.
+        next: the tensor whose value replaces it at the end of an inference; None where the operator that
+            reads it also updates it.
+        initial: its value before the first inference.
+    """
+
+    tensor: int
+    next: int | None
+    initial: Array
+
+    @property
+    def result(self) -> int:
+        """The tensor that holds the state when an inference has ended."""
+        return self.tensor if self.next is None else self.next
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Graph:
     """A network: operators in an executable order over a table of tensors.
 
@@ -243,10 +264,26 @@ class Graph:
     ops: tuple[Op, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    states: tuple[State, ...] = ()
     source_index: tuple[int, ...] = ()
     sha256: str = ""
     folded_channels: int = 0
     folded_macs: int = 0
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Tensors that exist before the first operator runs: inputs and states."""
+        return (*self.inputs, *(state.tensor for state in self.states))
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Tensors that are needed after the last operator: outputs, states, and what states become."""
+        following = [state.next for state in self.states if state.next is not None]
+        return (*self.outputs, *(state.tensor for state in self.states), *following)
+
+    def initial_states(self) -> dict[int, Array]:
+        """Return the states before the first inference, by tensor."""
+        return {state.tensor: state.initial.copy() for state in self.states}
 
     def producer(self, tensor: int) -> int | None:
         """Index of the operator that writes the tensor, or None for inputs and constants."""
@@ -271,6 +308,7 @@ class Graph:
             "sha256": self.sha256,
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
+            "states": [{"tensor": state.tensor, "next": state.next} for state in self.states],
             "tensors": [
                 {
                     "index": i,

@@ -169,11 +169,22 @@ def verify(
     def reference(inputs: Sequence[Array]) -> list[Array]:
         return oracle.run_int8(source, inputs) if edges == "int8" else oracle.run(inputs)
 
+    past: list[Sequence[Array]] = []  # samples that a model with states has seen
+
+    def replay() -> None:
+        """Bring the target to where it was before the last sample."""
+        target.reset_states()
+        for inputs in past[:-1]:
+            target.infer(inputs)
+
+    target.reset_states()
     mismatched = right = reference_right = 0
     first: Mismatch | None = None
     cycles = stack_free = None
     for i in range(count):
         inputs = dataset.sample(i) if dataset else random_inputs(ranges, seed, i)
+        if target.info.stateful:
+            past.append(inputs)
         wanted = reference(inputs)
         inference = target.infer(inputs)
         cycles, stack_free = inference.cycles, inference.stack_free
@@ -186,7 +197,11 @@ def verify(
             mismatched += 1
             if first is None:
                 k = unequal[0]
-                first = _locate(target, graph, oracle, inputs, Mismatch(i, k, _difference(wanted[k], got[k])))
+                found = Mismatch(i, k, _difference(wanted[k], got[k]))
+                first = _locate(target, graph, oracle, inputs, found, replay)
+                replay()
+                if past:
+                    target.infer(inputs)
         if dataset is not None and dataset.labels is not None:
             right += int(np.argmax(got[0])) == int(dataset.labels[i])
             reference_right += int(np.argmax(wanted[0])) == int(dataset.labels[i])
@@ -413,13 +428,19 @@ def _difference(expected: Array, received: Array) -> Difference:
 
 
 def _locate(
-    target: Target, graph: Graph, oracle: Oracle, inputs: Sequence[Array], mismatch: Mismatch
+    target: Target,
+    graph: Graph,
+    oracle: Oracle,
+    inputs: Sequence[Array],
+    mismatch: Mismatch,
+    replay: Callable[[], None],
 ) -> Mismatch:
     """Add the first differing layer. The oracle still holds the tensors of this sample."""
     sample, output, difference = mismatch.sample, mismatch.output, mismatch.difference
     if not target.info.trace:
         return Mismatch(sample, output, difference, note="the firmware has no trace hooks: no layer is named")
     tensors = _layer_tensors(graph, target.layers())
+    replay()
     for layer, trace in zip(target.layers(), target.trace(inputs), strict=True):
         tensor = tensors[layer.index]
         if tensor is None or graph.source_index[tensor] < 0:
@@ -427,6 +448,7 @@ def _locate(
         expected = graph.tensors[tensor].of_file(oracle.tensor(graph.source_index[tensor]))
         if expected.nbytes != layer.size_bytes or zlib.crc32(expected.tobytes()) == trace.crc32:
             continue
+        replay()
         raw = target.layer_output(inputs, layer.index)
         received = np.frombuffer(raw, expected.dtype).reshape(expected.shape)
         if received.tobytes() != expected.tobytes():

@@ -60,6 +60,7 @@ typedef struct {
     int (*invoke)(void *arena);
     int (*push_row)(void *arena, int32_t index, const void *row); /* NULL where no input is pushed */
     int32_t pushed_rows;                                          /* calls of it for one inference */
+    void (*reset)(void *arena); /* forgets earlier inferences; NULL where none is remembered */
 } tm_model;
 
 /* Hooks around every operator: nothing unless compiled with -DTM_TRACE=1, when the program

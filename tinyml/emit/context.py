@@ -80,6 +80,19 @@ class CallContext:
 
 
 @dataclass(frozen=True, slots=True)
+class StateContext:
+    """Bytes of the arena that stay from one inference to the next."""
+
+    name: str
+    shape: str
+    offset: int
+    bytes: int
+    following: int | None  # offset of the tensor that replaces it at the end of an inference
+    fill: int | None  # the byte that it consists of at first
+    initial: str  # else the array that it begins as
+
+
+@dataclass(frozen=True, slots=True)
 class PortContext:
     """A model input or output as the header shows it."""
 
@@ -116,6 +129,7 @@ class ModelContext:
     kernels: tuple[str, ...]
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
+    states: tuple[StateContext, ...]
     constant_bytes: int
     arrays: tuple[ArrayContext, ...]
     functions: tuple[FunctionContext, ...]
@@ -230,6 +244,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 output_bytes=last.output.size_bytes,
             )
         )
+    states = tuple(_state(graph, plan, i, arrays) for i in range(len(graph.states)))
     two_way = {function.name for function in functions.values() if function.direction == "both"}
     calls = [
         call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
@@ -250,12 +265,33 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         kernels=_headers(selections, streams, calls),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
         outputs=_ports(graph, plan, graph.outputs, "OUTPUT"),
+        states=states,
         constant_bytes=sum(array.values.nbytes for array in arrays),
         arrays=tuple(arrays),
         functions=tuple(functions.values()),
         streams=tuple(streams),
         calls=tuple(calls),
         pushed=next((stream for stream in streams if stream.pushed), None),
+    )
+
+
+def _state(graph: Graph, plan: Plan, index: int, arrays: list[ArrayContext]) -> StateContext:
+    """Describe a state; what it is at first goes into flash where it is not one byte over and over."""
+    state = graph.states[index]
+    tensor = graph.tensors[state.tensor]
+    raw = np.ascontiguousarray(state.initial).reshape(-1)
+    values = np.unique(raw.view(np.uint8))
+    symbol = f"{graph.name}_state{index}"
+    if values.size != 1:
+        arrays.append(ArrayContext(symbol, _ctype(tensor), raw, "what a state is at first"))
+    return StateContext(
+        name=printable(tensor.name),
+        shape=_shape(tensor),
+        offset=plan.buffer_of(state.tensor).offset,
+        bytes=tensor.size_bytes,
+        following=plan.buffer_of(state.next).offset if state.next is not None else None,
+        fill=int(values[0]) if values.size == 1 else None,
+        initial=symbol,
     )
 
 

@@ -19,12 +19,16 @@ from tinyml.reference.rows import finish_sums, run_rows
 __all__ = ["add_values", "finish_sums", "run", "run_op", "run_rows"]
 
 
-def run(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
+def run(
+    graph: Graph, inputs: Mapping[int, Array], states: dict[int, Array] | None = None
+) -> dict[int, Array]:
     """Run the whole graph.
 
     Args:
         graph: any graph, before or after passes.
         inputs: one array per tensor of `graph.inputs`, of its shape and dtype.
+        states: by tensor, what the network remembers (`Graph.initial_states` at first); afterwards what
+            it remembers then. Without, the states before the first inference.
 
     Returns:
         Every tensor that is not a constant, by index.
@@ -32,7 +36,7 @@ def run(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
     Raises:
         UsageError: an input is missing, or has another shape or dtype.
     """
-    values: dict[int, Array] = {}
+    values = {tensor: value.copy() for tensor, value in (states or graph.initial_states()).items()}
     for index in graph.inputs:
         tensor = graph.tensors[index]
         if index not in inputs:
@@ -47,4 +51,6 @@ def run(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
         values[index] = value
     for op in graph.ops:
         values[op.outputs[0]] = run_op(graph, op, values)
+    if states is not None:
+        states.update({state.tensor: values[state.result] for state in graph.states})
     return values

@@ -61,6 +61,7 @@ class Flags(IntFlag):
     TRACE = 1
     CYCLES = 2
     FAULT = 4
+    STATES = 8
 
 
 class Table(IntEnum):
