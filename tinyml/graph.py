@@ -50,6 +50,7 @@ class OpKind(StrEnum):
     TRANSPOSE = "TRANSPOSE"
     SOFTMAX = "SOFTMAX"
     RESIZE_NEAREST_NEIGHBOR = "RESIZE_NEAREST_NEIGHBOR"
+    UNIDIRECTIONAL_SEQUENCE_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
 
@@ -197,6 +198,15 @@ class ResizeAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class LstmAttrs:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM: how the hidden state is quantised; a `cell_clip` of 0 is none."""
+
+    hidden_scale: float
+    hidden_zero_point: int
+    cell_clip: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class NoAttrs:
     """RESHAPE, QUANTIZE, DEQUANTIZE: all is in the tensors."""
 
@@ -209,6 +219,7 @@ Attrs = (
     | TransposeAttrs
     | SoftmaxAttrs
     | ResizeAttrs
+    | LstmAttrs
     | NoAttrs
 )
 
@@ -219,7 +230,8 @@ class Op:
 
     Inputs that only carry attributes in the file (axes, paddings, permutations, shapes, sizes)
     are not inputs here. CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED have three: activation,
-    weights, bias (−1 where the file has none).
+    weights, bias (−1 where the file has none). States that an operator updates are among its inputs
+    (`numerics/recurrent.py` has their order).
     """
 
     kind: OpKind

@@ -48,7 +48,7 @@ class FunctionContext:
     name: str
     kernel: str
     summary: str
-    input_types: tuple[str, ...]
+    input_types: tuple[str, ...]  # const but for states
     output_type: str
     constants: tuple[tuple[str, str], ...]  # (ctype, parameter name)
     literals: tuple[tuple[str, int], ...]
@@ -337,7 +337,10 @@ def _function(
     names: _Names,
 ) -> FunctionContext:
     graph = context.graph
-    input_types = tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs)
+    input_types = tuple(
+        _ctype(graph.tensors[t]) if i in lowered.updates else f"const {_ctype(graph.tensors[t])}"
+        for i, t in enumerate(context.activation_inputs)
+    )
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
     key = (

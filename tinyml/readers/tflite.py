@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import DType, Graph, Op
+from tinyml.graph import DType, Graph, Op, State
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
@@ -178,6 +178,7 @@ class _GraphReader(ModelTensors):
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
             outputs=tuple(new[t] for t in self.raw.outputs),
+            states=tuple(State(new[t], None, initial) for t, initial in self.states.items()),
             source_index=tuple(used),
             sha256=sha256,
         )
@@ -301,9 +302,10 @@ class _GraphReader(ModelTensors):
 
     def _check_order(self, op: RawOperator, available: set[int], written: dict[int, str]) -> None:
         for index in op.inputs:
-            if index >= 0 and index not in available and self.raw.tensors[index].data is None:
+            tensor = self.raw.tensors[index]
+            if index >= 0 and index not in available and tensor.data is None and not tensor.is_variable:
                 raise self.error(
-                    f"it reads tensor '{self.raw.tensors[index].name}' before anything has written it",
+                    f"it reads tensor '{tensor.name}' before anything has written it",
                     "expected operators in an executable order, without cycles",
                 )
         for index in op.outputs:

@@ -193,7 +193,7 @@ class Hello:
     def parse(cls, payload: bytes) -> Hello:
         """Read the payload; raises struct.error where it is too short."""
         version, flags, packet = struct.unpack_from("<BBH", payload)
-        return cls(version, Flags(flags & 7), packet)
+        return cls(version, Flags(flags & 15), packet)
 
 
 @dataclass(frozen=True, slots=True)
