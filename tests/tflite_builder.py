@@ -202,6 +202,21 @@ class ModelBuilder:
         self.operators[-1].intermediates = [*gates, effective]
         return output
 
+    def svdf(self, x: int, units: int, rank: int = 1, memory: int = 4, bias: bool = True) -> int:
+        """Add an SVDF over [1, features]."""
+        depth, filters = self.shape(x)[-1], units * rank
+        scale, time_scale, state_scale = 0.01, self.random_scale(0.001), 2.0**-11
+        state = self.tensor((1, memory * filters), "int16", state_scale, 0)
+        self.tensors[state].is_variable = True
+        features = self.constant(self.rng.integers(-127, 128, (filters, depth)).astype(np.int8), scale)
+        time = self.constant(self.rng.integers(-3000, 3000, (filters, memory)).astype(np.int16), time_scale)
+        spread = self.tensors[x].scale[0] * 74 * scale * 73 * math.sqrt(depth) * 2000 * time_scale
+        output = self._activation((1, units), self.random_scale(spread * math.sqrt(rank) / 60), None)
+        values = self.rng.normal(0, 1e5, units).astype(np.int32)
+        constant = self.constant(values, state_scale * time_scale) if bias else -1
+        inputs = [x, features, time, constant, state]
+        return self._op("SVDF", inputs, output, "SVDFOptions", Rank=rank, FusedActivationFunction=1)
+
     # Variables
 
     def variable(self, initial: Array, scale: float | None = None, zero_point: int = 0) -> int:
@@ -686,6 +701,7 @@ _VERSIONS = {
     "RESIZE_NEAREST_NEIGHBOR": 2,
     "DEQUANTIZE": 2,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": 2,
+    "SVDF": 3,
 }
 
 
