@@ -148,6 +148,15 @@ def test_variables_equal_litert(board: str, tmp_path: Path) -> None:
         assert verify(model, target, samples=6).mismatched_samples == 0
 
 
+def test_svdf_remembers_its_features(tmp_path: Path) -> None:
+    b = ModelBuilder(4)
+    x = b.input((1, 20), 0.05)
+    b.output(b.svdf(b.svdf(x, 12, rank=2, memory=5), 6, memory=3))
+    model = b.save(tmp_path / "svdf.tflite")
+    with open_target(compile_model(model, boards.load("host")), tmp_path / "out") as target:
+        assert verify(model, target, samples=8).mismatched_samples == 0
+
+
 def test_variables_are_checked(tmp_path: Path) -> None:
     for number, (spoil, message) in enumerate(_SPOILT):
         b = ModelBuilder(3)

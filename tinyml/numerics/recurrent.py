@@ -1,12 +1,11 @@
 """The integers of recurrent operators with int8 activations and int16 states: LSTM and SVDF.
 
-The gates of UNIDIRECTIONAL_SEQUENCE_LSTM are
-Q3.12 before and Q0.15 after their activation; the cell state has a power of two as its scale.
+The gates of an LSTM are Q3.12 before and Q0.15 after their activation; its cell state has a power of two as
+its scale.
 
 Source: TensorFlow Lite, `kernels/lstm_eval.cc` (LstmStepInteger) and
 `kernels/unidirectional_sequence_lstm.cc` (PopulateQuantizedLstmParams8x8_16), `kernels/svdf.cc` and
-`reference/svdf.h` (EvalIntegerSVDF); gemmlowp `fixedpoint.h` with
-16-bit raw values.
+`reference/svdf.h` (EvalIntegerSVDF); gemmlowp `fixedpoint.h` with 16-bit raw values.
 """
 
 from __future__ import annotations
