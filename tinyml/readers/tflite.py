@@ -36,7 +36,7 @@ _INT8_EDGES = (
     "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
     "or leave both float32"
 )
-_ADVICE = {
+ADVICE = {
     "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "RELU6": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "RELU_N1_TO_1": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
@@ -320,7 +320,7 @@ class _GraphReader(ModelTensors):
                 continue
             output = self.raw.tensors[op.outputs[0]]
             if op.name not in READERS:
-                advice = _ADVICE.get(op.name, "replace this layer, or run it outside the model")
+                advice = ADVICE.get(op.name, "replace this layer, or run it outside the model")
                 kinds.add(op.name)
             else:
                 wrong = self._unsupported_type(op)
