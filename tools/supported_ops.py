@@ -33,7 +33,7 @@ def page() -> str:
     return f"""# Supported operators
 
 Made by `{COMMAND}` from the readers (`tinyml/readers/operators/`) and the registry (`tinyml/kernels/`).
-Every one equals LiteRT's reference kernels byte for byte; `tests/reference/` compares them over random models,
+Every one equals LiteRT byte for byte (its reference kernels): `tests/reference/` compares over random models,
 `tests/kernels/` runs the C on the host under sanitizers and on emulated cores. What a model breaks is said
 in the sentences below, with the operator, before anything is built.
 
