@@ -196,7 +196,7 @@ def command(
             edges=edges,
             progress=progress,
         )
-    problem = report.unsupported
+    problem = report.problem
     result = report.to_json() | (problem.to_json() if problem else {})
     following = shlex.quote(report.output)
     out.result(

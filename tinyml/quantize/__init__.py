@@ -15,22 +15,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinyml.errors import ModelError, UnsupportedOp, UsageError
+from tinyml.errors import ModelError, UsageError
 from tinyml.graph import Array, DType, Quant, Tensor
 from tinyml.numerics import quantize_floats
 from tinyml.oracle import Oracle
 from tinyml.quantize.converter import Converter
-from tinyml.quantize.data import Input, Pixels, Samples, evenly, open_source
+from tinyml.quantize.data import Decode, Input, Pixels, Samples, Source, evenly, open_source
 from tinyml.readers.flatbuffer import RawModel, RawTensor, decode
 from tinyml.readers.tflite import read_model
 
 Edges = Literal["int8", "float"]
 Resize = Literal["stretch", "crop"]
+Kind = Literal["keras", "saved_model", "tflite"]
 Progress = Callable[[str, int, int], None]
 
 _KERAS = frozenset((".keras", ".h5", ".hdf5"))
 _ROUNDED = frozenset(("int4", "int8", "uint8", "int16", "float16", "bfloat16"))
-_UNROLL = "build recurrent layers with unroll=True, and export a model without control flow"
+_UNROLL = (
+    "export a model without control flow: recurrent layers with unroll=True, as is done here for Keras files"
+)
 _ENOUGH_TO_JUDGE = 20  # samples, before an accuracy is called no better than chance
 _CHANCE = 1.5  # times 1 / classes
 
@@ -88,7 +91,7 @@ class QuantizeReport:
     """What was made and what it costs.
 
     Units: bytes of .tflite files; accuracies are counts of right answers among `labelled` test samples, None
-    without labels. `unsupported` says which operators of the result tinyml cannot run yet.
+    without labels. `problem` is why tinyml cannot build the result, None where it can.
     """
 
     model: str
@@ -103,7 +106,7 @@ class QuantizeReport:
     float_right: int | None
     int8_right: int | None
     notes: tuple[str, ...]
-    unsupported: UnsupportedOp | None
+    problem: ModelError | None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; accuracies also as shares."""
@@ -176,100 +179,41 @@ def quantize(
     testing = open_source(test, labels) if test is not None else calibration
     with Converter() as converter, tempfile.TemporaryDirectory(prefix="tinyml-") as name:
         folder = Path(name)
-        float_file = model
-        scales_itself = False
-        if kind != "tflite":
-            tell("load", 0, 1)
-            loaded = converter.ask("load", model=str(model.resolve()))
-            scales_itself = loaded["scales_itself"]
-            inputs = [Input(i["name"], i["dtype"], tuple(i["shape"])) for i in loaded["inputs"]]
-            shapes = calibration.shapes(inputs)
-            tell("convert", 0, 1)
-            float_file = folder / "float.tflite"
-            converter.ask("convert", shapes=shapes, out=str(float_file))
-        raw = _read(float_file, model.name)
-        float_model = Oracle(float_file, reference=False)
-        inputs = [
-            Input(name, raw.tensors[index].type, _batch_of_one(raw.tensors[index], name, model.name))
-            for name, index in zip(float_model.input_names, raw.inputs, strict=True)
-        ]
-        if pixels is None and scales_itself:
-            pixels_of_model: Pixels | None = Pixels(0, 255)
-        else:
-            pixels_of_model = pixels
-
-        def take(source: Any, wanted: int, stage: str) -> Samples:
-            def decode_images(files: Sequence[Path], height: int, width: int, channels: int) -> Array:
-                out = folder / f"{stage}.npy"
-                converter.ask(
-                    "decode",
-                    lambda done: tell(stage, done, len(files)),
-                    files=[str(file.resolve()) for file in files],
-                    height=height,
-                    width=width,
-                    channels=channels,
-                    resize=resize,
-                    out=str(out),
-                )
-                images: Array = np.load(out, mmap_mode="r")
-                return images
-
-            taken: Samples = source.take(
-                inputs, evenly(source.count(inputs), wanted), pixels_of_model, decode_images
-            )
-            return taken
-
-        calibrating = take(calibration, samples, "read samples")
-        tested = take(testing, test_samples, "read test samples")
-        classifiers = [_Classifier.of(raw, index) for index in raw.outputs]
+        network = _float_model(model, kind, calibration, converter, folder, tell)
+        pixels = pixels or (Pixels(0, 255) if network.scales_itself else None)
+        decode_images = _decoder(converter, folder, resize, tell)
+        calibrating, tested = (
+            source.take(network.inputs, evenly(source.count(network.inputs), wanted), pixels, decode_images)
+            for source, wanted in ((calibration, samples), (testing, test_samples))
+        )
+        classifiers = [_Classifier.of(network.raw, index) for index in network.raw.outputs]
         notes, tested_labels = _labels(testing.classes, tested.labels, classifiers[0], testing.path, labels)
-        files = []
-        for k, shape in enumerate(calibrating.shapes):
-            array = np.lib.format.open_memmap(
-                folder / f"input{k}.npy",
-                mode="w+",
-                dtype=np.dtype(calibrating.dtypes[k]),
-                shape=(len(calibrating), *shape),
-            )
-            for i in range(len(calibrating)):
-                array[i] = calibrating[i][k]
-            array.flush()
-            files.append(str(folder / f"input{k}.npy"))
         int8_file = folder / "int8.tflite"
         tell("calibrate", 0, len(calibrating))
         converter.ask(
             "quantize",
             lambda done: tell("calibrate", done, len(calibrating)),
-            model=str(float_file.resolve()),
-            samples=files,
+            model=str(network.file.resolve()),
+            samples=_save_samples(calibrating, folder),
             edges=edges,
             out=str(int8_file),
         )
-        content = int8_file.read_bytes()
-        int8_raw = decode(content, output.name)
+        int8_raw = _read(int8_file, output.name)
         int8_model = Oracle(int8_file)
         comparison = _Comparison(int8_raw, classifiers)
         for i in range(len(tested)):
             values = tested[i]
             comparison.add(
-                float_model.run(values),
+                network.oracle.run(values),
                 int8_model.run(comparison.to_int8(values)),
                 None if tested_labels is None else int(tested_labels[i]),
             )
             tell("compare", i + 1, len(tested))
-        unsupported = None
-        try:
-            read_model(int8_file)
-        except UnsupportedOp as error:
-            unsupported = UnsupportedOp(
-                error.what.replace(int8_file.name, output.name),
-                where=error.where,
-                expected=error.expected,
-                hint=f"{output.name} was written; these operators run outside of tinyml only",
-            )
-        float_bytes = float_file.stat().st_size
+        problem = _problem(int8_file, output.name)
+        content = int8_file.read_bytes()
+        float_bytes = network.file.stat().st_size
     _write(output, content)
-    if comparison.float_right is not None and comparison.no_better_than_chance():
+    if comparison.no_better_than_chance():
         notes.append(
             f"the float model is right on {comparison.float_right} of {len(tested)}, no better than "
             "chance: are --range and the order of the classes (--labels) those of the training?"
@@ -289,15 +233,113 @@ def quantize(
         outputs=comparison.agreements(int8_model.output_names),
         float_right=comparison.float_right,
         int8_right=comparison.int8_right,
-        notes=tuple(notes),
-        unsupported=unsupported,
+        notes=(*network.notes, *notes),
+        problem=problem,
     )
+
+
+# ---- the steps --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FloatModel:
+    """A float .tflite file. `scales_itself`: its first layer gives the input the range it needs."""
+
+    file: Path
+    raw: RawModel
+    oracle: Oracle
+    inputs: tuple[Input, ...]
+    scales_itself: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _float_model(
+    model: Path, kind: Kind, samples: Source, converter: Converter, folder: Path, tell: Progress
+) -> _FloatModel:
+    """Convert a model to a float .tflite file, its open sizes as the samples have them."""
+    file = model
+    scales_itself = False
+    notes = []
+    if kind != "tflite":
+        tell("load", 0, 1)
+        loaded = converter.ask("load", model=str(model.resolve()))
+        scales_itself = loaded["scales_itself"]
+        if loaded["unrolled"]:
+            notes.append(f"unrolled, as TensorFlow calibrates no loops: {', '.join(loaded['unrolled'])}")
+        tell("convert", 0, 1)
+        file = folder / "float.tflite"
+        inputs = [Input(i["name"], i["dtype"], tuple(i["shape"])) for i in loaded["inputs"]]
+        converter.ask("convert", shapes=samples.shapes(inputs), out=str(file))
+    raw = _read(file, model.name)
+    oracle = Oracle(file, reference=False)
+    return _FloatModel(
+        file,
+        raw,
+        oracle,
+        tuple(
+            Input(name, raw.tensors[index].type, _batch_of_one(raw.tensors[index], name, model.name))
+            for name, index in zip(oracle.input_names, raw.inputs, strict=True)
+        ),
+        scales_itself,
+        tuple(notes),
+    )
+
+
+def _decoder(converter: Converter, folder: Path, resize: Resize | None, tell: Progress) -> Decode:
+    """Return what reads images, with TensorFlow."""
+
+    def decode_images(files: Sequence[Path], height: int, width: int, channels: int) -> Array:
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".npy", delete=False) as out:
+            path = Path(out.name)
+        converter.ask(
+            "decode",
+            lambda done: tell("read images", done, len(files)),
+            files=[str(file.resolve()) for file in files],
+            height=height,
+            width=width,
+            channels=channels,
+            resize=resize,
+            out=str(path),
+        )
+        images: Array = np.load(path, mmap_mode="r")
+        return images
+
+    return decode_images
+
+
+def _save_samples(samples: Samples, folder: Path) -> list[str]:
+    """Write the samples [N, 1, …] of every input to a .npy file, and return their paths."""
+    paths = []
+    for k, (shape, dtype) in enumerate(zip(samples.shapes, samples.dtypes, strict=True)):
+        path = folder / f"input{k}.npy"
+        array = np.lib.format.open_memmap(
+            path, mode="w+", dtype=np.dtype(dtype), shape=(len(samples), *shape)
+        )
+        for i in range(len(samples)):
+            array[i] = samples[i][k]
+        array.flush()
+        paths.append(str(path))
+    return paths
+
+
+def _problem(file: Path, name: str) -> ModelError | None:
+    """Return why tinyml cannot build a quantised file, if it cannot."""
+    try:
+        read_model(file)
+    except ModelError as error:
+        return type(error)(
+            error.what.replace(file.name, name),
+            where=error.where,
+            expected=error.expected,
+            hint=f"{name} was written, but tinyml cannot build it",
+        )
+    return None
 
 
 # ---- the model --------------------------------------------------------------------------------------
 
 
-def _kind(model: Path) -> Literal["keras", "saved_model", "tflite"]:
+def _kind(model: Path) -> Kind:
     if not model.exists():
         raise ModelError(
             f"cannot read {model.name}",
@@ -341,7 +383,7 @@ def _refuse_rounded(raw: RawModel, name: str) -> None:
         types = ", ".join(sorted({t.type for t in activations}))
         raise ModelError(
             f"{name} is quantised already",
-            where=f"{len(activations)} activations of type {types}",
+            where=f"{len(activations)} activation{'s' * (len(activations) > 1)} of type {types}",
             expected="expected a float model",
             hint="int8 models go straight to `tinyml plan`; to quantise anew, " + again + "quantisation",
         )
@@ -349,7 +391,7 @@ def _refuse_rounded(raw: RawModel, name: str) -> None:
         types = ", ".join(sorted({t.type for t in weights}))
         raise ModelError(
             f"{name} is a hybrid model: float activations, weights rounded to {types}",
-            where=f"{len(weights)} constants of type {types}",
+            where=f"{len(weights)} constant{'s' * (len(weights) > 1)} of type {types}",
             expected="its weights would be rounded a second time",
             hint=again + "converter.optimizations",
         )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,10 @@ from typing import Any
 # Layers that give the network's input the range it was trained on: it takes pixels of 0 to 255.
 _SCALING_LAYERS = ("Rescaling", "Normalization")
 
-Shape = tuple[int | None, ...]
+_EXPORT = "or export it where it was trained, model.export('saved_model'), and give that folder"
+
+# Export(shape of every input, folder) writes a SavedModel.
+Export = Callable[[list[tuple[int, ...]], Path], None]
 
 
 class Refused(Exception):
@@ -45,19 +49,25 @@ class Worker:
 
     def __init__(self, tell: Callable[[int], None]) -> None:
         self._tell = tell
-        self._export: Callable[[list[Shape], Path], None] | None = None
+        self._export: Export | None = None
 
     def load(self, model: str) -> dict[str, Any]:
         """Load a Keras model or a SavedModel.
 
         Returns:
             inputs: name, dtype and shape of each (None where open, the batch too); `scales_itself`:
-            whether its first layer scales or normalises.
+            whether its first layer scales or normalises; `unrolled`: names of recurrent layers that were.
         """
-        inputs, self._export, scales_itself = (
-            _load_saved_model(model) if Path(model).is_dir() else _load_keras(model)
-        )
-        return {"inputs": inputs, "scales_itself": scales_itself}
+        if Path(model).is_dir():
+            inputs, self._export = _load_saved_model(model)
+            return {"inputs": inputs, "scales_itself": False, "unrolled": []}
+        network = _load_keras(model)
+        inputs, self._export = _keras_export(network, model)
+        return {
+            "inputs": inputs,
+            "scales_itself": _first_layer(network) in _SCALING_LAYERS,
+            "unrolled": _unroll(network),
+        }
 
     def convert(self, shapes: Sequence[Sequence[int]], out: str) -> dict[str, Any]:
         """Write the loaded model as a float .tflite file whose inputs have these shapes."""
@@ -69,11 +79,15 @@ class Worker:
             try:
                 flat = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
             except Exception as error:
+                gist = _gist(error)
+                loops = "tensor list" in gist.lower()  # what recurrent layers collect their outputs in
                 raise Refused(
                     "model",
                     "TensorFlow cannot convert this model to .tflite",
-                    expected=_gist(error),
-                    hint="replace these layers by some that TensorFlow Lite has",
+                    expected=gist,
+                    hint="export it with recurrent layers built with unroll=True, or give the Keras file"
+                    if loops
+                    else "replace these layers by some that TensorFlow Lite has",
                 ) from error
         Path(out).write_bytes(flat)
         return {}
@@ -160,34 +174,40 @@ class Worker:
         return {}
 
 
-def _load_keras(model: str) -> tuple[list[dict[str, Any]], Callable[[list[Shape], Path], None], bool]:
+def _load_keras(model: str) -> Any:
     import keras
-    import tensorflow as tf
 
-    export_hint = "or export it where it was trained, model.export('saved_model'), and give that folder"
     try:
-        network = keras.models.load_model(model, compile=False)
+        return keras.models.load_model(model, compile=False)
     except Exception as error:
         raise Refused(
             "model",
             f"Keras {keras.__version__} cannot load {Path(model).name}",
             where=model,
             expected=_gist(error),
-            hint=f"save it with a matching Keras and without custom objects, {export_hint}",
+            hint=f"save it with a matching Keras and without custom objects, {_EXPORT}",
         ) from error
+
+
+def _keras_export(network: Any, model: str) -> tuple[list[dict[str, Any]], Export]:
+    """Return a Keras model's inputs, and what writes it as a SavedModel with inputs of given shapes."""
+    import keras
+    import tensorflow as tf
+
     try:
-        structure = network.input
-        tensors = keras.tree.flatten(structure)
+        tensors = list(network.inputs)
+        # Functional models are called with the structure of inputs they were built with.
+        structure = tensors[0] if len(tensors) == 1 else network.input
     except Exception as error:
         raise Refused(
             "model",
             f"{Path(model).name} does not say what its inputs are",
             where=model,
             expected="expected a Sequential or functional model that was built",
-            hint=f"call the model once before saving it, {export_hint}",
+            hint=f"call the model once before saving it, {_EXPORT}",
         ) from error
 
-    def export(shapes: list[Shape], folder: Path) -> None:
+    def export(shapes: list[tuple[int, ...]], folder: Path) -> None:
         def infer(*values: Any) -> Any:
             return network(keras.tree.pack_sequence_as(structure, list(values)), training=False)
 
@@ -204,15 +224,21 @@ def _load_keras(model: str) -> tuple[list[dict[str, Any]], Callable[[list[Shape]
         archive.write_out(str(folder), verbose=False)
 
     inputs = [{"name": t.name, "dtype": str(t.dtype), "shape": list(t.shape)} for t in tensors]
-    first = next(
-        (
-            kind
-            for kind in _layer_kinds(network)
-            if kind != "InputLayer" and not kind.startswith("Random")  # augmentation
-        ),
-        "",
-    )
-    return inputs, export, first in _SCALING_LAYERS
+    return inputs, export
+
+
+def _first_layer(network: Any) -> str:
+    """Return the class name of the first layer that does something at inference."""
+    kinds = (kind for kind in _layer_kinds(network) if kind != "InputLayer")
+    return next((kind for kind in kinds if not kind.startswith("Random")), "")  # Random…: augmentation
+
+
+def _unroll(network: Any) -> list[str]:
+    """Unroll recurrent layers and return their names: TensorFlow's calibrator crashes on loops."""
+    rolled = [layer for layer in network._flatten_layers() if getattr(layer, "unroll", None) is False]
+    for layer in rolled:
+        layer.unroll = True
+    return [layer.name for layer in rolled]
 
 
 def _layer_kinds(layer: Any) -> Iterator[str]:
@@ -225,7 +251,7 @@ def _layer_kinds(layer: Any) -> Iterator[str]:
         yield from _layer_kinds(part)
 
 
-def _load_saved_model(folder: str) -> tuple[list[dict[str, Any]], Callable[[list[Shape], Path], None], bool]:
+def _load_saved_model(folder: str) -> tuple[list[dict[str, Any]], Export]:
     import tensorflow as tf
 
     try:
@@ -251,7 +277,7 @@ def _load_saved_model(folder: str) -> tuple[list[dict[str, Any]], Callable[[list
     specs = dict(signature.structured_input_signature[1])
     names = list(specs)
 
-    def export(shapes: list[Shape], out: Path) -> None:
+    def export(shapes: list[tuple[int, ...]], out: Path) -> None:
         module = tf.Module()
         module.loaded = loaded  # keeps its variables
         module.infer = tf.function(
@@ -272,12 +298,13 @@ def _load_saved_model(folder: str) -> tuple[list[dict[str, Any]], Callable[[list
                 hint="export the model with fixed input shapes",
             )
         inputs.append({"name": key, "dtype": spec.dtype.name, "shape": spec.shape.as_list()})
-    return inputs, export, False
+    return inputs, export
 
 
 def _gist(error: Exception) -> str:
     """Return what a TensorFlow exception says, without its dump of the network."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "ops:" in line.lower()]
     return "\n  ".join(line[:300] for line in (telling or lines)[:3]) or type(error).__name__
 
