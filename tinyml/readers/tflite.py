@@ -65,12 +65,13 @@ _ACTIVATIONS = {
 _SAME, _VALID = 0, 1
 
 _QUANTISE = (
-    "quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
+    "`tinyml quantize --data SAMPLES MODEL` makes an int8 model of the float one (Keras, SavedModel or float "
+    ".tflite); or quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
     "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
 _INT8_EDGES = (
     "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
-    "or leave both float32"
+    "or leave both float32; or run `tinyml quantize --data SAMPLES MODEL` on the float model"
 )
 _ADVICE = {
     "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
@@ -355,6 +356,8 @@ class _GraphReader:
             what = f"{self._file} is quantised, but has inputs or outputs that are neither int8 nor float32"
         elif any(t.type == "int8" and t.data is None for t in self._raw.tensors):
             what = f"{self._file} is only partly quantised: {count} cannot run in int8"
+        elif any(t.type == "int8" and t.scale for t in self._raw.tensors):
+            what = f"{self._file} is a hybrid model (float activations, int8 weights): {count} cannot run"
         else:
             what = f"{self._file} is not quantised to int8: {count} cannot run"
         hint = _QUANTISE if wrong_types else "replace these operators, or run them outside the model"
