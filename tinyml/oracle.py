@@ -26,13 +26,14 @@ class Oracle:
 
     Args:
         path: the .tflite file.
+        reference: False takes LiteRT's faster kernels, for float models, and keeps no inner tensors.
 
     Raises:
         ToolchainError: LiteRT is not installed.
         ModelError: LiteRT refuses the model.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reference: bool = True) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
@@ -51,8 +52,10 @@ class Oracle:
         try:
             self._interpreter: Any = Interpreter(
                 model_content=self._content,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+                if reference
+                else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=reference,
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -66,6 +69,23 @@ class Oracle:
             op.name == "SOFTMAX" and raw.tensors[op.inputs[0]].shape[-1:] >= (_SOFTMAX_LIMIT,)
             for op in raw.operators
         )
+
+    @property
+    def input_names(self) -> list[str]:
+        """The inputs' names, in the file's order: its signature's, or else the tensors'."""
+        return self._names(self._inputs, "get_input_details")
+
+    @property
+    def output_names(self) -> list[str]:
+        """The outputs' names, in the file's order: its signature's, or else the tensors'."""
+        return self._names(self._outputs, "get_output_details")
+
+    def _names(self, details: Sequence[Any], method: str) -> list[str]:
+        names: dict[int, str] = {}
+        if len(self._interpreter.get_signature_list()) == 1:
+            signature = getattr(self._interpreter.get_signature_runner(), method)()
+            names = {tensor["index"]: name for name, tensor in signature.items()}
+        return [names.get(tensor["index"], tensor["name"]) for tensor in details]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run once.

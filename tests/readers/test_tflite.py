@@ -352,6 +352,18 @@ def test_float_model_says_how_to_quantise(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp, match="is not quantised to int8") as caught:
         _read(b, tmp_path)
     assert "representative_dataset" in caught.value.hint
+    assert "tinyml quantize" in caught.value.hint
+
+
+def test_a_hybrid_model_is_named_as_one(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.conv2d(b.input((1, 6, 6, 4)), 4))
+    for record in b.tensors:
+        if record.data is None:
+            record.scale, record.zero_point, record.dtype = (), (), "float32"
+    with pytest.raises(UnsupportedOp, match="is a hybrid model") as caught:
+        _read(b, tmp_path)
+    assert "tinyml quantize" in caught.value.hint
 
 
 def test_partly_quantised_model(tmp_path: Path) -> None:
@@ -409,6 +421,7 @@ def test_uint8_edges_of_an_int8_model(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp, match="neither int8 nor float32") as caught:
         _read(b, tmp_path)
     assert "inference_input_type" in caught.value.hint
+    assert "tinyml quantize" in caught.value.hint
 
 
 def test_float_inside_the_model_is_refused(tmp_path: Path) -> None:

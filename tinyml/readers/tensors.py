@@ -28,7 +28,8 @@ _ACTIVATIONS = {
 }
 
 QUANTISE = (
-    "quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
+    "`tinyml quantize --data SAMPLES MODEL` makes an int8 model of the float one (Keras, SavedModel or float "
+    ".tflite); or quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
     "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
 

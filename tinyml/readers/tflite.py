@@ -34,7 +34,7 @@ _SHAPE_ARITHMETIC = frozenset(
 )
 _INT8_EDGES = (
     "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
-    "or leave both float32"
+    "or leave both float32; or run `tinyml quantize --data SAMPLES MODEL` on the float model"
 )
 ADVICE = {
     "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
@@ -339,6 +339,8 @@ class _GraphReader(ModelTensors):
             what = f"{self.file} is quantised, but has inputs or outputs that are neither int8 nor float32"
         elif any(t.type == "int8" and t.data is None for t in self.raw.tensors):
             what = f"{self.file} is only partly quantised: {count} cannot run in int8"
+        elif any(t.type == "int8" and t.scale for t in self.raw.tensors):
+            what = f"{self.file} is a hybrid model (float activations, int8 weights): {count} cannot run"
         else:
             what = f"{self.file} is not quantised to int8: {count} cannot run"
         hint = QUANTISE if wrong_types else "replace these operators, or run them outside the model"
