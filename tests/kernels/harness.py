@@ -88,7 +88,14 @@ EMULATED_M0_RUNNER = board_runner("mps2-an386")  # an M4 board runs Armv6-M code
 
 Array = npt.NDArray[np.generic]
 
-_CTYPES = {"int8": "int8_t", "float32": "float"}
+_CTYPES = {
+    "bool": "uint8_t",
+    "float32": "float",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "int8": "int8_t",
+}
 _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
 _WORD = np.dtype("<i4")
 
