@@ -49,6 +49,11 @@ def known_types(context: OpContext) -> bool:
     return {context.input(0).dtype, context.output.dtype} <= set(_CAST_CODES)
 
 
+def as_many_elements(context: OpContext) -> bool:
+    """Input and output must have as many elements."""
+    return context.input(0).elements == context.output.elements
+
+
 def conversion_access(x: Tensor, y: Tensor) -> AccessMap:
     """Return the map of a kernel that reads an element, then writes it in another type."""
     into, out = x.dtype.size_bytes, y.dtype.size_bytes
@@ -154,5 +159,5 @@ KERNELS: tuple[Kernel, ...] = (
         _lower_dequantize,
         (one_activation, int16_to_float),
     ),
-    Kernel("tm_cast_c", OpKind.CAST, Isa.C, _lower_cast, (one_activation, known_types)),
+    Kernel("tm_cast_c", OpKind.CAST, Isa.C, _lower_cast, (one_activation, known_types, as_many_elements)),
 )
