@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kernels import kernel_cases
+from tests.kernels import kernel_cases, matrix_cases, reduction_cases
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
 
-GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {**kernel_cases.GENERATORS}
+GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
+    **kernel_cases.GENERATORS,
+    **matrix_cases.GENERATORS,
+    **reduction_cases.GENERATORS,
+}

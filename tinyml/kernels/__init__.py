@@ -7,11 +7,13 @@ from tinyml.kernels import (
     dsp,
     elementwise,
     layout,
+    matmul,
     mve,
     pooling,
     quantization,
     reduction,
     softmax,
+    transpose_conv,
 )
 from tinyml.kernels.registry import Kernel
 
@@ -20,6 +22,8 @@ __all__ = ["KERNELS", "Kernel"]
 KERNELS: tuple[Kernel, ...] = (
     *mve.KERNELS,
     *dsp.KERNELS,
+    *matmul.DSP_KERNELS,
+    *transpose_conv.DSP_KERNELS,
     *convolution.KERNELS,
     *depthwise.KERNELS,
     *dense.KERNELS,
@@ -27,6 +31,8 @@ KERNELS: tuple[Kernel, ...] = (
     *pooling.KERNELS,
     *reduction.KERNELS,
     *softmax.KERNELS,
+    *transpose_conv.KERNELS,
     *layout.KERNELS,
+    *matmul.KERNELS,
     *quantization.KERNELS,
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinyml.graph import Array, Graph, Op, OpKind
-from tinyml.reference import elementwise, layers, layout, pooling
+from tinyml.reference import elementwise, layers, layout, matrix, pooling, reduction
 
 Runner = Callable[[Graph, Op, list[Array]], Array]
 """Computes an operator's output from its operands (an empty array where an optional one is absent)."""
@@ -17,6 +17,8 @@ RUNNERS: Mapping[OpKind, Runner] = {
     **elementwise.RUNNERS,
     **pooling.RUNNERS,
     **layout.RUNNERS,
+    **matrix.RUNNERS,
+    **reduction.RUNNERS,
 }
 
 

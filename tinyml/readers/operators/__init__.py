@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyml.readers.operators import elementwise, layers, layout, reduction
+from tinyml.readers.operators import elementwise, layers, layout, matrix, reduction
 from tinyml.readers.operators.reading import OperatorReader, Read
 
 __all__ = ["READERS", "OperatorReader", "Read"]
@@ -13,5 +13,6 @@ READERS: Mapping[str, OperatorReader] = {
     **layers.READERS,
     **elementwise.READERS,
     **layout.READERS,
+    **matrix.READERS,
     **reduction.READERS,
 }
