@@ -29,7 +29,17 @@ def _small_models() -> list[bytes]:
     x = b.input((1, 6, 8, 3))
     y = b.max_pool(b.resize_nearest(b.mul(x, x), (9, 9)), 3, padding="SAME")
     b.output(b.reshape(b.transpose(b.average_pool(y), (0, 3, 1, 2)), (1, -1 + 13)), b.quantize(y))
-    return [a.build(), b.build()]
+
+    c = ModelBuilder(3)
+    x = c.input((2, 4, 6, 3))
+    y = c.transpose_conv(x, 4, activation="relu")
+    y = c.batch_matmul(y, c.constant(np.arange(20, dtype=np.int8).reshape(4, 5), 0.1, 3))
+    y = c.reduce("REDUCE_MAX", c.reduce("SUM", y, [1]), [-2], keep_dims=True)
+    c.int4_weights = True
+    y = c.fully_connected(c.l2_normalization(y), 7)
+    c.output(c.arg("ARG_MAX", y, -1), c.arg("ARG_MIN", y, 0, "int64"), c.log_softmax(y))
+    c.output(c.reduce("REDUCE_PROD", y, [1]))
+    return [a.build(), b.build(), c.build()]
 
 
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -70,7 +80,7 @@ def _survives(data: bytes, path: Path) -> bool:
     return bool(message)
 
 
-@pytest.mark.parametrize("model", [0, 1])
+@pytest.mark.parametrize("model", [0, 1, 2])
 def test_damaged_small_models(model: int, tmp_path: Path) -> None:
     data = _small_models()[model]
     assert not _survives(data, tmp_path / "m.tflite")

@@ -15,7 +15,7 @@ import re
 from pathlib import Path
 
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import DType, Graph, Op
+from tinyml.graph import DType, Graph, NoAttrs, Op, OpKind
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
@@ -146,7 +146,8 @@ class _GraphReader(ModelTensors):
                     )
                 ops.append(Op(part.kind or reader.kind, part.inputs, (index,), part.attrs, output.name))
         for index in self.raw.outputs:
-            if index not in available or index in self.raw.inputs:
+            copied = index in self.raw.inputs and self.raw.tensors[index].type == "int8"
+            if index not in available or (index in self.raw.inputs and not copied):
                 raise ModelError(
                     f"{self.file}: model output '{self.raw.tensors[index].name}' is not computed",
                     expected="expected an operator that writes it",
@@ -165,9 +166,12 @@ class _GraphReader(ModelTensors):
             | set(self.raw.outputs)
         )
         new = {old: i for i, old in enumerate(used)} | {-1: -1}
+        # An output that is an input as well is a copy of it.
+        copied = [t for t in self.raw.outputs if t in self.raw.inputs]
+        copies = {old: len(used) + i for i, old in enumerate(copied)}
         return Graph(
             name=name,
-            tensors=tuple(self.tensor(t) for t in used),
+            tensors=tuple(self.tensor(t) for t in (*used, *copied)),
             ops=tuple(
                 Op(
                     op.kind,
@@ -177,10 +181,14 @@ class _GraphReader(ModelTensors):
                     op.name,
                 )
                 for op in ops
+            )
+            + tuple(
+                Op(OpKind.QUANTIZE, (new[old],), (copy,), NoAttrs(), self.tensor(old).name)
+                for old, copy in copies.items()
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
-            outputs=tuple(new[t] for t in self.raw.outputs),
-            source_index=tuple(used),
+            outputs=tuple(copies.get(t, new[t]) for t in self.raw.outputs),
+            source_index=(*used, *copied),
             sha256=sha256,
         )
 
