@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kernels import binary_cases, kernel_cases, lookup_cases, recurrent_cases
+from tests.kernels import (
+    binary_cases,
+    kernel_cases,
+    lookup_cases,
+    matrix_cases,
+    recurrent_cases,
+    reduction_cases,
+)
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
 
@@ -13,4 +20,6 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **recurrent_cases.GENERATORS,
     **binary_cases.GENERATORS,
     **lookup_cases.GENERATORS,
+    **matrix_cases.GENERATORS,
+    **reduction_cases.GENERATORS,
 }

@@ -9,12 +9,14 @@ from tinyml.kernels import (
     elementwise,
     layout,
     lookup,
+    matmul,
     mve,
     pooling,
     quantization,
     recurrent,
     reduction,
     softmax,
+    transpose_conv,
 )
 from tinyml.kernels.registry import Kernel
 
@@ -24,6 +26,8 @@ KERNELS: tuple[Kernel, ...] = (
     *mve.KERNELS,
     *dsp.KERNELS,
     *binary.KERNELS,
+    *matmul.DSP_KERNELS,
+    *transpose_conv.DSP_KERNELS,
     *convolution.KERNELS,
     *depthwise.KERNELS,
     *dense.KERNELS,
@@ -31,8 +35,10 @@ KERNELS: tuple[Kernel, ...] = (
     *pooling.KERNELS,
     *reduction.KERNELS,
     *softmax.KERNELS,
+    *transpose_conv.KERNELS,
     *layout.KERNELS,
     *recurrent.KERNELS,
     *lookup.KERNELS,
+    *matmul.KERNELS,
     *quantization.KERNELS,
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import Array, DType, Graph, Op, State
+from tinyml.graph import Array, DType, Graph, NoAttrs, Op, OpKind, State
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
@@ -28,7 +28,9 @@ from tinyml.readers.variables import OPTIONS, Variable, resolve
 _INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
 _MAX_FILE_BYTES = 2**31 - 1
 
-# With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
+# Inputs that are shapes of outputs. With these operators and SHAPE, converters compute them where the batch
+# size was left open.
+_SHAPE_READERS = frozenset((("RESHAPE", 1), ("TRANSPOSE_CONV", 0)))
 _SHAPE_ARITHMETIC = frozenset(
     ("CAST", "CONCATENATION", "GATHER", "MUL", "PACK", "REDUCE_PROD", "SLICE", "STRIDED_SLICE")
 )
@@ -162,7 +164,8 @@ class _GraphReader(ModelTensors):
                     )
                 ops.append(Op(part.kind or reader.kind, part.inputs, (index,), part.attrs, output.name))
         for index in self.raw.outputs:
-            if index not in available or index in self.raw.inputs:
+            copied = index in self.raw.inputs and self.raw.tensors[index].type == "int8"
+            if index not in available or (index in self.raw.inputs and not copied):
                 raise ModelError(
                     f"{self.file}: model output '{self.raw.tensors[index].name}' is not computed",
                     expected="expected an operator that writes it",
@@ -187,9 +190,12 @@ class _GraphReader(ModelTensors):
             | {t for state in states for t in (state.tensor, state.result)}
         )
         new = {old: i for i, old in enumerate(used)} | {-1: -1}
+        # An output that is an input as well is a copy of it.
+        copied = [t for t in self.raw.outputs if t in self.raw.inputs]
+        copies = {old: len(used) + i for i, old in enumerate(copied)}
         return Graph(
             name=name,
-            tensors=tuple(self.tensor(t) for t in used),
+            tensors=tuple(self.tensor(t) for t in (*used, *copied)),
             ops=tuple(
                 Op(
                     op.kind,
@@ -199,13 +205,17 @@ class _GraphReader(ModelTensors):
                     op.name,
                 )
                 for op in ops
+            )
+            + tuple(
+                Op(OpKind.QUANTIZE, (new[old],), (copy,), NoAttrs(), self.tensor(old).name)
+                for old, copy in copies.items()
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
-            outputs=tuple(new[t] for t in self.raw.outputs),
+            outputs=tuple(copies.get(t, new[t]) for t in self.raw.outputs),
             states=tuple(
                 State(new[s.tensor], None if s.next is None else new[s.next], s.initial) for s in states
             ),
-            source_index=tuple(used),
+            source_index=(*used, *copied),
             sha256=sha256,
         )
 
@@ -296,7 +306,7 @@ class _GraphReader(ModelTensors):
         )
 
     def _shape_arithmetic(self) -> frozenset[int]:
-        """Return the operators that compute nothing but new shapes of RESHAPEs, from tensors' shapes."""
+        """Return the operators that compute nothing but shapes of outputs, from tensors' shapes."""
         operators = self.raw.operators
         found: set[int] = set()
         known = {t for t, tensor in enumerate(self.raw.tensors) if tensor.data is not None}
@@ -309,7 +319,7 @@ class _GraphReader(ModelTensors):
                 t
                 for i, op in enumerate(operators)
                 for position, t in enumerate(op.inputs)
-                if i not in found and not (op.name == "RESHAPE" and position == 1)
+                if i not in found and (op.name, position) not in _SHAPE_READERS
             )
             values = {i for i in found if elsewhere.intersection(operators[i].outputs)}
             if not values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyml.readers.operators import binary, elementwise, layers, layout, lookup, recurrent, reduction
+from tinyml.readers.operators import binary, elementwise, layers, layout, lookup, matrix, recurrent, reduction
 from tinyml.readers.operators.reading import OperatorReader, Read
 
 __all__ = ["READERS", "OperatorReader", "Read"]
@@ -15,6 +15,7 @@ READERS: Mapping[str, OperatorReader] = {
     **elementwise.READERS,
     **layout.READERS,
     **lookup.READERS,
+    **matrix.READERS,
     **reduction.READERS,
     **recurrent.READERS,
 }

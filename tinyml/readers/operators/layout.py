@@ -68,7 +68,7 @@ def _resize(model: ModelTensors, op: RawOperator) -> Read:
     attrs = ResizeAttrs(bool(op.options["AlignCorners"]), bool(op.options["HalfPixelCenters"]))
     if attrs.align_corners and attrs.half_pixel_centers:
         raise model.error("it has align_corners and half_pixel_centers", "expected at most one of them")
-    return Read(inputs[:1], attrs, (1, height, width, image.shape[3]))
+    return Read(inputs[:1], attrs, (image.shape[0], height, width, image.shape[3]))
 
 
 def _shape_matches(wanted: list[int], shape: tuple[int, ...]) -> bool:
