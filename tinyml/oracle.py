@@ -159,7 +159,8 @@ def int8_edges(graph: Graph) -> Int8Edges:
     inputs = []
     for index in graph.inputs:
         inner = [graph.ops[i].outputs[0] for i in graph.consumers(index)]
-        if graph.tensors[index].dtype is not DType.FLOAT32:
+        moved = any(graph.ops[i].kind is not OpKind.QUANTIZE for i in graph.consumers(index))
+        if graph.tensors[index].dtype is not DType.FLOAT32 or moved:
             inputs.append(index)
             continue
         quants = {graph.tensors[t].quant for t in inner}

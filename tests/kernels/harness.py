@@ -88,7 +88,15 @@ EMULATED_M0_RUNNER = board_runner("mps2-an386")  # an M4 board runs Armv6-M code
 
 Array = npt.NDArray[np.generic]
 
-_CTYPES = {"int8": "int8_t", "float32": "float"}
+_CTYPES = {
+    "int8": "int8_t",
+    "float32": "float",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "bool": "uint8_t",
+}
+_MOST_INPUTS = 16  # of a case; the driver's arrays are as long
 _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
 _WORD = np.dtype("<i4")
 
@@ -111,6 +119,7 @@ class Case:
     inputs: tuple[Array, ...]
     output: tuple[tuple[int, ...], str]
     overlap: tuple[int, int] | None = None
+    input_array: bool = False
 
     @property
     def output_bytes(self) -> int:
@@ -129,6 +138,7 @@ class Case:
             low.scratch_bytes > 0,
             len(low.literals),
             low.loop and low.loop.step,
+            self.input_array,
         )
 
 
@@ -219,6 +229,9 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
     arguments = []
     if low.loop is not None:
         arguments.append("rows")
+    elif case.input_array:
+        assert len(case.inputs) <= _MOST_INPUTS
+        arguments.append("inputs")
     else:
         arguments += [f"(const {_CTYPES[x.dtype.name]} *)inputs[{i}]" for i, x in enumerate(case.inputs)]
     arguments.append(f"({_CTYPES[case.output[1]]} *)output")
@@ -357,9 +370,9 @@ static void *block(FILE *file, size_t *bytes)
 
 static void run_case(FILE *cases, FILE *outputs)
 {
-    void *inputs[4] = {NULL};
+    void *inputs[16] = {NULL};
     void *constants[8] = {NULL};
-    size_t input_bytes[4] = {0};
+    size_t input_bytes[16] = {0};
     size_t constant_bytes;
     const int32_t kernel = word(cases);
     const size_t output_bytes = (size_t)word(cases);

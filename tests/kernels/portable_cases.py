@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kernels import kernel_cases
+from tests.kernels import kernel_cases, movement_cases
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
 
-GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {**kernel_cases.GENERATORS}
+GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
+    **kernel_cases.GENERATORS,
+    **movement_cases.GENERATORS,
+}

@@ -12,7 +12,7 @@ import numpy as np
 from tinyml import __version__
 from tinyml.emit.streams import StreamContext, stream_context
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
-from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
+from tinyml.kernels.registry import Constant, Kernel, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
@@ -56,6 +56,7 @@ class FunctionContext:
     loop: RowLoop | None
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
+    input_array: bool  # the kernel takes an array of pointers to its inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         assert kernel is not None
         assert lowered is not None
         symbols = constants(op_index, lowered)
-        function = _function(last, kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names)
+        function = _function(last, kernel, lowered, stage.bottom_up, pad_symbols, functions, names)
         scratch = plan.scratch_of(stage_index)
         calls.append(
             CallContext(
@@ -293,7 +294,7 @@ class _Names:
 
 def _function(
     context: OpContext,
-    kernel: str,
+    kernel: Kernel,
     lowered: Lowered,
     bottom_up: bool,
     pad_symbols: dict[int, str],
@@ -305,7 +306,7 @@ def _function(
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
     key = (
-        kernel,
+        kernel.symbol,
         input_types,
         constants,
         lowered.literals,
@@ -316,7 +317,7 @@ def _function(
     if key not in functions:
         functions[key] = FunctionContext(
             name=names.unique(_stem(context)),
-            kernel=kernel,
+            kernel=kernel.symbol,
             summary=_summary(context),
             input_types=input_types,
             output_type=_ctype(context.output),
@@ -326,6 +327,7 @@ def _function(
             loop=lowered.loop,
             pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
             direction="up" if bottom_up else "down",
+            input_array=kernel.input_array,
         )
     elif functions[key].direction != ("up" if bottom_up else "down"):
         functions[key] = dataclasses.replace(functions[key], direction="both")

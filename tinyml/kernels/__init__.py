@@ -7,6 +7,7 @@ from tinyml.kernels import (
     dsp,
     elementwise,
     layout,
+    movement,
     mve,
     pooling,
     quantization,
@@ -28,5 +29,6 @@ KERNELS: tuple[Kernel, ...] = (
     *reduction.KERNELS,
     *softmax.KERNELS,
     *layout.KERNELS,
+    *movement.KERNELS,
     *quantization.KERNELS,
 )

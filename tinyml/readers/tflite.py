@@ -17,7 +17,7 @@ from pathlib import Path
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import DType, Graph, Op
 from tinyml.readers.flatbuffer import RawOperator, decode
-from tinyml.readers.operators import READERS, Read
+from tinyml.readers.operators import COMPUTED, READERS, Read, compute
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 
 _INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
@@ -37,12 +37,8 @@ _ADVICE = {
     "RELU_N1_TO_1": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "HARD_SWISH": "use ReLU or ReLU6 in its place",
     "LEAKY_RELU": "use ReLU in its place",
-    "PADV2": "pad with zeros (tf.pad, ZeroPadding2D) rather than with a constant",
-    "RESIZE_BILINEAR": "use nearest-neighbour resizing",
     "IF": "export a model without control flow",
     "WHILE": "export a model without control flow; unroll recurrent layers",
-    "TILE": "for UpSampling2D use tf.image.resize(x, size, method='nearest')",
-    "SHAPE": "convert with fixed input shapes, so that shapes are constants",
 }
 
 # C11 and C++ keywords: a model of that name would not compile.
@@ -131,6 +127,9 @@ class _GraphReader(ModelTensors):
             self.where = f"op {i} {raw.name} '{self.raw.tensors[raw.outputs[0]].name}'"
             self._check_order(raw, available, written)
             if i in self.shape_ops:
+                continue
+            if raw.name in COMPUTED:
+                self.fix(raw.outputs[0], compute(self, raw))
                 continue
             reader = READERS[raw.name]
             read = reader.read(self, raw)
@@ -247,7 +246,7 @@ class _GraphReader(ModelTensors):
         kinds: set[str] = set()
         wrong_types = edges = 0
         for i, op in enumerate(self.raw.operators):
-            if i in self.shape_ops:
+            if i in self.shape_ops or op.name in COMPUTED:
                 continue
             output = self.raw.tensors[op.outputs[0]]
             if op.name not in READERS:
