@@ -10,21 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyml import __version__
-from tinyml.emit.streams import StreamContext, stream_context
-from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
+from tinyml.emit.streams import StreamContext, ctype, stream_context
+from tinyml.graph import Array, Graph, Tensor, WindowAttrs
 from tinyml.kernels.registry import Constant, Kernel, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
-
-_CTYPES = {
-    DType.INT8: "int8_t",
-    DType.FLOAT32: "float",
-    DType.INT16: "int16_t",
-    DType.INT32: "int32_t",
-    DType.INT64: "int64_t",
-    DType.BOOL: "uint8_t",
-}
 
 STRIP_COLUMNS, ROW_SUMS = "tm_columns_s8_c", "tm_row_sums_s8_c"
 STREAM_HEADERS = (STRIP_COLUMNS, ROW_SUMS)
@@ -433,7 +424,7 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
 
 
 def _ctype(tensor: Tensor) -> str:
-    return _CTYPES[tensor.dtype]
+    return ctype(tensor.dtype)
 
 
 def float_literal(value: float) -> str:
