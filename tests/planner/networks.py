@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 
 from tinyml.access import AccessMap, RowMap
+from tinyml.aliases import Aliases
 from tinyml.graph import (
     Activation,
     ActivationAttrs,
@@ -40,6 +41,7 @@ from tinyml.planner.lifetimes import Flow
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
+_VIEWS = (OpKind.CONCATENATION, OpKind.SLICE)
 _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
     OpKind.CONCATENATION,
     OpKind.SLICE,
@@ -228,13 +230,16 @@ def loop_of(access: AccessMap) -> RowLoop | None:
 
 
 def lower(graph: Graph, seed: int = 0, *, scratch: bool = True) -> list[Selection]:
-    """Selections for a graph, with granules, buffering and scratch drawn from the seed."""
+    """Selections for a graph, with views, granules, buffering and scratch drawn from the seed."""
     rng = random.Random(seed)
     selections = []
+    aliases = Aliases(graph)
     for index, op in enumerate(graph.ops):
-        if op.kind is OpKind.RESHAPE:
+        views = op.kind is OpKind.RESHAPE or (op.kind in _VIEWS and rng.random() < 0.8)
+        if views and aliases.alias(op):
             selections.append(Selection(index, None, None, "a view"))
             continue
+        aliases.store(op.outputs[0])
         access = access_of(
             graph, op, granule=rng.choice((1, 1, 1, 2, 3, 4, 1000)), buffered=rng.random() < 0.6
         )

@@ -160,7 +160,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
 
     for stage_index, stage in enumerate(plan.stages):
         last = OpContext(graph, graph.ops[stage.ops[-1]])
-        output = (_ctype(last.output), plan.buffer_of(last.op.outputs[0]).offset)
+        output = (_ctype(last.output), plan.offset_of(last.op.outputs[0]))
         if stage.streamed:
             streams.append(
                 stream_context(
@@ -210,9 +210,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 function=function.name,
                 summary=_summary(last),
                 note=_placement_note(last, plan, stage.bottom_up),
-                inputs=tuple(
-                    (_ctype(graph.tensors[t]), plan.buffer_of(t).offset) for t in last.activation_inputs
-                ),
+                inputs=tuple((_ctype(graph.tensors[t]), plan.offset_of(t)) for t in last.activation_inputs),
                 output=output,
                 constants=symbols,
                 scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
@@ -384,14 +382,13 @@ def _summary(context: OpContext) -> str:
 
 def _placement_note(context: OpContext, plan: Plan, bottom_up: bool) -> str:
     """Say how much of an input the output overwrites, if any."""
-    out = plan.buffer_of(context.op.outputs[0])
+    out = plan.offset_of(context.op.outputs[0])
     for tensor in context.activation_inputs:
-        source = plan.buffer_of(tensor)
-        shared = min(out.offset + out.size_bytes, source.offset + source.size_bytes) - max(
-            out.offset, source.offset
-        )
-        if source is not out and shared > 0:
-            if out.offset == source.offset:
+        source = plan.offset_of(tensor)
+        end = min(out + context.output.size_bytes, source + context.graph.tensors[tensor].size_bytes)
+        shared = end - max(out, source)
+        if shared > 0:
+            if out == source:
                 return "in place"
             return f"over {shared} B of rows it has read" + (", last row first" if bottom_up else "")
     return ""
@@ -412,7 +409,7 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
                 shape=tensor.shape,
                 elements=tensor.elements,
                 bytes=tensor.size_bytes,
-                offset=0 if plan.is_pushed(index) else plan.buffer_of(index).offset,
+                offset=0 if plan.is_pushed(index) else plan.offset_of(index),
                 scale=float_literal(quant.scale[0] if quant else 1.0),
                 zero_point=quant.zero_point[0] if quant else 0,
                 dtype=f"TM_{tensor.dtype.name}",

@@ -295,7 +295,7 @@ class _Emitter:
         description = self.graph.tensors[tensor]
         pixel = self._pixel(tensor)
         pitch = description.size_bytes // description.shape[1]
-        offset = self.plan.buffer_of(tensor).offset + columns.lo * pixel
+        offset = self.plan.offset_of(tensor) + columns.lo * pixel
         start = f"a + {offset}"
         if self.strips > 1 and columns.mul:
             start += f" + s->x * {columns.mul * pixel}"
@@ -303,7 +303,7 @@ class _Emitter:
 
     def whole(self, call: RowOp) -> Rows:
         """Rows of the stage's output."""
-        offset = self.plan.buffer_of(call.output).offset
+        offset = self.plan.offset_of(call.output)
         if call.sums is not None:
             return Rows(f"a + {offset}", "")
         tensor = self.graph.tensors[call.output]
@@ -329,7 +329,7 @@ class _Emitter:
 
     def source(self, call: RowOp) -> str:
         tensor = self.graph.tensors[call.output]
-        offset = self.plan.buffer_of(call.output).offset
+        offset = self.plan.offset_of(call.output)
         return f"a + {offset} + r * {tensor.size_bytes // tensor.shape[1]}"
 
     def _slots(self, host: RowOp) -> int:
