@@ -196,7 +196,7 @@ def int8_edges(graph: Graph) -> Int8Edges:
     for index in graph.inputs:
         readers = [graph.ops[i] for i in graph.consumers(index)]
         inner = [op.outputs[0] for op in readers if op.kind is OpKind.QUANTIZE]
-        if graph.tensors[index].dtype is not DType.FLOAT32 or (readers and not inner):
+        if graph.tensors[index].dtype is not DType.FLOAT32 or len(inner) < len(readers):
             inputs.append(index)
             continue
         quants = {graph.tensors[t].quant for t in inner}

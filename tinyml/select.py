@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from tinyml.access import AccessMap, RowMap
+from tinyml.aliases import Aliases
 from tinyml.errors import UnsupportedOp
 from tinyml.graph import Graph, Op, OpKind
 from tinyml.kernels import KERNELS
@@ -29,7 +30,7 @@ class Selection:
     Args:
         op: index into Graph.ops.
         kernel: the registry row, or None for a view: an operator that only renames bytes
-            (RESHAPE), runs no code and shares its input's buffer.
+            (aliases.py), runs no code and shares its inputs' buffer.
         lowered: the operator lowered to that kernel (None for a view).
         reason: why this kernel, in a sentence.
         parameters: as OpContext.parameters, for lowering it again to another size.
@@ -43,7 +44,11 @@ class Selection:
 
 
 def select(
-    graph: Graph, isas: Sequence[Isa], *, choices: Mapping[int, Choice] | None = None
+    graph: Graph,
+    isas: Sequence[Isa],
+    *,
+    choices: Mapping[int, Choice] | None = None,
+    copied: Set[OpKind] = frozenset(),
 ) -> list[Selection]:
     """Choose a kernel for every operator: the first that accepts it, fastest instruction set first.
 
@@ -51,6 +56,7 @@ def select(
         graph: a graph after passes.
         isas: instruction sets of the core, preferred first, e.g. (Isa.DSP, Isa.C).
         choices: by operator, kernels to take instead (`tinyml build --tune`); each must accept it.
+        copied: operators that get a kernel even where they could be views.
 
     Returns:
         One selection per operator, in the order of `graph.ops`.
@@ -60,10 +66,13 @@ def select(
     """
     selections = []
     refused: list[str] = []
+    aliases = Aliases(graph)
     for index, op in enumerate(graph.ops):
-        if op.kind is OpKind.RESHAPE:
-            selections.append(Selection(index, None, None, "a view: only the shape changes"))
+        view = _VIEWS.get(op.kind) if op.kind not in copied else None
+        if view is not None and aliases.alias(op):
+            selections.append(Selection(index, None, None, view))
             continue
+        aliases.store(op.outputs[0])
         context = OpContext(graph, op)
         if choices and index in choices:
             kernel, reason = choices[index].kernel, choices[index].reason
@@ -90,6 +99,18 @@ def select(
             hint="see `tinyml inspect` for the whole graph",
         )
     return selections
+
+
+def copies(selections: Sequence[Selection], graph: Graph) -> frozenset[OpKind]:
+    """Return the operators that are views here and could be copies: memory may be the better for either."""
+    return frozenset(graph.ops[s.op].kind for s in selections if s.lowered is None) - {OpKind.RESHAPE}
+
+
+_VIEWS = {
+    OpKind.CONCATENATION: "a view: its inputs lie side by side",
+    OpKind.RESHAPE: "a view: only the shape changes",
+    OpKind.SLICE: "a view: a part of its input",
+}
 
 
 def accepting(graph: Graph, op: Op, isas: Sequence[Isa]) -> list[Kernel]:

@@ -9,6 +9,7 @@ from tests.kernels import (
     kernel_cases,
     lookup_cases,
     matrix_cases,
+    movement_cases,
     recurrent_cases,
     reduction_cases,
 )
@@ -22,4 +23,5 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **lookup_cases.GENERATORS,
     **matrix_cases.GENERATORS,
     **reduction_cases.GENERATORS,
+    **movement_cases.GENERATORS,
 }

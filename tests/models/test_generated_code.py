@@ -31,7 +31,7 @@ from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERED, NETWORKS, ATTENTION = 8, 22, 4
+LAYERED, NETWORKS, ATTENTION = 8, 26, 4
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -76,7 +76,9 @@ def _networks(seed: int) -> Iterator[Graph]:
     for n in range(NETWORKS):
         rng = random.Random(seed + n)
         graph = (
-            image_network(rng, rng.randint(1, 6)) if n >= LAYERED else random_graph(rng, rng.randint(1, 12))
+            image_network(rng, rng.randint(1, 6), joins=n % 4 == 1)
+            if n >= LAYERED
+            else random_graph(rng, rng.randint(1, 12))
         )
         yield graph.replace(name=f"net{n}")
     for n in range(NETWORKS, NETWORKS + ATTENTION):

@@ -22,6 +22,7 @@ ORDER = (
     "access",
     "boards",
     "numerics",
+    "aliases",
     "readers",
     "reference",
     "passes",

@@ -13,6 +13,7 @@ from tests.reference import (
     binary_cases,
     lookup_cases,
     matrix_cases,
+    movement_cases,
     recurrent_cases,
     reduction_cases,
 )
@@ -71,6 +72,9 @@ def test_sum_equals_litert(tmp_path: Path) -> None:
             Oracle(path).run([x])
     assert len(distinct) > 100
     assert compared > 4000
+
+
+CASES = (*basic_cases.CASES, *movement_cases.CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)

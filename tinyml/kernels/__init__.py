@@ -10,6 +10,7 @@ from tinyml.kernels import (
     layout,
     lookup,
     matmul,
+    movement,
     mve,
     pooling,
     quantization,
@@ -40,5 +41,6 @@ KERNELS: tuple[Kernel, ...] = (
     *recurrent.KERNELS,
     *lookup.KERNELS,
     *matmul.KERNELS,
+    *movement.KERNELS,
     *quantization.KERNELS,
 )

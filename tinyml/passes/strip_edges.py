@@ -15,9 +15,9 @@ def strip_edges(graph: Graph) -> Graph:
             can stand for it.
     """
     for i, index in enumerate(graph.inputs):
-        readers = [graph.ops[r].kind for r in graph.consumers(index)]
-        converted = readers and all(kind is not OpKind.QUANTIZE for kind in readers)  # by CAST: stays float
-        if graph.tensors[index].dtype is DType.FLOAT32 and not converted:
+        readers = [graph.ops[reader].kind for reader in graph.consumers(index)]
+        moved = any(kind is not OpKind.QUANTIZE for kind in readers)  # as floats, to the model's outputs
+        if graph.tensors[index].dtype is DType.FLOAT32 and not moved:
             graph = _strip_input(graph, i)
     for i, index in enumerate(graph.outputs):
         producer = graph.producer(index)
