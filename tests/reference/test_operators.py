@@ -31,6 +31,7 @@ CASES = (
     *binary_cases.CASES,
     *lookup_cases.CASES,
     *matrix_cases.CASES,
+    *movement_cases.CASES,
     *reduction_cases.CASES,
 )
 
@@ -72,9 +73,6 @@ def test_sum_equals_litert(tmp_path: Path) -> None:
             Oracle(path).run([x])
     assert len(distinct) > 100
     assert compared > 4000
-
-
-CASES = (*basic_cases.CASES, *movement_cases.CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
