@@ -11,9 +11,11 @@ import pytest
 from tests.shared_models import shared_models
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, planner, reference
-from tinyml.build import compile_model, generate, open_target
+from tinyml.build import Planning, compile_model, generate, open_target
 from tinyml.errors import ModelError
+from tinyml.graph import DType
 from tinyml.oracle import Oracle
+from tinyml.passes import Edges
 from tinyml.planner.simulate import simulate
 from tinyml.readers import read_model
 from tinyml.run.target import Target
@@ -185,3 +187,20 @@ _SPOILT = (
     (lambda b: setattr(b.others[0].tensors[1], "data", b"123"), "first value has|bytes of data"),
     (lambda b: setattr(b.operators[-1], "inputs", [0, 0]), "has no variable"),
 )
+
+
+@pytest.mark.parametrize("edges", ["int8", "float"])
+def test_a_float_variable_between_quantised_layers_is_int8(edges: Edges, tmp_path: Path) -> None:
+    """What the converter makes of a streaming layer: the variable is float, all that computes is int8."""
+    b = ModelBuilder(6)
+    x = b.input((1, 1, 1, 8), 0.03, 5)
+    handle = b.variable(np.linspace(-1, 1, 32, dtype=np.float32).reshape(1, 4, 1, 8))
+    joined = b.concatenation([b.read_variable(handle, (1, 4, 1, 8)), b.dequantize(x)], 1)
+    window = b.quantize(joined, 0.04, -3)
+    b.assign_variable(handle, b.dequantize(b.slice(window, [0, 1, 0, 0], [1, 4, 1, 8])))
+    b.output(b.conv2d(window, 6, (5, 1), padding="VALID"))
+    model = b.save(tmp_path / "stream.tflite")
+    compiled = compile_model(model, boards.load("host"), Planning(edges=edges))
+    assert all(t.dtype is not DType.FLOAT32 for t in compiled.graph.tensors)
+    with open_target(compiled, tmp_path / "out") as target:
+        assert verify(model, target, samples=6, edges=edges).mismatched_samples == 0

@@ -1,14 +1,15 @@
 """Rewrites between reader and planner: one per file, in this order, none changing an output byte.
 
-1. `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
-2. `fold_constants`     operators on constants become constants
-3. `fuse_lookups`       functions of one int8 value become one table
-4. `fuse_activations`   tables that only clamp become the clamp of the layer before
-5. `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
-6. `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
-7. `fold_padding`       PAD joins the pads of the convolutions that read it
-8. `remove_unused`      what no output needs, and gaps in the tensor table
-9. `fold_channels`      constant channels go into biases, channels without a reader go
+1.  `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
+2.  `fold_constants`     operators on constants become constants
+3.  `quantise_islands`   floats that are only moved between DEQUANTIZE and QUANTIZE become int8
+4.  `fuse_lookups`       functions of one int8 value become one table
+5.  `fuse_activations`   tables that only clamp become the clamp of the layer before
+6.  `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
+7.  `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
+8.  `fold_padding`       PAD joins the pads of the convolutions that read it
+9.  `remove_unused`      what no output needs, and gaps in the tensor table
+10. `fold_channels`      constant channels go into biases, channels without a reader go
 
 Activations that the file has fused and input offsets need no pass: the reader leaves them in the operators
 and `numerics.folded_bias` folds offsets when an operator is lowered. Two MEANs in a row stay two,
@@ -28,6 +29,7 @@ from tinyml.passes.fold_constants import fold_constants
 from tinyml.passes.fold_padding import fold_padding
 from tinyml.passes.fuse_activations import fuse_activations
 from tinyml.passes.fuse_lookups import fuse_lookups
+from tinyml.passes.quantise_islands import quantise_islands
 from tinyml.passes.remove_noops import remove_noops
 from tinyml.passes.remove_unused import remove_unused
 from tinyml.passes.strip_edges import strip_edges
@@ -38,6 +40,7 @@ Edges = Literal["int8", "float"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
+    quantise_islands,
     fuse_lookups,
     fuse_activations,
     cancel_transposes,

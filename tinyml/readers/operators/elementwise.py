@@ -25,7 +25,6 @@ def _quantize(model: ModelTensors, op: RawOperator) -> Read:
     output = model.activation(op.outputs[0], (DType.INT8, DType.INT16))
     if x.dtype is not DType.FLOAT32:
         model.check_rescale(x.scale / output.scale)
-    _check_float_input(model, inputs[0])
     return Read(inputs, NoAttrs(), x.shape)
 
 
