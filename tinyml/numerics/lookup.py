@@ -198,6 +198,7 @@ def _rsqrt(unary: Unary) -> Int64Array:
     return table
 
 
+@functools.cache
 def _inverse_sqrt(value: int) -> tuple[int, int]:
     """Return (multiplier, shift) of 1/sqrt(value), 0 < value < 2^29, by five Newton steps on Q3.28.
 
