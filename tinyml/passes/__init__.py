@@ -2,6 +2,7 @@
 
 1. `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
 2. `fold_constants`     operators on constants become constants
+   `fold_batches`       convolutions between SPACE_TO_BATCH_ND and its inverse become dilated ones
 3. `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
 4. `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
 5. `fold_padding`       PAD joins the pads of the convolutions that read it
@@ -21,6 +22,7 @@ from typing import Literal
 from tinyml.errors import ModelError
 from tinyml.graph import Graph
 from tinyml.passes.cancel_transposes import cancel_transposes
+from tinyml.passes.fold_batches import fold_batches
 from tinyml.passes.fold_channels import fold_channels
 from tinyml.passes.fold_constants import fold_constants
 from tinyml.passes.fold_padding import fold_padding
@@ -34,6 +36,7 @@ Edges = Literal["int8", "float"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
+    fold_batches,
     cancel_transposes,
     remove_noops,
     fold_padding,

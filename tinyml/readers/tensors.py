@@ -209,17 +209,26 @@ class ModelTensors:
             )
 
     def image(self, index: int) -> Tensor:
-        """Return an NHWC activation with a batch of 1."""
+        """Return an NHWC activation with a batch of 1, or of any size that SPACE_TO_BATCH_ND makes."""
         tensor = self.activation(index)
         if len(tensor.shape) != 4:
             raise self.error(f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC")
-        if tensor.shape[0] != 1:
+        if tensor.shape[0] != 1 and not self._is_split(index):
             raise self.error(
                 f"tensor '{tensor.name}' is {dims(tensor.shape)}, a batch of {tensor.shape[0]}",
                 "expected a batch of 1",
                 "convert the model with an input batch of 1",
             )
         return tensor
+
+    def _is_split(self, index: int) -> bool:
+        """Whether a tensor is made by SPACE_TO_BATCH_ND: `passes.fold_batches` takes its batch away again."""
+        for op in reversed(self.raw.operators):
+            if index in op.outputs:
+                if op.name not in ("RESHAPE", "EXPAND_DIMS"):
+                    return op.name == "SPACE_TO_BATCH_ND"
+                index = op.inputs[0]
+        return False
 
     def constant(self, index: int, dtype: DType, what: str) -> Array:
         """Return the values of a constant of the given type; `what` names it in messages."""
