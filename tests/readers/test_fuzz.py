@@ -29,7 +29,25 @@ def _small_models() -> list[bytes]:
     x = b.input((1, 6, 8, 3))
     y = b.max_pool(b.resize_nearest(b.mul(x, x), (9, 9)), 3, padding="SAME")
     b.output(b.reshape(b.transpose(b.average_pool(y), (0, 3, 1, 2)), (1, -1 + 13)), b.quantize(y))
-    return [a.build(), b.build()]
+
+    c = ModelBuilder(3)
+    x = c.input((1, 6, 6, 4))
+    left, _ = c.split(x, 2, 3)
+    _, right = c.split_v(x, (2, 2), 3)
+    y = c.concatenation([c.slice(left, (0, 0, 0, 0), (1, 6, 6, 2)), c.reverse(right, [1])], 3)
+    y = c.resize_bilinear(
+        c.mirror_pad(c.pad_value(y, [(0, 0)] * 4, 3), [(0, 0), (1, 1), (0, 0), (0, 0)]), (8, 8)
+    )
+    y = c.depth_to_space(c.space_to_depth(c.tile(y, (1, 1, 1, 2)), 2), 2)
+    y = c.batch_to_space(c.space_to_batch(y, (2, 2), [(0, 0), (0, 0)]), (2, 2), [(0, 0), (0, 0)])
+    y = c.pack(c.unpack(y, 1)[:2], 1)
+    index = c.constant(np.array([1, 0], np.int32))
+    y = c.gather(c.gather_nd(y, c.constant(np.array([[0, 1]], np.int32))), index, 1)
+    y = c.strided_slice(y, (0, 0, 0), (1, 2, 8), (1, 1, 3), (1, 2, 3))
+    ids = c.input((2,), dtype="int32")
+    table = c.constant(c.rng.integers(-128, 128, (4, 3)).astype(np.int8), 0.1, 0)
+    c.output(c.broadcast_to(y, (2, 2, 3)), c.embedding_lookup(ids, table))
+    return [a.build(), b.build(), c.build()]
 
 
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -70,7 +88,7 @@ def _survives(data: bytes, path: Path) -> bool:
     return bool(message)
 
 
-@pytest.mark.parametrize("model", [0, 1])
+@pytest.mark.parametrize("model", [0, 1, 2])
 def test_damaged_small_models(model: int, tmp_path: Path) -> None:
     data = _small_models()[model]
     assert not _survives(data, tmp_path / "m.tflite")
