@@ -47,7 +47,25 @@ def _small_models() -> list[bytes]:
     y = d.fully_connected(d.l2_normalization(y), 7)
     d.output(d.arg("ARG_MAX", y, -1), d.arg("ARG_MIN", y, 0, "int64"), d.log_softmax(y))
     d.output(d.reduce("REDUCE_PROD", y, [1]))
-    return [a.build(), b.build(), c.build(), d.build()]
+
+    e = ModelBuilder(5)
+    x = e.input((1, 6, 6, 4))
+    left, _ = e.split(x, 2, 3)
+    _, right = e.split_v(x, (2, 2), 3)
+    y = e.concatenation([e.slice(left, (0, 0, 0, 0), (1, 6, 6, 2)), e.reverse(right, [1])], 3)
+    y = e.resize_bilinear(
+        e.mirror_pad(e.pad_value(y, [(0, 0)] * 4, 3), [(0, 0), (1, 1), (0, 0), (0, 0)]), (8, 8)
+    )
+    y = e.depth_to_space(e.space_to_depth(e.tile(y, (1, 1, 1, 2)), 2), 2)
+    y = e.batch_to_space(e.space_to_batch(y, (2, 2), [(0, 0), (0, 0)]), (2, 2), [(0, 0), (0, 0)])
+    y = e.pack(e.unpack(y, 1)[:2], 1)
+    index = e.constant(np.array([1, 0], np.int32))
+    y = e.gather(e.gather_nd(y, e.constant(np.array([[0, 1]], np.int32))), index, 1)
+    y = e.strided_slice(y, (0, 0, 0), (1, 2, 8), (1, 1, 3), (1, 2, 3))
+    ids = e.input((2,), dtype="int32")
+    table = e.constant(e.rng.integers(-128, 128, (4, 3)).astype(np.int8), 0.1, 0)
+    e.output(e.broadcast_to(y, (2, 2, 3)), e.embedding_lookup(ids, table))
+    return [model.build() for model in (a, b, c, d, e)]
 
 
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:

@@ -125,7 +125,8 @@ def unpack(c: Case) -> int:
 
 def reverse(c: Case) -> int:
     x = _input(c, c.sizes(c.below(1, 5), 8), "int8", "int8", "int16", "int32", "float32")
-    return c.reverse(x, [c.below(0, len(c.shape(x)))])
+    first = c.below(0, len(c.shape(x)))
+    return c.reverse(x, list(range(first, c.below(first, len(c.shape(x))) + 1)))
 
 
 def gather(c: Case) -> int:

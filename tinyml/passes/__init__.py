@@ -2,14 +2,15 @@
 
 1.  `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
 2.  `fold_constants`     operators on constants become constants
-3.  `quantise_islands`   floats that are only moved between DEQUANTIZE and QUANTIZE become int8
-4.  `fuse_lookups`       functions of one int8 value become one table
-5.  `fuse_activations`   tables that only clamp become the clamp of the layer before
-6.  `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
-7.  `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
-8.  `fold_padding`       PAD joins the pads of the convolutions that read it
-9.  `remove_unused`      what no output needs, and gaps in the tensor table
-10. `fold_channels`      constant channels go into biases, channels without a reader go
+3.  `fold_batches`       convolutions between SPACE_TO_BATCH_ND and its inverse become dilated ones
+4.  `quantise_islands`   floats that are only moved between DEQUANTIZE and QUANTIZE become int8
+5.  `fuse_lookups`       functions of one int8 value become one table
+6.  `fuse_activations`   tables that only clamp become the clamp of the layer before
+7.  `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
+8.  `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
+9.  `fold_padding`       PAD joins the pads of the convolutions that read it
+10. `remove_unused`      what no output needs, and gaps in the tensor table
+11. `fold_channels`      constant channels go into biases, channels without a reader go
 
 Activations that the file has fused and input offsets need no pass: the reader leaves them in the operators
 and `numerics.folded_bias` folds offsets when an operator is lowered. Two MEANs in a row stay two,
@@ -24,6 +25,7 @@ from typing import Literal
 from tinyml.errors import ModelError
 from tinyml.graph import Graph
 from tinyml.passes.cancel_transposes import cancel_transposes
+from tinyml.passes.fold_batches import fold_batches
 from tinyml.passes.fold_channels import fold_channels
 from tinyml.passes.fold_constants import fold_constants
 from tinyml.passes.fold_padding import fold_padding
@@ -40,6 +42,7 @@ Edges = Literal["int8", "float"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
+    fold_batches,
     quantise_islands,
     fuse_lookups,
     fuse_activations,

@@ -257,6 +257,14 @@ class ModelTensors:
                 "expected equal or broadcastable shapes",
             ) from None
 
+    def check_int16(self, *tensors: Tensor) -> None:
+        """Refuse int16 tensors with a zero point other than 0."""
+        for tensor in tensors:
+            if tensor.dtype is DType.INT16 and tensor.zero_point:
+                raise self.error(
+                    f"tensor '{tensor.name}' has zero point {tensor.zero_point}", "expected 0 for int16"
+                )
+
     def image(self, index: int) -> Tensor:
         """Return an NHWC activation."""
         tensor = self.activation(index)

@@ -8,6 +8,8 @@ from tinyml.readers.operators.reading import MOVED_TYPES, OperatorReader, Read
 from tinyml.readers.operators.slicing import moved
 from tinyml.readers.tensors import ModelTensors, dims
 
+_DEPTH = ("int8", "int32", "int64", "float32")  # types of TensorFlow Lite's SPACE_TO_DEPTH
+
 
 def _depth(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
@@ -67,12 +69,12 @@ READERS = {
         OpKind.BATCH_TO_SPACE_ND, _batch, 1, input_types=MOVED_TYPES, output_types=MOVED_TYPES
     ),
     "DEPTH_TO_SPACE": OperatorReader(
-        OpKind.DEPTH_TO_SPACE, _depth, 1, ("DepthToSpaceOptions", "BlockSize"), MOVED_TYPES, MOVED_TYPES
+        OpKind.DEPTH_TO_SPACE, _depth, 1, ("DepthToSpaceOptions", "BlockSize"), _DEPTH, _DEPTH
     ),
     "SPACE_TO_BATCH_ND": OperatorReader(
         OpKind.SPACE_TO_BATCH_ND, _batch, 1, input_types=MOVED_TYPES, output_types=MOVED_TYPES
     ),
     "SPACE_TO_DEPTH": OperatorReader(
-        OpKind.SPACE_TO_DEPTH, _depth, 1, ("SpaceToDepthOptions", "BlockSize"), MOVED_TYPES, MOVED_TYPES
+        OpKind.SPACE_TO_DEPTH, _depth, 1, ("SpaceToDepthOptions", "BlockSize"), _DEPTH, _DEPTH
     ),
 }

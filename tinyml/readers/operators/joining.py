@@ -10,6 +10,7 @@ from tinyml.readers.tensors import ModelTensors, dims
 
 _ALL = 1 << 16  # data inputs: every one of them
 _MOST = 1024
+_PACKED = tuple(name for name in MOVED_TYPES if name != "bool")  # as TensorFlow Lite's PACK
 
 
 def _parts(model: ModelTensors, op: RawOperator) -> tuple[tuple[int, ...], list[Tensor]]:
@@ -24,13 +25,16 @@ def _parts(model: ModelTensors, op: RawOperator) -> tuple[tuple[int, ...], list[
             raise model.error(
                 f"its inputs are {parts[0].dtype.value} and {part.dtype.value}", "expected one type"
             )
-        if part.dtype is DType.INT8 and (part.scale, part.zero_point) != (output.scale, output.zero_point):
+        rescaled = part.dtype is DType.INT8 or (part.dtype is DType.INT16 and op.name == "PACK")
+        if rescaled and (part.scale, part.zero_point) != (output.scale, output.zero_point):
             raise model.error(
                 f"its input '{part.name}' has scale {part.scale:g} and zero point {part.zero_point}, "
                 f"its output {output.scale:g} and {output.zero_point}",
-                "expected one quantisation: TensorFlow Lite's int8 kernels do not rescale here",
+                "expected one quantisation: TensorFlow Lite does not rescale here",
                 "quantise with TensorFlow's converter, which puts a QUANTIZE in between",
             )
+    if op.name != "PACK":
+        model.check_int16(output, *parts)
     return inputs, parts
 
 
@@ -74,6 +78,6 @@ READERS = {
         MOVED_TYPES,
     ),
     "PACK": OperatorReader(
-        OpKind.CONCATENATION, _pack, _ALL, ("PackOptions", "Axis", "ValuesCount"), MOVED_TYPES, MOVED_TYPES
+        OpKind.CONCATENATION, _pack, _ALL, ("PackOptions", "Axis", "ValuesCount"), _PACKED, _PACKED
     ),
 }

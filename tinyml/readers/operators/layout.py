@@ -19,6 +19,7 @@ from tinyml.readers.operators.slicing import moved
 from tinyml.readers.tensors import ModelTensors, dims
 
 _PADDED = ("int8", "int16", "int32", "float32")  # types that a kernel can fill with a value
+_MOST_PADDED = 5  # dimensions, in reference/pad.h
 _REFLECT = 0  # MirrorPadMode
 
 
@@ -40,6 +41,8 @@ def _padded(x: Tensor, paddings: tuple[tuple[int, int], ...]) -> tuple[int, ...]
 def _pad(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 2, 2)
     x = moved(model, op, inputs[0])
+    if len(x.shape) > _MOST_PADDED:
+        raise model.error(f"its input is {dims(x.shape)}", f"expected at most {_MOST_PADDED} dimensions")
     paddings = _paddings(model, inputs[1], x)
     return Read(inputs[:1], PadAttrs(paddings), _padded(x, paddings))
 
@@ -47,6 +50,8 @@ def _pad(model: ModelTensors, op: RawOperator) -> Read:
 def _pad_value(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 3, 3)
     x = moved(model, op, inputs[0])
+    if len(x.shape) > _MOST_PADDED:
+        raise model.error(f"its input is {dims(x.shape)}", f"expected at most {_MOST_PADDED} dimensions")
     paddings = _paddings(model, inputs[1], x)
     values = model.constant(inputs[2], x.dtype, "value")
     constant, output = model.activation(inputs[2], (x.dtype,)), model.tensor(op.outputs[0])

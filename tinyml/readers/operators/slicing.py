@@ -5,13 +5,14 @@ All become SLICEs of the graph, those with several outputs one per output.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tinyml.graph import DType, OpKind, SliceAttrs, Tensor
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import MOVED, MOVED_TYPES, OperatorReader, Read
 from tinyml.readers.tensors import ModelTensors, dims
 
+_SPLIT = tuple(name for name in MOVED_TYPES if name != "bool")  # as TensorFlow Lite's SPLIT
 _MASKS = ("BeginMask", "EndMask", "EllipsisMask", "NewAxisMask", "ShrinkAxisMask", "Offset")
 
 
@@ -184,20 +185,29 @@ def _reverse(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 2, 2)
     x = moved(model, op, inputs[0])
     turned = {dimension(model, axis, x.shape) for axis in model.integers(inputs[1], "axes")}
+    if turned and max(turned) - min(turned) >= len(turned):
+        raise model.error(
+            f"its axes are {sorted(turned)}", "expected neighbouring dimensions, as TensorFlow Lite does"
+        )
     begin = [n - 1 if d in turned else 0 for d, n in enumerate(x.shape)]
     steps = [-1 if d in turned and n > 1 else 1 for d, n in enumerate(x.shape)]
     return Read(inputs[:1], _plain(x, begin, steps), x.shape)
 
 
-def _reader(read: object, options: tuple[str, ...] = (), data_inputs: int = 1) -> OperatorReader:
-    return OperatorReader(OpKind.SLICE, read, data_inputs, options, MOVED_TYPES, MOVED_TYPES)  # type: ignore[arg-type]
+def _reader(
+    read: Callable[[ModelTensors, RawOperator], Read | Sequence[Read]],
+    options: tuple[str, ...] = (),
+    data_inputs: int = 1,
+    types: tuple[str, ...] = MOVED_TYPES,
+) -> OperatorReader:
+    return OperatorReader(OpKind.SLICE, read, data_inputs, options, types, types)
 
 
 READERS = {
     "REVERSE_V2": _reader(_reverse),
     "SLICE": _reader(_slice),
-    "SPLIT": _reader(_split, ("SplitOptions", "NumSplits"), data_inputs=0),
-    "SPLIT_V": _reader(_split_v),
+    "SPLIT": _reader(_split, ("SplitOptions", "NumSplits"), data_inputs=0, types=_SPLIT),
+    "SPLIT_V": _reader(_split_v, types=_SPLIT),
     "STRIDED_SLICE": _reader(_strided_slice, ("StridedSliceOptions", *_MASKS)),
     "UNPACK": _reader(_unpack, ("UnpackOptions", "Num", "Axis")),
 }
