@@ -24,7 +24,7 @@ TM_INLINE void tm_transpose_s8_c(const int8_t *TM_RESTRICT x, int8_t *TM_RESTRIC
     const int32_t runs = tm_walk_runs(geometry);
     for (int32_t r = 0; r < runs; ++r) {
         if (stride == 1) {
-            memcpy(y, x + offset[0], (size_t)run);
+            tm_copy_s8(y, x + offset[0], run);
         } else {
             for (int32_t i = 0; i < run; ++i) {
                 y[i] = x[offset[0] + i * stride];

@@ -230,7 +230,9 @@ def _pad(shape: tuple[int, ...], paddings: tuple[tuple[int, int], ...]) -> Graph
     return _view(OpKind.PAD, PadAttrs(paddings), shape, out)
 
 
-_GEOMETRY = ("kept", "reduced", "geometry")  # constants that plain loops have as literals
+# What plain loops have as literals of their own: constants, and literals.
+_GEOMETRY = ("kept", "reduced", "geometry")
+_SIZES = ("elements", "start", "out_elements", "reduced_runs")
 
 
 def _pair(name: str, symbol: str, graph: Graph, plain: str = "", **sizes: int) -> Pair:
@@ -244,11 +246,7 @@ def _pair(name: str, symbol: str, graph: Graph, plain: str = "", **sizes: int) -
         inputs = (np.clip(inputs[0], -9, 9),)
     case = case_for(kernel, graph, inputs)
     low = case.lowered
-    literals = [
-        (key, value)
-        for key, value in low.literals
-        if not (sizes and key in ("elements", "start", "out_elements"))
-    ]
+    literals = [(key, value) for key, value in low.literals if not (sizes and key in _SIZES)]
     lowered = dataclasses.replace(
         low,
         constants=tuple(c for c in low.constants if c.name not in _GEOMETRY),

@@ -17,7 +17,17 @@ def _lower(context: OpContext) -> Lowered:
     steps = strides(shape)
     kept = [axis for axis in range(len(shape)) if axis not in attrs.axes]
     params = numerics.mean_params(context.graph, context.op)
+    kept_walk, reduced_walk = (
+        walk(
+            name,
+            [shape[axis] for axis in axes],
+            [steps[axis] for axis in axes],
+            comment="dimensions, then the input's strides",
+        )
+        for name, axes in (("kept", kept), ("reduced", list(attrs.axes)))
+    )
     literals = {
+        "reduced_runs": int(reduced_walk.values[0, :-1].prod()),
         "sum_offset": params.offset,
         "multiplier": params.multiplier,
         "shift": params.shift,
@@ -27,15 +37,7 @@ def _lower(context: OpContext) -> Lowered:
     }
     return Lowered(
         access=AccessMap(rows=1, row_bytes=context.output.elements, inputs=(None,)),
-        constants=tuple(
-            walk(
-                name,
-                [shape[axis] for axis in axes],
-                [steps[axis] for axis in axes],
-                comment="dimensions, then the input's strides",
-            )
-            for name, axes in (("kept", kept), ("reduced", list(attrs.axes)))
-        ),
+        constants=(kept_walk, reduced_walk),
         literals=tuple(literals.items()),
     )
 
