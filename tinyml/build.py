@@ -54,6 +54,7 @@ class Compiled:
         board: the board it is planned for.
         arena_limit: the most bytes its arena may take, None on the host.
         tuning: what `tinyml.tune` measured for the selections, as plain values; None where it did not.
+        compact: layers share functions, and the compiler optimises for size (objective "flash").
     """
 
     source: Path
@@ -63,10 +64,11 @@ class Compiled:
     board: Board
     arena_limit: int | None = None
     tuning: tuple[Mapping[str, Any], ...] | None = None
+    compact: bool = False
 
     def context(self) -> ModelContext:
         """Return the values that the templates see."""
-        return model_context(self.graph, self.selections, self.plan, self.source.name)
+        return model_context(self.graph, self.selections, self.plan, self.source.name, compact=self.compact)
 
     def report(self) -> BuildReport:
         """Return what the plan costs; code and stack are unknown before compiling."""
@@ -96,7 +98,7 @@ class Planning:
         edges: element type of inputs and outputs where the model has float ones.
         schedule: "layer" runs one operator at a time; "stream" looks for the smallest arena that costs at
             most MAX_SLOWDOWN; "auto" streams what the objective asks for; a PatchSchedule is MCUNetV2's.
-        objective: what to choose among the plans that fit.
+        objective: what to choose among the plans that fit; "flash" also makes layers share functions.
         max_sram: the most bytes the arena may take, where that is less than the board has.
         max_overhead: the most multiply-accumulates computed a second time, as a share of all. None allows
             none, but any number where the network would not fit otherwise.
@@ -136,10 +138,11 @@ def compile_model(
     """
     planning = planning or Planning()
     graph = passes.run(read_model(path), edges=planning.edges)
-    selections = select(graph, isa or instruction_sets(board), choices=choices)
+    compact = planning.objective == "flash"
+    selections = select(graph, isa or instruction_sets(board), choices=choices, compact=compact)
     limit = _arena_limit(board, planning)
     graph, chosen, plan = _plan(graph, selections, planning, limit, front)
-    return Compiled(path, graph, tuple(chosen), plan, board, limit)
+    return Compiled(path, graph, tuple(chosen), plan, board, limit, compact=compact)
 
 
 def _plan(

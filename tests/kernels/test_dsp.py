@@ -101,8 +101,14 @@ def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, t
     everything.check(program.run(everything.in_place))
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-DTM_NO_ASM")], ids=["assembly", "intrinsics"])
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(
+    ("core", "flags"),
+    [
+        *((core, flags) for core in CORES for flags in (("-O2",), ("-O2", "-DTM_NO_ASM"))),
+        ("cortex-m4", ("-Os",)),
+    ],
+    ids=str,
+)
 def test_real_instructions_on_a_board(
     everything: Work, tmp_path: Path, core: str, flags: tuple[str, ...]
 ) -> None:

@@ -102,7 +102,7 @@ def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, t
     everything.check(program.run(everything.in_place))
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-DTM_NO_ASM")], ids=["helium", "C"])
+@pytest.mark.parametrize("flags", [("-O2",), ("-Os",), ("-O2", "-DTM_NO_ASM")], ids=["helium", "small", "C"])
 def test_on_a_board(everything: Work, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """One program for all shapes, with separate buffers and with shared ones."""
     compiler = board_compiler(CORE, *flags)

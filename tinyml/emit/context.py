@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyml import __version__
+from tinyml.emit import shared
+from tinyml.emit.shared import LoopContext, Number
 from tinyml.emit.streams import StreamContext, stream_context
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
 from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
@@ -36,7 +38,11 @@ class ArrayContext:
 
 @dataclass(frozen=True, slots=True)
 class FunctionContext:
-    """A C function that runs every operator lowered to the same kernel with the same literals."""
+    """A C function that runs every operator lowered to the same kernel with the same literals.
+
+    With `parameters` the operators differ in these numbers (emit/shared.py), with `pad_rows` in the row that
+    stands for those outside the image.
+    """
 
     name: str
     kernel: str
@@ -44,9 +50,11 @@ class FunctionContext:
     input_types: tuple[str, ...]
     output_type: str
     constants: tuple[tuple[str, str], ...]  # (ctype, parameter name)
-    literals: tuple[tuple[str, int], ...]
+    literals: tuple[tuple[str, Number], ...]
+    parameters: tuple[str, ...]
     scratch: bool
-    loop: RowLoop | None
+    loop: LoopContext | None
+    pad_rows: bool
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
 
@@ -65,6 +73,8 @@ class CallContext:
     constants: tuple[str, ...]
     scratch: int | None
     bottom_up: bool | None  # None where the function knows its direction
+    arguments: tuple[tuple[str, int], ...]  # of FunctionContext.parameters
+    pad_row: str | None  # of FunctionContext.pad_rows
     macs: int
     tensor: str
     output_bytes: int
@@ -114,6 +124,7 @@ class ModelContext:
     streams: tuple[StreamContext, ...]
     calls: tuple[CallContext, ...]
     pushed: StreamContext | None  # the stage that takes the rows the application pushes
+    compact: bool  # compiled for size
 
     @property
     def pushed_rows(self) -> int:
@@ -121,7 +132,9 @@ class ModelContext:
         return self.pushed.feed.rows * self.pushed.strips if self.pushed is not None else 0
 
 
-def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, source: str) -> ModelContext:
+def model_context(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, source: str, *, compact: bool = False
+) -> ModelContext:
     """Turn a plan into template values.
 
     Args:
@@ -129,6 +142,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         selections: one per operator.
         plan: the memory plan.
         source: the model file's name, for comments.
+        compact: operators of one kernel share a function, and the compiler optimises for size.
     """
     names = _Names(graph.name)
     arrays: list[ArrayContext] = []
@@ -157,6 +171,12 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 alive.append(constant)
             symbols.append(stored[id(constant.values)])
         return tuple(symbols)
+
+    alike: dict[object, list[Lowered]] = {}
+    for stage in plan.stages:
+        if not stage.streamed:
+            key, lowered = _function_key(graph, selections[stage.ops[0]], compact)
+            alike.setdefault(key, []).append(lowered)
 
     for stage_index, stage in enumerate(plan.stages):
         last = OpContext(graph, graph.ops[stage.ops[-1]])
@@ -187,6 +207,8 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                     constants=(),
                     scratch=None,
                     bottom_up=None,
+                    arguments=(),
+                    pad_row=None,
                     macs=sum(s.lowered.macs for op in stage.ops if (s := selections[op]).lowered),
                     tensor=printable(last.output.name),
                     output_bytes=last.output.size_bytes,
@@ -197,11 +219,13 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
             continue
         (op_index,) = stage.ops
         selection = selections[op_index]
-        kernel, lowered = selection.kernel, selection.lowered
-        assert kernel is not None
-        assert lowered is not None
+        key, lowered = _function_key(graph, selection, compact)
         symbols = constants(op_index, lowered)
-        function = _function(last, kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names)
+        if key not in functions:
+            functions[key] = _function(last, selection, alike[key], stage.bottom_up, pad_symbols, names)
+        elif functions[key].direction != ("up" if stage.bottom_up else "down"):
+            functions[key] = dataclasses.replace(functions[key], direction="both")
+        function = functions[key]
         scratch = plan.scratch_of(stage_index)
         calls.append(
             CallContext(
@@ -217,6 +241,8 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 constants=symbols,
                 scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
                 bottom_up=stage.bottom_up,
+                arguments=tuple((name, shared.numbers(lowered)[name]) for name in function.parameters),
+                pad_row=_pad_row(lowered.loop, pad_symbols) or "NULL" if function.pad_rows else None,
                 macs=lowered.macs,
                 tensor=printable(last.output.name),
                 output_bytes=last.output.size_bytes,
@@ -248,6 +274,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         streams=tuple(streams),
         calls=tuple(calls),
         pushed=next((stream for stream in streams if stream.pushed), None),
+        compact=compact,
     )
 
 
@@ -283,45 +310,53 @@ class _Names:
         return stem if count == 0 else f"{stem}_v{count + 1}"
 
 
+def _function_key(graph: Graph, selection: Selection, compact: bool) -> tuple[object, Lowered]:
+    """Return what operators that share a function have in common, and the lowered operator."""
+    kernel, lowered = selection.kernel, selection.lowered
+    assert kernel is not None
+    assert lowered is not None
+    context = OpContext(graph, graph.ops[selection.op])
+    same = (
+        kernel.symbol,
+        tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs),
+        tuple((c.ctype, c.name) for c in lowered.constants),
+        lowered.scratch_bytes > 0,
+    )
+    if compact:
+        return (*same, shared.variant(kernel.op, lowered)), lowered
+    access = lowered.access if lowered.loop is None else None
+    return (*same, lowered.literals, lowered.loop, access), lowered
+
+
 def _function(
     context: OpContext,
-    kernel: str,
-    lowered: Lowered,
+    selection: Selection,
+    alike: Sequence[Lowered],
     bottom_up: bool,
-    pad_symbols: dict[int, str],
-    functions: dict[object, FunctionContext],
+    pad_symbols: Mapping[int, str],
     names: _Names,
 ) -> FunctionContext:
-    graph = context.graph
-    input_types = tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs)
-    constants = tuple((c.ctype, c.name) for c in lowered.constants)
-    loop = lowered.loop
-    key = (
-        kernel,
-        input_types,
-        constants,
-        lowered.literals,
-        lowered.scratch_bytes > 0,
-        lowered.loop,
-        lowered.access if lowered.loop is None else None,
+    """Return the function for calls that have a key in common."""
+    kernel, lowered = selection.kernel, selection.lowered
+    assert kernel is not None
+    assert lowered is not None
+    parameters = shared.parameters(alike)
+    pad_rows = sorted({row for one in alike if (row := _pad_row(one.loop, pad_symbols)) is not None})
+    return FunctionContext(
+        name=names.unique(kernel.symbol.removeprefix("tm_") if parameters else _stem(context)),
+        kernel=kernel.symbol,
+        summary=f"{context.op.kind}: {len(alike)} operators" if parameters else _summary(context),
+        input_types=tuple(_ctype(context.graph.tensors[t]) for t in context.activation_inputs),
+        output_type=_ctype(context.output),
+        constants=tuple((c.ctype, c.name) for c in lowered.constants),
+        literals=shared.literals(lowered, parameters),
+        parameters=parameters,
+        scratch=lowered.scratch_bytes > 0,
+        loop=shared.loop_context(alike, parameters),
+        pad_rows=len(pad_rows) > 1,
+        pad_row="pad_row" if len(pad_rows) > 1 else next(iter(pad_rows), None),
+        direction="up" if bottom_up else "down",
     )
-    if key not in functions:
-        functions[key] = FunctionContext(
-            name=names.unique(_stem(context)),
-            kernel=kernel,
-            summary=_summary(context),
-            input_types=input_types,
-            output_type=_ctype(context.output),
-            constants=constants,
-            literals=lowered.literals,
-            scratch=lowered.scratch_bytes > 0,
-            loop=lowered.loop,
-            pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
-            direction="up" if bottom_up else "down",
-        )
-    elif functions[key].direction != ("up" if bottom_up else "down"):
-        functions[key] = dataclasses.replace(functions[key], direction="both")
-    return functions[key]
 
 
 def _stem(context: OpContext) -> str:
@@ -345,9 +380,9 @@ def _stem(context: OpContext) -> str:
     return f"{short}{window}_to_{shape}"
 
 
-def _pad_row(loop: RowLoop, pad_symbols: Mapping[int, str]) -> str | None:
+def _pad_row(loop: RowLoop | None, pad_symbols: Mapping[int, str]) -> str | None:
     """Return the C expression that stands for a row outside the image; None where there is none."""
-    if not loop.reads_outside:
+    if loop is None or not loop.reads_outside:
         return None
     return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
 

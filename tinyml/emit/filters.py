@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
+from tinyml.emit.shared import LoopContext
 from tinyml.graph import Array
 from tinyml.kernels.registry import RowLoop
 
@@ -40,15 +41,22 @@ def _integer(value: int) -> str:
     return "(-2147483647 - 1)" if value == -(2**31) else str(value)
 
 
-def row_index(rows: RowLoop) -> str:
+def row_index(rows: RowLoop | LoopContext) -> str:
     """Return the C expression of the input row that kernel row k of output row r reads."""
     terms = ["r" if rows.stride_h == 1 else f"r * {rows.stride_h}"]
     if rows.pointers > 1:
         terms.append("k" if rows.dilation_h == 1 else f"k * {rows.dilation_h}")
     text = " + ".join(terms)
     if rows.pad_top:
-        text += f" - {rows.pad_top}" if rows.pad_top > 0 else f" + {-rows.pad_top}"
+        text += (
+            f" - {rows.pad_top}" if not str(rows.pad_top).startswith("-") else f" + {str(rows.pad_top)[1:]}"
+        )
     return text
+
+
+def less_one(value: int | str) -> int | str:
+    """Return value - 1 of a number, or of the C parameter that holds it."""
+    return value - 1 if isinstance(value, int) else f"{value} - 1"
 
 
 def wrap(code: str, indent: int) -> str:
