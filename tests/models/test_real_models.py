@@ -87,6 +87,7 @@ def test_constants_stay_near_the_weights(path: Path, board: str) -> None:
 
     assert compiled.context().constant_bytes <= 1.05 * raw_bytes(read_model(path))
     assert compiled.lowered_bytes <= 1.05 * raw_bytes(compiled.graph)
+    assert compiled.context().constant_bytes <= 1.05 * raw_bytes(compiled.graph)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinyml import __version__
 from tinyml.emit import shared
+from tinyml.emit.outside import Outside, place_outside
 from tinyml.emit.shared import LoopContext, Number
 from tinyml.emit.streams import StreamContext, stream_context
 from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
@@ -55,6 +56,7 @@ class FunctionContext:
     scratch: bool
     loop: LoopContext | None
     pad_rows: bool
+    fill: Outside | None  # where the function fills the row itself
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
 
@@ -75,6 +77,7 @@ class CallContext:
     bottom_up: bool | None  # None where the function knows its direction
     arguments: tuple[tuple[str, int], ...]  # of FunctionContext.parameters
     pad_row: str | None  # of FunctionContext.pad_rows
+    fill: Outside | None  # a row to fill before the call
     macs: int
     tensor: str
     output_bytes: int
@@ -149,7 +152,12 @@ def model_context(
     functions: dict[object, FunctionContext] = {}
     calls: list[CallContext] = []
     streams: list[StreamContext] = []
-    pad_rows = _pad_rows(graph, selections, plan)
+    outside = {
+        stage.ops[0]: place_outside(graph, plan, i, lowered.loop, on_input=not compact)
+        for i, stage in enumerate(plan.stages)
+        if not stage.streamed and (lowered := selections[stage.ops[0]].lowered) is not None
+    }
+    pad_rows = _pad_rows(graph, selections, plan, outside)
     stored: dict[int, str] = {}  # the symbol of an array, by its identity
     alive: list[Constant] = []  # what the identities belong to
     pad_symbols = {}
@@ -172,11 +180,17 @@ def model_context(
             symbols.append(stored[id(constant.values)])
         return tuple(symbols)
 
-    alike: dict[object, list[Lowered]] = {}
+    def pad_row(op: int) -> str | None:
+        """Return the C expression of what stands for rows outside the image, None where there is none."""
+        place, lowered = outside[op], selections[op].lowered
+        assert lowered is not None
+        return f"a + {place.offset}" if place is not None else _pad_row(lowered.loop, pad_symbols)
+
+    alike: dict[object, list[int]] = {}
     for stage in plan.stages:
         if not stage.streamed:
-            key, lowered = _function_key(graph, selections[stage.ops[0]], compact)
-            alike.setdefault(key, []).append(lowered)
+            key = _function_key(graph, selections[stage.ops[0]], outside[stage.ops[0]], compact)
+            alike.setdefault(key, []).append(stage.ops[0])
 
     for stage_index, stage in enumerate(plan.stages):
         last = OpContext(graph, graph.ops[stage.ops[-1]])
@@ -209,6 +223,7 @@ def model_context(
                     bottom_up=None,
                     arguments=(),
                     pad_row=None,
+                    fill=None,
                     macs=sum(s.lowered.macs for op in stage.ops if (s := selections[op]).lowered),
                     tensor=printable(last.output.name),
                     output_bytes=last.output.size_bytes,
@@ -219,10 +234,15 @@ def model_context(
             continue
         (op_index,) = stage.ops
         selection = selections[op_index]
-        key, lowered = _function_key(graph, selection, compact)
+        lowered = selection.lowered
+        assert lowered is not None
+        place = outside[op_index]
+        key = _function_key(graph, selection, place, compact)
         symbols = constants(op_index, lowered)
         if key not in functions:
-            functions[key] = _function(last, selection, alike[key], stage.bottom_up, pad_symbols, names)
+            rows = {expression for op in alike[key] if (expression := pad_row(op)) is not None}
+            calls_alike = [one for op in alike[key] if (one := selections[op].lowered) is not None]
+            functions[key] = _function(last, selection, calls_alike, stage.bottom_up, rows, place, names)
         elif functions[key].direction != ("up" if stage.bottom_up else "down"):
             functions[key] = dataclasses.replace(functions[key], direction="both")
         function = functions[key]
@@ -242,7 +262,8 @@ def model_context(
                 scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
                 bottom_up=stage.bottom_up,
                 arguments=tuple((name, shared.numbers(lowered)[name]) for name in function.parameters),
-                pad_row=_pad_row(lowered.loop, pad_symbols) or "NULL" if function.pad_rows else None,
+                pad_row=pad_row(op_index) or "NULL" if function.pad_rows else None,
+                fill=place if place is not None and place.fill_at is None else None,
                 macs=lowered.macs,
                 tensor=printable(last.output.name),
                 output_bytes=last.output.size_bytes,
@@ -310,8 +331,8 @@ class _Names:
         return stem if count == 0 else f"{stem}_v{count + 1}"
 
 
-def _function_key(graph: Graph, selection: Selection, compact: bool) -> tuple[object, Lowered]:
-    """Return what operators that share a function have in common, and the lowered operator."""
+def _function_key(graph: Graph, selection: Selection, place: Outside | None, compact: bool) -> object:
+    """Return what operators that share a function have in common."""
     kernel, lowered = selection.kernel, selection.lowered
     assert kernel is not None
     assert lowered is not None
@@ -323,9 +344,9 @@ def _function_key(graph: Graph, selection: Selection, compact: bool) -> tuple[ob
         lowered.scratch_bytes > 0,
     )
     if compact:
-        return (*same, shared.variant(kernel.op, lowered)), lowered
+        return (*same, shared.variant(kernel.op, lowered))
     access = lowered.access if lowered.loop is None else None
-    return (*same, lowered.literals, lowered.loop, access), lowered
+    return (*same, lowered.literals, lowered.loop, access, place is not None and (True, place.fill_at))
 
 
 def _function(
@@ -333,15 +354,26 @@ def _function(
     selection: Selection,
     alike: Sequence[Lowered],
     bottom_up: bool,
-    pad_symbols: Mapping[int, str],
+    pad_rows: set[str],
+    place: Outside | None,
     names: _Names,
 ) -> FunctionContext:
-    """Return the function for calls that have a key in common."""
+    """Return the function for calls that have a key in common.
+
+    Args:
+        context: the first of the operators.
+        selection: its selection.
+        alike: all of them.
+        bottom_up: whether the first runs from the last row to the first.
+        pad_rows: C expressions of their rows outside the image.
+        place: where the first one's lies in the arena, if there.
+        names: of the functions.
+    """
     kernel, lowered = selection.kernel, selection.lowered
     assert kernel is not None
     assert lowered is not None
     parameters = shared.parameters(alike)
-    pad_rows = sorted({row for one in alike if (row := _pad_row(one.loop, pad_symbols)) is not None})
+    passed = len(pad_rows) > 1 or place is not None
     return FunctionContext(
         name=names.unique(kernel.symbol.removeprefix("tm_") if parameters else _stem(context)),
         kernel=kernel.symbol,
@@ -353,8 +385,9 @@ def _function(
         parameters=parameters,
         scratch=lowered.scratch_bytes > 0,
         loop=shared.loop_context(alike, parameters),
-        pad_rows=len(pad_rows) > 1,
-        pad_row="pad_row" if len(pad_rows) > 1 else next(iter(pad_rows), None),
+        pad_rows=passed,
+        fill=place if place is not None and place.fill_at is not None else None,
+        pad_row="pad_row" if passed else next(iter(pad_rows), None),
         direction="up" if bottom_up else "down",
     )
 
@@ -387,10 +420,14 @@ def _pad_row(loop: RowLoop | None, pad_symbols: Mapping[int, str]) -> str | None
     return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
 
 
-def _pad_rows(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
-    """The longest row outside an image for every zero point."""
+def _pad_rows(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, outside: Mapping[int, Outside | None]
+) -> dict[int, int]:
+    """The longest row outside an image in flash for every zero point."""
     sizes: dict[int, int] = {}
     for stage in plan.stages:
+        if not stage.streamed and outside[stage.ops[0]] is not None:
+            continue
         calls = (stage_calls(graph, selections, stage) or []) if stage.streamed else []
         lowered = [call.lowered for call in calls] if stage.streamed else [selections[stage.ops[0]].lowered]
         for loop in (one.loop for one in lowered if one is not None):
