@@ -105,6 +105,31 @@ _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
 _WORD = np.dtype("<i4")
 
 
+def compile_c(folder: Path, text: str, compiler: Sequence[str], cases: int, *sources: str) -> Path:
+    """Compile a program of one's own that runs `CASES` cases, and return it."""
+    source, program = folder / "program.c", folder / "program"
+    source.write_text(text)
+    includes = [f"-I{path}" for path in INCLUDES]
+    subprocess.run(
+        [*compiler, f"-DCASES={cases}", *includes, str(source), *sources, "-o", str(program)], check=True
+    )
+    return program
+
+
+def check_headers(command: Sequence[str], names: Sequence[str], folder: Path) -> None:
+    """Assert that kernels' headers compile without a warning, in any order and twice each."""
+    source = folder / "all.c"
+    source.write_text("".join(f'#include "{name}.h"\n' for name in (*names, *reversed(names))))
+    includes = [f"-I{path}" for path in INCLUDES]
+    for optimise in ("-O0", "-O2"):
+        done = subprocess.run(
+            [*command, optimise, *WARNINGS, *includes, "-c", str(source), "-o", str(folder / "all.o")],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
 @dataclass(frozen=True)
 class Case:
     """One call of a kernel.

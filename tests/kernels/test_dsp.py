@@ -14,13 +14,12 @@ import pytest
 from tests.kernels import kernel_cases
 from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
 from tests.kernels.harness import (
-    INCLUDES,
     SANITIZED,
     SEMIHOSTING_SOURCES,
-    WARNINGS,
     Program,
     board_compiler,
     board_runner,
+    check_headers,
     overlaps,
 )
 from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
@@ -200,17 +199,7 @@ def test_headers_compile_clean(compiler: str, tmp_path: Path) -> None:
     command = COMPILERS[compiler]
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    source = tmp_path / "all.c"
-    names = [kernel.symbol for kernel in KERNELS]
-    source.write_text("".join(f'#include "{name}.h"\n' for name in (*names, *reversed(names))))
-    includes = [f"-I{path}" for path in INCLUDES]
-    for optimise in ("-O0", "-O2"):
-        done = subprocess.run(
-            [*command, optimise, *WARNINGS, *includes, "-c", str(source), "-o", str(tmp_path / "all.o")],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    check_headers(command, [kernel.symbol for kernel in KERNELS], tmp_path)
 
 
 def test_every_dsp_kernel_has_cases() -> None:
