@@ -54,6 +54,7 @@ class Compiled:
         board: the board it is planned for.
         arena_limit: the most bytes its arena may take, None on the host.
         tuning: what `tinyml.tune` measured for the selections, as plain values; None where it did not.
+        compact: layers share functions, and the compiler optimises for size (objective "flash").
     """
 
     source: Path
@@ -63,10 +64,11 @@ class Compiled:
     board: Board
     arena_limit: int | None = None
     tuning: tuple[Mapping[str, Any], ...] | None = None
+    compact: bool = False
 
     def context(self) -> ModelContext:
         """Return the values that the templates see."""
-        return model_context(self.graph, self.selections, self.plan, self.source.name)
+        return model_context(self.graph, self.selections, self.plan, self.source.name, compact=self.compact)
 
     def report(self) -> BuildReport:
         """Return what the plan costs; code and stack are unknown before compiling."""
@@ -96,7 +98,7 @@ class Planning:
         edges: element type of inputs and outputs where the model has float ones.
         schedule: "layer" runs one operator at a time; "stream" looks for the smallest arena that costs at
             most MAX_SLOWDOWN; "auto" streams what the objective asks for; a PatchSchedule is MCUNetV2's.
-        objective: what to choose among the plans that fit.
+        objective: what to choose among the plans that fit; "flash" also makes layers share functions.
         max_sram: the most bytes the arena may take, where that is less than the board has.
         max_overhead: the most multiply-accumulates computed a second time, as a share of all. None allows
             none, but any number where the network would not fit otherwise.
@@ -137,7 +139,8 @@ def compile_model(
     planning = planning or Planning()
     source = passes.run(read_model(path), edges=planning.edges)
     isas = isa or instruction_sets(board)
-    selections = select(source, isas, choices=choices)
+    compact = planning.objective == "flash"
+    selections = select(source, isas, choices=choices, compact=compact)
     limit = _arena_limit(board, planning)
     best = _plan(source, selections, planning, limit, front)
     # A view keeps all of what it is a part of, which a copy lets go: where memory matters, both are tried.
@@ -145,11 +148,11 @@ def compile_model(
     for copied in dict.fromkeys((views, *(frozenset({kind}) for kind in sorted(views)))) if views else ():
         if not _smallest(planning) and (limit is None or best[2].arena_bytes <= limit):
             break
-        selections = select(source, isas, choices=choices, copied=copied)
+        selections = select(source, isas, choices=choices, copied=copied, compact=compact)
         other = _plan(source, selections, planning, limit, front)
         best = min(best, other, key=lambda found: found[2].arena_bytes)
     graph, chosen, plan = best
-    return Compiled(path, graph, tuple(chosen), plan, board, limit)
+    return Compiled(path, graph, tuple(chosen), plan, board, limit, compact=compact)
 
 
 def _smallest(planning: Planning) -> bool:

@@ -49,6 +49,7 @@ def select(
     *,
     choices: Mapping[int, Choice] | None = None,
     copied: Set[OpKind] = frozenset(),
+    compact: bool = False,
 ) -> list[Selection]:
     """Choose a kernel for every operator: the first that accepts it, fastest instruction set first.
 
@@ -57,6 +58,7 @@ def select(
         isas: instruction sets of the core, preferred first, e.g. (Isa.DSP, Isa.C).
         choices: by operator, kernels to take instead (`tinyml build --tune`); each must accept it.
         copied: operators that get a kernel even where they could be views.
+        compact: choose variants that layers share, for the least code.
 
     Returns:
         One selection per operator, in the order of `graph.ops`.
@@ -98,7 +100,36 @@ def select(
             where="\n  ".join(refused),
             hint="see `tinyml inspect` for the whole graph",
         )
-    return selections
+    return [_compact(graph, selections, s) for s in selections] if compact else selections
+
+
+def _compact(graph: Graph, selections: Sequence[Selection], selection: Selection) -> Selection:
+    """Return the selection with the variant that all layers of its operator can take.
+
+    That is the shortest requantisation that is exact for all of them (those that need the general one
+    aside), weights packed in all or in none, and convolutions in the smallest blocks of pixels: a variant
+    of a kernel has its own loops.
+    """
+    kernel, lowered = selection.kernel, selection.lowered
+    if kernel is None or lowered is None:
+        return selection
+    alike = [
+        dict(s.lowered.literals)
+        for s in selections
+        if s.kernel is not None
+        and s.lowered is not None
+        and (s.kernel.op, s.kernel.isa) == (kernel.op, kernel.isa)
+    ]
+    decided: dict[str, Any] = {}
+    if dict(lowered.literals).get("form"):
+        decided["form"] = max(literals.get("form", 0) for literals in alike)
+    if "packed" in dict(lowered.literals):
+        decided["packed"] = all(literals.get("packed", True) for literals in alike)
+    context = OpContext(graph, graph.ops[selection.op], decided)
+    lowered = kernel.lower(context)
+    if kernel.op is OpKind.CONV_2D and kernel.less_scratch is not None:
+        lowered = kernel.less_scratch(lowered)
+    return dataclasses.replace(selection, lowered=lowered, parameters=context.parameters)
 
 
 def copies(selections: Sequence[Selection], graph: Graph) -> frozenset[OpKind]:

@@ -33,12 +33,13 @@
 #endif
 
 /* A function whose body is one block of assembly after the AAPCS. noipa: GCC must not see that the
- * parameters are unused in C and drop them from the calls; Clang leaves naked functions alone.
+ * parameters are unused in C and drop them from the calls; Clang leaves naked functions alone. Aligned,
+ * as with -Os functions are not, and ADR counts from a word.
  */
 #if TM_DSP_ASM && defined(__clang__)
-#define TM_NAKED static __attribute__((naked, noinline, unused))
+#define TM_NAKED static __attribute__((naked, noinline, aligned(4), unused))
 #elif TM_DSP_ASM
-#define TM_NAKED static __attribute__((naked, noinline, noclone, noipa, unused))
+#define TM_NAKED static __attribute__((naked, noinline, noclone, noipa, aligned(4), unused))
 #endif
 
 /* Four bytes from any address. */

@@ -18,11 +18,13 @@
 /* One copy per distinct operator: inlining it into the caller would add up the stacks of all. */
 #define TM_NOINLINE __attribute__((noinline))
 #define TM_ALIGNED(bytes) __attribute__((aligned(bytes)))
+#define TM_ASSUME_ALIGNED(pointer, bytes) __builtin_assume_aligned(pointer, bytes)
 #else
 #define TM_INLINE static inline
 #define TM_RESTRICT
 #define TM_NOINLINE
 #define TM_ALIGNED(bytes)
+#define TM_ASSUME_ALIGNED(pointer, bytes) (pointer)
 #endif
 
 /* Unroll the loop that follows four times: small cores spend a third of a short loop on its counter. */
@@ -96,6 +98,41 @@ TM_INLINE int32_t tm_clamp(int32_t value, int32_t lo, int32_t hi)
 TM_INLINE int8_t tm_clamp_s8(int32_t value, int32_t zero_point, int32_t lo, int32_t hi)
 {
     return (int8_t)(tm_clamp(value, lo - zero_point, hi - zero_point) + zero_point);
+}
+
+/* memcpy where runs are short, or the library's goes byte by byte as on the smallest cores. */
+TM_INLINE void tm_copy_s8(int8_t *y, const int8_t *x, int32_t n)
+{
+    int32_t i = 0;
+    if ((((uintptr_t)x | (uintptr_t)y) & 3u) == 0) {
+        TM_UNROLL_4
+        for (; i + 4 <= n; i += 4) {
+            uint32_t word;
+            memcpy(&word, TM_ASSUME_ALIGNED(x + i, 4), 4);
+            memcpy(TM_ASSUME_ALIGNED(y + i, 4), &word, 4);
+        }
+    }
+    TM_UNROLL_4
+    for (; i < n; ++i) {
+        y[i] = x[i];
+    }
+}
+
+/* memset, likewise. */
+TM_INLINE void tm_fill_s8(int8_t *y, int32_t value, int32_t n)
+{
+    const uint32_t word = 0x01010101u * (uint8_t)value;
+    int32_t i = 0;
+    if (((uintptr_t)y & 3u) == 0) {
+        TM_UNROLL_4
+        for (; i + 4 <= n; i += 4) {
+            memcpy(TM_ASSUME_ALIGNED(y + i, 4), &word, 4);
+        }
+    }
+    TM_UNROLL_4
+    for (; i < n; ++i) {
+        y[i] = (int8_t)value;
+    }
 }
 
 /* acc + sum x[i] * w[i], i < n. */

@@ -352,6 +352,49 @@ TM_SHARED void tm_conv_single_mve(const int8_t *column, const int8_t *w, int32_t
 #endif
 }
 
+#if TM_MVE_ASM
+/* The whole fours of output channels of one pixel, form 2; returns the stream behind them. Half the instructions
+ * of a block of four pixels: a row that is streamed often leaves one.
+ */
+TM_SHARED const int32_t *tm_conv_pixel_2_mve(const int8_t *column, const int32_t *stream, int8_t *y,
+                                             int32_t steps, int32_t fours, int32_t zero_point)
+{
+    for (int32_t c = 0; c < fours; c += 4) {
+        int32x4_t words[3]; /* bias, a and b of four channels */
+        int32_t sums[4];
+        for (int32_t pair = 0; pair < 4; pair += 2) {
+            const int8_t *x = column;
+            int32_t acc0 = 0, acc1 = 0;
+            __asm__ volatile("dls lr, %4\n"
+                             "1:\n"
+                             "vldrb.u8 q0, [%2], #64\n"
+                             "vldrb.u8 q1, [%3], #16\n"
+                             "vmladava.s8 %0, q0, q1\n"
+                             "vldrb.u8 q1, [%3], #16\n"
+                             "vmladava.s8 %1, q0, q1\n"
+                             "le lr, 1b\n"
+                             : "+Te"(acc0), "+Te"(acc1), "+r"(x), "+r"(stream)
+                             : "r"(steps)
+                             : "lr", "q0", "q1", "memory");
+            sums[pair] = acc0;
+            sums[pair + 1] = acc1;
+            for (int32_t k = 0; k < 3; ++k) {
+                words[k][pair] = stream[k];
+                words[k][pair + 1] = stream[3 + k];
+            }
+            stream += 6;
+        }
+        const int32x4_t acc = vaddq_s32(vld1q_s32(sums), words[0]);
+        const int32x4_t value = vqrdmulhq_s32(vqrdmulhq_s32(acc, words[1]), words[2]);
+        /* halfwords in the low halves of the words, then bytes in their lowest */
+        int16x8_t narrow = vqmovnbq_s32(vdupq_n_s16(0), value);
+        narrow = vqaddq_n_s16(narrow, (int16_t)zero_point);
+        vstrbq_s32(y + c, vreinterpretq_s32_s8(vqmovnbq_s16(vdupq_n_s8(0), narrow)));
+    }
+    return stream;
+}
+#endif
+
 /* All output channels of `pixels` pixels (1 to 4) in the column; y is [pixels][out_c]. `form` must be a
  * constant. The tile, [4][out_c rounded up to 4] bytes, takes what would not fit y; it may be NULL where neither
  * pixels nor out_c leave a remainder of 4.
@@ -367,7 +410,14 @@ TM_INLINE void tm_conv_block_mve(int32_t form, int32_t pixels, int8_t *column, c
         const tm_conv_shape_mve shape = {
             steps, zero_point, fours, 1, {0, pitch, 2 * pitch, 3 * pitch}, NULL, 0,
         };
-        stream = tm_conv_fours_mve(form, column, stream, to, &shape);
+#if TM_MVE_ASM
+        if (pixels == 1 && form == TM_MVE_REQUANT_2) {
+            stream = tm_conv_pixel_2_mve(column, stream, to, steps, fours, zero_point);
+        } else
+#endif
+        {
+            stream = tm_conv_fours_mve(form, column, stream, to, &shape);
+        }
     }
     for (int32_t c = fours; c < out_c; ++c) {
         int32_t acc[4];

@@ -18,7 +18,8 @@
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel).
  *               VST4 interleaves 16 channels of 4 rows, so that a word holds a channel's column of 4 rows; one
  *               gather of 4 words then is the window of one channel, and VMLADAV its sum of products. With
- *               stride_h 1 the same 4 rows serve two output rows, the second with weights shifted by a byte.
+ *               stride_h 1 the same 4 rows serve two output rows, the second with weights shifted by a byte. One
+ *               row alone is computed as its two halves.
  */
 #ifndef TM_DWCONV2D_3X3_S8_MVE_H
 #define TM_DWCONV2D_3X3_S8_MVE_H
@@ -32,7 +33,6 @@ typedef struct {
     int32_t pixel; /* bytes of an output pixel */
     int32_t zero_point;
     int32_t segment;    /* bytes of the columns of one output row, where each has its own */
-    int32_t rows;       /* lanes of the outputs to be written: those of row 0 (even lanes), or all */
     int32_t first[4];   /* bytes from a pixel's first column to its window's words, less one pixel's step */
     uint16_t offset[8]; /* bytes from y to pixel 0 row 0, pixel 0 row 1, pixel 1 row 0, ... */
 } tm_dw_shape_mve;
@@ -69,17 +69,18 @@ typedef struct {
 
 /* One channel after another: r1 bias, r3 a, r5 b, r7 y, r9 pixels left, r11 zero point, q4 weights, q6 addresses of
  * the pixel before, q7 offsets. Stack: [0] y, [4] stream, [8] columns, [12] channels left, [16] out_w, [20] bytes
- * of four output pixels, [24] segment, [28] rows, [32] first. The last 1 to 3 pixels enter the loop where so many
+ * of four output pixels, [24] segment, [28] all lanes, [32] first. The last 1 to 3 pixels enter the loop where so many
  * remain, with y moved back and the lanes of the pixels left out not stored: [48] entry, [52] move, [56] lanes.
  */
 #define TM_DW_CHANNELS_BODY_MVE(form, columns, step)                    \
     "push {r4-r11, lr}\n"                                               \
     "vpush {d8-d15}\n"                                                  \
     "sub sp, #64\n"                                                     \
-    "vldrw.u32 q0, [r3, #24]\n"                                         \
+    "vldrw.u32 q0, [r3, #20]\n"                                         \
     "vstrw.32 q0, [sp, #32]\n"                                          \
-    "vldrh.u16 q7, [r3, #40]\n"                                         \
-    "ldm r3, {r4, r5, r6, r7, r8, r9}\n"                                \
+    "vldrh.u16 q7, [r3, #36]\n"                                         \
+    "ldm r3, {r4, r5, r6, r7, r8}\n"                                    \
+    "movw r9, #0xffff\n"                                                \
     "lsl r6, r6, #2\n"                                                  \
     "mov r11, r7\n"                                                     \
     "strd r2, r1, [sp]\n"                                               \
@@ -189,7 +190,7 @@ TM_INLINE const int32_t *tm_dw_channels_in_c_mve(int32_t form, int32_t shared, i
 {
     for (int32_t c = 0; c < shape->channels; ++c, stream += 6) {
         const int8_t *w = (const int8_t *)(stream + 3);
-        for (int32_t row = 0; row < (shape->rows == 0xffff ? 2 : 1); ++row) {
+        for (int32_t row = 0; row < 2; ++row) {
             for (int32_t ox = 0; ox < shape->out_w; ++ox) {
                 const int8_t *x = at + (shared ? row : row * shape->segment) + 64 * ox * stride_w + 4 * c;
                 int32_t acc = stream[0];
@@ -225,12 +226,11 @@ TM_DW_CHANNELS_MVE(tm_dw_own_s2_any_mve, ANY, OWN, 2, "128")
      : form == TM_MVE_REQUANT_3 ? tm_dw_##kind##_3_mve(at, stream, y, shape) \
                                 : tm_dw_##kind##_any_mve(at, stream, y, shape))
 
-/* Choose among them by constants. */
-TM_INLINE const int32_t *tm_dw_channels_mve(int32_t form, int32_t stride_h, int32_t stride_w,
-                                            const int8_t *at, const int32_t *stream, int8_t *y,
-                                            const tm_dw_shape_mve *shape)
+/* Choose among them: by constants, but for whether the rows have columns of their own. */
+TM_INLINE const int32_t *tm_dw_channels_mve(int32_t form, int own, int32_t stride_w, const int8_t *at,
+                                            const int32_t *stream, int8_t *y, const tm_dw_shape_mve *shape)
 {
-    if (stride_h == 1) {
+    if (!own) {
         return stride_w == 1 ? TM_DW_CALL_MVE(shared_s1) : TM_DW_CALL_MVE(shared_s2);
     }
     return stride_w == 1 ? TM_DW_CALL_MVE(own_s1) : TM_DW_CALL_MVE(own_s2);
@@ -246,20 +246,25 @@ TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int3
     const int32_t inside = tm_min(columns - left, in_w);
     const int32_t pitch = out_w * channels;
     const int32_t segments = stride_h == 1 ? 1 : count;
+    /* One row alone is computed like two of half the width, the second from its own columns further on. */
+    const int alone = count == 1;
+    const int32_t half = (out_w + 1) / 2;
+    const int32_t second = out_w - half; /* its first pixel; the middle one of an odd width belongs to both */
+    const int32_t other = alone ? second * channels : pitch;
+    const int32_t pitch_at = 64 * (columns + 1); /* bytes of the columns of a row */
     int8_t *const at = (int8_t *)scratch;
     tm_dw_shape_mve shape;
-    shape.out_w = out_w;
+    shape.out_w = alone ? half : out_w;
     shape.pixel = channels;
     shape.zero_point = zp_out;
-    shape.segment = 64 * (columns + 1);
-    shape.rows = count == 2 ? 0xffff : 0x3333;
+    shape.segment = alone ? 64 * stride_w * second : 64 * (columns + 1);
     for (int32_t i = 0; i < 4; ++i) {
         shape.first[i] = 64 * (i - stride_w);
         shape.offset[2 * i] = (uint16_t)(i * channels);
-        shape.offset[2 * i + 1] = (uint16_t)(i * channels + pitch);
+        shape.offset[2 * i + 1] = (uint16_t)(i * channels + other);
     }
     for (int32_t s = 0; s < segments; ++s) {
-        tm_dw_pad_columns_mve(at + s * shape.segment, zp_in, left, inside, columns);
+        tm_dw_pad_columns_mve(at + s * pitch_at, zp_in, left, inside, columns);
     }
     for (int32_t c = 0; c < channels; c += 16) {
         shape.channels = tm_min(channels - c, 16);
@@ -267,9 +272,9 @@ TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int3
             const int8_t *const *first = rows + s * stride_h;
             /* the fourth row of a window of three meets weights of zero */
             const int8_t *const four[4] = {first[0], first[1], first[2], first[stride_h == 1 ? 3 : 2]};
-            tm_dw_columns_mve(four, at + s * shape.segment + 64 * left, c, inside, channels, shape.channels);
+            tm_dw_columns_mve(four, at + s * pitch_at + 64 * left, c, inside, channels, shape.channels);
         }
-        stream = tm_dw_channels_mve(form, stride_h, stride_w, at, stream, y + c, &shape);
+        stream = tm_dw_channels_mve(form, alone || stride_h == 2, stride_w, at, stream, y + c, &shape);
     }
     tm_mve_clamp_row(y, count * pitch, lo, hi);
 }

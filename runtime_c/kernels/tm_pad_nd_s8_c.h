@@ -23,10 +23,10 @@ TM_INLINE void tm_pad_nd_s8_c(const int8_t *TM_RESTRICT x, int8_t *TM_RESTRICT y
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {start};
     const int32_t runs = tm_walk_runs(geometry);
-    memset(y, value, (size_t)out_elements);
+    tm_fill_s8(y, value, out_elements);
     for (int32_t i = 0; i < runs; ++i) {
         if (stride == 1) {
-            memcpy(y + offset[0], x, (size_t)run);
+            tm_copy_s8(y + offset[0], x, run);
         } else {
             for (int32_t j = 0; j < run; ++j) {
                 y[offset[0] + j * stride] = x[j];

@@ -16,7 +16,7 @@
 
 TM_INLINE int8_t *tm_pad_fill_s8_c(int8_t *y, int32_t value, int32_t count)
 {
-    memset(y, value, (size_t)count);
+    tm_fill_s8(y, value, count);
     return y + count;
 }
 
@@ -31,7 +31,7 @@ TM_INLINE void tm_pad_s8_c(const int8_t *const *rows, int8_t *y, int32_t in_w, i
     y = tm_pad_fill_s8_c(y, value, left * pixel);
     for (int32_t i = 0; i < runs; ++i) {
         y = tm_pad_fill_s8_c(y, value, before);
-        memcpy(y, x, (size_t)run);
+        tm_copy_s8(y, x, run);
         x += run;
         y = tm_pad_fill_s8_c(y + run, value, after);
     }

@@ -23,7 +23,7 @@ TM_INLINE void tm_resize_nearest_s8_c(const int8_t *TM_RESTRICT x, int8_t *TM_RE
     for (int32_t oy = 0; oy < out_h; ++oy) {
         const int8_t *row = x + in_rows[oy] * in_w * channels;
         for (int32_t ox = 0; ox < out_w; ++ox) {
-            memcpy(y, row + in_cols[ox] * channels, (size_t)channels);
+            tm_copy_s8(y, row + in_cols[ox] * channels, channels);
             y += channels;
         }
     }

@@ -177,9 +177,7 @@ def build_plugin(folder: Path) -> Path:
     return plugin
 
 
-def count(
-    case: Case, plugin: Path, folder: Path, *flags: str, core: str = "cortex-m4", board: str = "mps2-an386"
-) -> tuple[int, int]:
+def count(case: Case, plugin: Path, folder: Path, *flags: str, core: str = "cortex-m4") -> tuple[int, int]:
     """Return the instructions that one run of the case executes, and the bytes of its code."""
     compiler = board_compiler(core, "-O2", *flags)
     program = Program(folder, [case], compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True)
@@ -195,7 +193,7 @@ def count(
     ranges, out = folder / "ranges", folder / "counts"
     ranges.write_text("".join(f"{at:x} {at + size:x} other {name}\n" for at, size, name in functions))
     out.unlink(missing_ok=True)
-    program.run([case], board_runner(board, "-plugin", f"{plugin},out={out},ranges={ranges}"))
+    program.run([case], board_runner(core, "-plugin", f"{plugin},out={out},ranges={ranges}"))
     executed = {
         name: int(n) for n, name in re.findall(r"^function (\d+) (\S+)$", out.read_text(), re.MULTILINE)
     }

@@ -93,7 +93,7 @@ def _pooling(kind: OpKind) -> Graph:
 
 def measure(shape: Shape, plugin: Path, folder: Path) -> tuple[int, int]:
     """Return the instructions of one run on the emulated Cortex-M55, and the bytes of its code."""
-    return count(shape.case(), plugin, folder, core="cortex-m55", board="mps3-an547")
+    return count(shape.case(), plugin, folder, core="cortex-m55")
 
 
 def main() -> None:

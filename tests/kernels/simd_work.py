@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.kernels.harness import Array, Case, overlaps
-from tests.kernels.kernel_cases import case_for, inputs_for
+from tests.kernels.kernel_cases import case_for, inputs_for, reference_case
 from tinyml import reference
 from tinyml.graph import Graph
 from tinyml.kernels.registry import Kernel, OpContext
@@ -17,18 +17,27 @@ from tinyml.kernels.registry import Kernel, OpContext
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Graphs with inputs, what numpy makes of them, and the cases that run them, apart and in place."""
+    """Graphs with inputs, what numpy makes of them, and the cases that run them: apart, in place, `_ref`."""
 
     names: tuple[str, ...]
     expected: tuple[Array, ...]
     apart: tuple[Case, ...]
     in_place: tuple[Case, ...]
+    by_ref: tuple[Case, ...]
+
+    @property
+    def both(self) -> tuple[Case, ...]:
+        """The cases apart, then those in place: one start of an emulator for all."""
+        return (*self.apart, *self.in_place)
+
+    def check_both(self, outputs: Sequence[Array]) -> None:
+        for half in (outputs[: len(self.apart)], outputs[len(self.apart) :]):
+            self.check(half)
 
     def parts(self, n: int) -> list[Work]:
         """Return the work of n programs: every shape specialised without optimisation overfills a board."""
         return [
-            Work(self.names[i::n], self.expected[i::n], self.apart[i::n], self.in_place[i::n])
-            for i in range(n)
+            Work(*(getattr(self, field.name)[i::n] for field in dataclasses.fields(self))) for i in range(n)
         ]
 
     def check(self, outputs: Sequence[Array]) -> None:
@@ -42,7 +51,7 @@ class Work:
 
 def work_for(pairs: Sequence[tuple[Kernel, Graph]]) -> Work:
     """Draw inputs for each graph, and put it to its kernel."""
-    names, expected, apart, in_place = [], [], [], []
+    names, expected, apart, in_place, by_ref = [], [], [], [], []
     for kernel, graph in pairs:
         op = graph.ops[0]
         rng = np.random.default_rng(zlib.crc32(repr(op).encode()))
@@ -55,7 +64,8 @@ def work_for(pairs: Sequence[tuple[Kernel, Graph]]) -> Work:
         apart.append(case)
         shared = overlaps(case.lowered.access, 4)
         in_place.append(dataclasses.replace(case, overlap=shared[len(names) % len(shared)]))
-    return Work(tuple(names), tuple(expected), tuple(apart), tuple(in_place))
+        by_ref.append(reference_case(graph, inputs))
+    return Work(tuple(names), tuple(expected), tuple(apart), tuple(in_place), tuple(by_ref))
 
 
 def accepted(kernel: Kernel, graphs: Sequence[Graph]) -> list[tuple[Kernel, Graph]]:

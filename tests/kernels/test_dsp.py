@@ -14,13 +14,12 @@ import pytest
 from tests.kernels import binary_cases, kernel_cases
 from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
 from tests.kernels.harness import (
-    INCLUDES,
     SANITIZED,
     SEMIHOSTING_SOURCES,
-    WARNINGS,
     Program,
     board_compiler,
     board_runner,
+    check_headers,
     overlaps,
 )
 from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
@@ -48,7 +47,7 @@ GENERATORS = {
     "tm_mean_s8_dsp": (kernel_cases.mean,),
     "tm_mul_channels_s8_dsp": (kernel_cases.broadcast, kernel_cases.same_shape),
 }
-BOARDS = {"mps2-an386": "cortex-m4", "mps2-an500": "cortex-m7"}
+CORES = ("cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55")
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +91,10 @@ def test_constant_channels_do_not_slow_a_layer_down() -> None:
 
 
 def test_emulated_instructions_on_the_host(everything: Work, tmp_path: Path) -> None:
-    """Under AddressSanitizer and UBSan, which see one byte too many."""
-    program = Program(tmp_path, everything.apart, compiler=SANITIZED)
+    """Under AddressSanitizer and UBSan, which see one byte too many; with the obvious loops beside them."""
+    program = Program(tmp_path, (*everything.apart, *everything.by_ref), compiler=SANITIZED)
     everything.check(program.run(everything.apart))
+    everything.check(program.run(everything.by_ref))
 
 
 def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, tmp_path: Path) -> None:
@@ -102,16 +102,21 @@ def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, t
     everything.check(program.run(everything.in_place))
 
 
-@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-DTM_NO_ASM")], ids=["assembly", "intrinsics"])
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize(
+    ("core", "flags"),
+    [
+        *((core, flags) for core in CORES for flags in (("-O2",), ("-O2", "-DTM_NO_ASM"))),
+        ("cortex-m4", ("-Os",)),
+    ],
+    ids=str,
+)
 def test_real_instructions_on_a_board(
-    everything: Work, tmp_path: Path, board: str, flags: tuple[str, ...]
+    everything: Work, tmp_path: Path, core: str, flags: tuple[str, ...]
 ) -> None:
     """One program for all shapes, with separate buffers and with shared ones."""
-    compiler = board_compiler(BOARDS[board], *flags)
+    compiler = board_compiler(core, *flags)
     program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
-    everything.check(program.run(everything.apart, board_runner(board)))
-    everything.check(program.run(everything.in_place, board_runner(board)))
+    everything.check_both(program.run(everything.both, board_runner(core)))
 
 
 @pytest.mark.parametrize("optimise", ["-O2", "-O0"])
@@ -122,7 +127,7 @@ def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) 
         program = Program(
             tmp_path, work.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True
         )
-        work.check(program.run(work.apart, board_runner("mps2-an386")))
+        work.check(program.run(work.apart, board_runner("cortex-m4")))
     if optimise == "-O2":
         listing = subprocess.run(
             ["arm-none-eabi-objdump", "-d", str(program.program)], capture_output=True, text=True, check=True
@@ -169,7 +174,7 @@ def test_any_division_into_blocks(tmp_path: Path) -> None:
             assert smallest.scratch_bytes <= case.lowered.scratch_bytes
     for folder, compiler, runner, sources in (
         ("host", ("gcc", "-std=c11", "-O1", "-w"), (), ()),
-        ("board", board_compiler("cortex-m4", "-O2"), board_runner("mps2-an386"), SEMIHOSTING_SOURCES),
+        ("board", board_compiler("cortex-m4", "-O2"), board_runner("cortex-m4"), SEMIHOSTING_SOURCES),
     ):
         (tmp_path / folder).mkdir()
         program = Program(tmp_path / folder, cases, compiler=compiler, sources=sources)
@@ -196,17 +201,7 @@ def test_headers_compile_clean(compiler: str, tmp_path: Path) -> None:
     command = COMPILERS[compiler]
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    source = tmp_path / "all.c"
-    names = [kernel.symbol for kernel in KERNELS]
-    source.write_text("".join(f'#include "{name}.h"\n' for name in (*names, *reversed(names))))
-    includes = [f"-I{path}" for path in INCLUDES]
-    for optimise in ("-O0", "-O2"):
-        done = subprocess.run(
-            [*command, optimise, *WARNINGS, *includes, "-c", str(source), "-o", str(tmp_path / "all.o")],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    check_headers(command, [kernel.symbol for kernel in KERNELS], tmp_path)
 
 
 def test_every_dsp_kernel_has_cases() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels.harness import INCLUDES, SEMIHOSTING_SOURCES, WARNINGS, board_compiler, board_runner
+from tests.kernels.harness import SEMIHOSTING_SOURCES, WARNINGS, board_compiler, board_runner, compile_c
 from tinyml import numerics
 from tinyml.kernels.mve_streams import RequantForm, requant_form, requant_words
 
@@ -18,48 +18,7 @@ from tinyml.kernels.mve_streams import RequantForm, requant_form, requant_words
 PROGRAM = r"""
 #include <stdio.h>
 #include "tm_mve.h"
-
-static uint32_t state = 2463534242u;
-static uint32_t random32(void)
-{
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state;
-}
-
-static int32_t accumulator(int32_t multiplier, int32_t s, uint32_t kind)
-{
-    if (kind == 0) {
-        return (int32_t)random32() >> (random32() & 31);
-    }
-    if (kind == 1) {
-        const int32_t near = (int32_t)(random32() & 15);
-        return random32() & 1 ? INT32_MAX - near : INT32_MIN + near;
-    }
-    /* value * multiplier / 2^31 lies beside a half of the shift by s, value within int8's reach */
-    const int64_t y = (int64_t)(random32() % 520) - 260;
-    const int64_t half = (y * ((int64_t)1 << s)) + ((int64_t)1 << s) / 2 + (int64_t)(random32() % 3) - 1;
-    if (half > INT32_MAX || half < INT32_MIN) {
-        return (int32_t)random32();
-    }
-    const int64_t value = half * 2147483648 / multiplier + (int64_t)(random32() % 3) - 1;
-    return value > INT32_MAX || value < INT32_MIN ? (int32_t)random32() : (int32_t)value;
-}
-
-static int32_t a_multiplier(void)
-{
-    switch (random32() % 4) {
-    case 0:
-        return 1 << 30;
-    case 1:
-        return INT32_MAX;
-    case 2:
-        return (1 << 30) + (int32_t)(random32() & 7);
-    default:
-        return (1 << 30) + (int32_t)(random32() & 0x3fffffff);
-    }
-}
+#include "requant_cases.h"
 
 static int32_t bad;
 static void compare(const char *form, const int8_t *got, const int8_t *want, const int32_t *acc,
@@ -180,28 +139,17 @@ int main(void)
 """
 
 
-def _compile(folder: Path, compiler: tuple[str, ...], cases: int, *sources: str) -> Path:
-    source = folder / "requant.c"
-    source.write_text(PROGRAM)
-    program = folder / "requant"
-    includes = [f"-I{path}" for path in INCLUDES]
-    subprocess.run(
-        [*compiler, f"-DCASES={cases}", *includes, str(source), *sources, "-o", str(program)], check=True
-    )
-    return program
-
-
 def test_c_on_the_host(tmp_path: Path) -> None:
     compiler = ("gcc", "-std=c11", "-O2", *WARNINGS, "-fsanitize=undefined", "-fno-sanitize-recover=all")
-    program = _compile(tmp_path, compiler, 12_000_000)
+    program = compile_c(tmp_path, PROGRAM, compiler, 12_000_000)
     done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_real_instructions(tmp_path: Path) -> None:
     sources = (str(path) for path in SEMIHOSTING_SOURCES)
-    program = _compile(tmp_path, board_compiler("cortex-m55", "-O2"), 3_000_000, *sources)
-    command = [*board_runner("mps3-an547"), str(program)]
+    program = compile_c(tmp_path, PROGRAM, board_compiler("cortex-m55", "-O2"), 3_000_000, *sources)
+    command = [*board_runner("cortex-m55"), str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from tests.kernels.harness import (
-    EMULATED_M0_COMPILER,
-    EMULATED_M0_RUNNER,
+    BOARDS,
     RISCV_COMPILER,
     RISCV_RUNNER,
     SEMIHOSTING_SOURCES,
     Array,
     Case,
     Program,
+    board_compiler,
+    board_runner,
     overlaps,
 )
 from tests.kernels.kernel_cases import case_for, graphs_for, has_reference, inputs_for, reference_case
@@ -157,12 +158,13 @@ def test_specialised_calls_equal_general_ones(
     not (shutil.which("arm-none-eabi-gcc") and shutil.which("qemu-system-arm")),
     reason="needs arm-none-eabi-gcc and qemu-system-arm",
 )
-def test_thumb_code_in_the_emulator(work: Work, program: Program, tmp_path: Path) -> None:
-    """The smallest core's instruction set, with its library's 64-bit multiplication."""
+@pytest.mark.parametrize("core", BOARDS)
+def test_thumb_code_in_the_emulator(core: str, work: Work, program: Program, tmp_path: Path) -> None:
+    """On every core, the smallest with its library's 64-bit multiplication."""
     cases = [case_for(kernel, *pair) for symbol, kernel in PORTABLE.items() for pair in work[symbol]]
-    emulated = Program(tmp_path, cases, compiler=EMULATED_M0_COMPILER, sources=SEMIHOSTING_SOURCES)
+    emulated = Program(tmp_path, cases, compiler=board_compiler(core, "-O2"), sources=SEMIHOSTING_SOURCES)
     for case, got, expected in zip(
-        cases, emulated.run(cases, EMULATED_M0_RUNNER), program.run(cases), strict=True
+        cases, emulated.run(cases, board_runner(core)), program.run(cases), strict=True
     ):
         assert _bytes(got) == _bytes(expected), case.symbol
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.shared_models import SHARED, shared_models
 from tinyml import boards
-from tinyml.build import Planning, compile_model, generate, open_target
+from tinyml.build import Planning, build, compile_model, generate, open_target
 from tinyml.errors import DoesNotFit
 from tinyml.graph import Graph, OpKind
 from tinyml.planner import check
@@ -87,6 +87,7 @@ def test_constants_stay_near_the_weights(path: Path, board: str) -> None:
 
     assert compiled.context().constant_bytes <= 1.05 * raw_bytes(read_model(path))
     assert compiled.lowered_bytes <= 1.05 * raw_bytes(compiled.graph)
+    assert compiled.context().constant_bytes <= 1.05 * raw_bytes(compiled.graph)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,22 @@ def test_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -> None:
     with open_target(compiled, tmp_path / "project", toolchain=toolchain) as target:
         report = verify(path, target, samples=8)
     assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
+
+
+@pytest.mark.parametrize("path", shared_models("kws", "vww96", "resnet8", "ad01"))
+@pytest.mark.parametrize("board", ["mps2-an386", "mps3-an547"])
+def test_code_stays_small_and_the_least_is_exact(board: str, path: Path, tmp_path: Path) -> None:
+    """Code of the model and of libraries: what is in any firmware with it."""
+    code = {}
+    for objective, limit in (("latency", 30_000), ("flash", 12_000)):
+        compiled = compile_model(path, boards.load(board), Planning(objective=objective))  # type: ignore[arg-type]
+        built = build(compiled, tmp_path / objective, toolchain="gcc")
+        code[objective] = sum(s.bytes for s in built.flash.symbols if s.kind in ("model", "library"))
+        assert 1_000 < code[objective] <= limit
+    assert code["flash"] < code["latency"] + 300  # ad01 has ten layers, of three functions
+    with open_target(compiled, tmp_path / "project", toolchain="gcc") as target:
+        report = verify(path, target, samples=4)
+    assert (report.samples, report.mismatched_samples) == (4, 0), report.first_mismatch
 
 
 @pytest.mark.parametrize(

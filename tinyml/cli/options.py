@@ -114,7 +114,7 @@ def planning_options(command: Command) -> Command:
         default="latency",
         show_default=True,
         help="What to choose among the plans that fit: the fewest instructions, the smallest arena, or the "
-        "least code (instructions and code are estimates).",
+        "least code, where layers also share functions (instructions and code are estimates).",
     )
     @click.option(
         "--max-sram",

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyml import __version__
+from tinyml.emit import shared
+from tinyml.emit.outside import Outside, place_outside
+from tinyml.emit.shared import LoopContext, Number
 from tinyml.emit.streams import StreamContext, ctype, stream_context
 from tinyml.graph import Array, Graph, Tensor, WindowAttrs
-from tinyml.kernels.registry import Constant, Kernel, Lowered, OpContext, RowLoop
+from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
@@ -34,7 +37,11 @@ class ArrayContext:
 
 @dataclass(frozen=True, slots=True)
 class FunctionContext:
-    """A C function that runs every operator lowered to the same kernel with the same literals."""
+    """A C function that runs every operator lowered to the same kernel with the same literals.
+
+    With `parameters` the operators differ in these numbers (emit/shared.py), with `pad_rows` in the row that
+    stands for those outside the image.
+    """
 
     name: str
     kernel: str
@@ -42,9 +49,12 @@ class FunctionContext:
     input_types: tuple[str, ...]  # const but for states
     output_type: str
     constants: tuple[tuple[str, str], ...]  # (ctype, parameter name)
-    literals: tuple[tuple[str, int], ...]
+    literals: tuple[tuple[str, Number], ...]
+    parameters: tuple[str, ...]
     scratch: bool
-    loop: RowLoop | None
+    loop: LoopContext | None
+    pad_rows: bool
+    fill: Outside | None  # where the function fills the row itself
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
     input_array: bool  # the kernel takes an array of pointers to its inputs
@@ -64,6 +74,9 @@ class CallContext:
     constants: tuple[str, ...]
     scratch: int | None
     bottom_up: bool | None  # None where the function knows its direction
+    arguments: tuple[tuple[str, int], ...]  # of FunctionContext.parameters
+    pad_row: str | None  # of FunctionContext.pad_rows
+    fill: Outside | None  # a row to fill before the call
     macs: int
     tensor: str
     output_bytes: int
@@ -130,6 +143,7 @@ class ModelContext:
     streams: tuple[StreamContext, ...]
     calls: tuple[CallContext, ...]
     pushed: StreamContext | None  # the stage that takes the rows the application pushes
+    compact: bool  # compiled for size
 
     @property
     def pushed_rows(self) -> int:
@@ -137,7 +151,9 @@ class ModelContext:
         return self.pushed.feed.rows * self.pushed.strips if self.pushed is not None else 0
 
 
-def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, source: str) -> ModelContext:
+def model_context(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, source: str, *, compact: bool = False
+) -> ModelContext:
     """Turn a plan into template values.
 
     Args:
@@ -145,13 +161,21 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         selections: one per operator.
         plan: the memory plan.
         source: the model file's name, for comments.
+        compact: operators of one kernel share a function, and the compiler optimises for size.
     """
     names = _Names(graph.name)
     arrays: list[ArrayContext] = []
     functions: dict[object, FunctionContext] = {}
     calls: list[CallContext] = []
     streams: list[StreamContext] = []
-    pad_rows = _pad_rows(graph, selections, plan)
+    outside = {
+        stage.ops[0]: place_outside(
+            graph, plan, i, lowered.loop, on_input=not compact and lowered.batches == 1
+        )
+        for i, stage in enumerate(plan.stages)
+        if not stage.streamed and (lowered := selections[stage.ops[0]].lowered) is not None
+    }
+    pad_rows = _pad_rows(graph, selections, plan, outside)
     stored: dict[int, str] = {}  # the symbol of an array, by its identity
     alive: list[Constant] = []  # what the identities belong to
     pad_symbols = {}
@@ -173,6 +197,18 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 alive.append(constant)
             symbols.append(stored[id(constant.values)])
         return tuple(symbols)
+
+    def pad_row(op: int) -> str | None:
+        """Return the C expression of what stands for rows outside the image, None where there is none."""
+        place, lowered = outside[op], selections[op].lowered
+        assert lowered is not None
+        return f"a + {place.offset}" if place is not None else _pad_row(lowered.loop, pad_symbols)
+
+    alike: dict[object, list[int]] = {}
+    for stage in plan.stages:
+        if not stage.streamed:
+            key = _function_key(graph, selections[stage.ops[0]], outside[stage.ops[0]], compact)
+            alike.setdefault(key, []).append(stage.ops[0])
 
     for stage_index, stage in enumerate(plan.stages):
         last = OpContext(graph, graph.ops[stage.ops[-1]])
@@ -203,6 +239,9 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                     constants=(),
                     scratch=None,
                     bottom_up=None,
+                    arguments=(),
+                    pad_row=None,
+                    fill=None,
                     macs=sum(s.lowered.macs for op in stage.ops if (s := selections[op]).lowered),
                     tensor=printable(last.output.name),
                     output_bytes=last.output.size_bytes,
@@ -213,11 +252,18 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
             continue
         (op_index,) = stage.ops
         selection = selections[op_index]
-        kernel, lowered = selection.kernel, selection.lowered
-        assert kernel is not None
+        lowered = selection.lowered
         assert lowered is not None
+        place = outside[op_index]
+        key = _function_key(graph, selection, place, compact)
         symbols = constants(op_index, lowered)
-        function = _function(last, kernel, lowered, stage.bottom_up, pad_symbols, functions, names)
+        if key not in functions:
+            rows = {expression for op in alike[key] if (expression := pad_row(op)) is not None}
+            calls_alike = [one for op in alike[key] if (one := selections[op].lowered) is not None]
+            functions[key] = _function(last, selection, calls_alike, stage.bottom_up, rows, place, names)
+        elif functions[key].direction != ("up" if stage.bottom_up else "down"):
+            functions[key] = dataclasses.replace(functions[key], direction="both")
+        function = functions[key]
         scratch = plan.scratch_of(stage_index)
         calls.append(
             CallContext(
@@ -231,6 +277,9 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 constants=symbols,
                 scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
                 bottom_up=stage.bottom_up,
+                arguments=tuple((name, shared.numbers(lowered)[name]) for name in function.parameters),
+                pad_row=pad_row(op_index) or "NULL" if function.pad_rows else None,
+                fill=place if place is not None and place.fill_at is None else None,
                 macs=lowered.macs,
                 tensor=printable(last.output.name),
                 output_bytes=last.output.size_bytes,
@@ -269,6 +318,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         streams=tuple(streams),
         calls=tuple(calls),
         pushed=next((stream for stream in streams if stream.pushed), None),
+        compact=compact,
     )
 
 
@@ -337,49 +387,73 @@ class _Names:
         return stem if count == 0 else f"{stem}_v{count + 1}"
 
 
+def _function_key(graph: Graph, selection: Selection, place: Outside | None, compact: bool) -> object:
+    """Return what operators that share a function have in common."""
+    kernel, lowered = selection.kernel, selection.lowered
+    assert kernel is not None
+    assert lowered is not None
+    context = OpContext(graph, graph.ops[selection.op])
+    same = (
+        kernel.symbol,
+        tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs),
+        tuple((c.ctype, c.name) for c in lowered.constants),
+        lowered.scratch_bytes > 0,
+        lowered.updates,
+        lowered.batches,
+    )
+    if compact:
+        return (*same, shared.variant(kernel.op, lowered))
+    access = lowered.access if lowered.loop is None else None
+    return (*same, lowered.literals, lowered.loop, access, place is not None and (True, place.fill_at))
+
+
 def _function(
     context: OpContext,
-    kernel: Kernel,
-    lowered: Lowered,
+    selection: Selection,
+    alike: Sequence[Lowered],
     bottom_up: bool,
-    pad_symbols: dict[int, str],
-    functions: dict[object, FunctionContext],
+    pad_rows: set[str],
+    place: Outside | None,
     names: _Names,
 ) -> FunctionContext:
-    graph = context.graph
-    input_types = tuple(
-        _ctype(graph.tensors[t]) if i in lowered.updates else f"const {_ctype(graph.tensors[t])}"
-        for i, t in enumerate(context.activation_inputs)
+    """Return the function for calls that have a key in common.
+
+    Args:
+        context: the first of the operators.
+        selection: its selection.
+        alike: all of them.
+        bottom_up: whether the first runs from the last row to the first.
+        pad_rows: C expressions of their rows outside the image.
+        place: where the first one's lies in the arena, if there.
+        names: of the functions.
+    """
+    kernel, lowered = selection.kernel, selection.lowered
+    assert kernel is not None
+    assert lowered is not None
+    parameters = shared.parameters(alike)
+    passed = len(pad_rows) > 1 or place is not None
+    return FunctionContext(
+        name=names.unique(kernel.symbol.removeprefix("tm_") if parameters else _stem(context)),
+        kernel=kernel.symbol,
+        summary=f"{context.op.kind}: {len(alike)} operators" if parameters else _summary(context),
+        input_types=tuple(
+            _ctype(context.graph.tensors[t])
+            if i in lowered.updates
+            else f"const {_ctype(context.graph.tensors[t])}"
+            for i, t in enumerate(context.activation_inputs)
+        ),
+        output_type=_ctype(context.output),
+        constants=tuple((c.ctype, c.name) for c in lowered.constants),
+        literals=shared.literals(lowered, parameters),
+        parameters=parameters,
+        scratch=lowered.scratch_bytes > 0,
+        loop=shared.loop_context(alike, parameters),
+        pad_rows=passed,
+        fill=place if place is not None and place.fill_at is not None else None,
+        pad_row="pad_row" if passed else next(iter(pad_rows), None),
+        direction="up" if bottom_up else "down",
+        input_array=kernel.input_array,
     )
-    constants = tuple((c.ctype, c.name) for c in lowered.constants)
-    loop = lowered.loop
-    key = (
-        kernel.symbol,
-        input_types,
-        constants,
-        lowered.literals,
-        lowered.scratch_bytes > 0,
-        lowered.loop,
-        lowered.access if lowered.loop is None else None,
-    )
-    if key not in functions:
-        functions[key] = FunctionContext(
-            name=names.unique(_stem(context)),
-            kernel=kernel.symbol,
-            summary=_summary(context),
-            input_types=input_types,
-            output_type=_ctype(context.output),
-            constants=constants,
-            literals=lowered.literals,
-            scratch=lowered.scratch_bytes > 0,
-            loop=lowered.loop,
-            pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
-            direction="up" if bottom_up else "down",
-            input_array=kernel.input_array,
-        )
-    elif functions[key].direction != ("up" if bottom_up else "down"):
-        functions[key] = dataclasses.replace(functions[key], direction="both")
-    return functions[key]
 
 
 def _stem(context: OpContext) -> str:
@@ -404,17 +478,21 @@ def _stem(context: OpContext) -> str:
     return f"{short}{window}_to_{shape}"
 
 
-def _pad_row(loop: RowLoop, pad_symbols: Mapping[int, str]) -> str | None:
+def _pad_row(loop: RowLoop | None, pad_symbols: Mapping[int, str]) -> str | None:
     """Return the C expression that stands for a row outside the image; None where there is none."""
-    if not loop.reads_outside:
+    if loop is None or not loop.reads_outside:
         return None
     return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
 
 
-def _pad_rows(graph: Graph, selections: Sequence[Selection], plan: Plan) -> dict[int, int]:
-    """The longest row outside an image for every zero point."""
+def _pad_rows(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, outside: Mapping[int, Outside | None]
+) -> dict[int, int]:
+    """The longest row outside an image in flash for every zero point."""
     sizes: dict[int, int] = {}
     for stage in plan.stages:
+        if not stage.streamed and outside[stage.ops[0]] is not None:
+            continue
         calls = (stage_calls(graph, selections, stage) or []) if stage.streamed else []
         lowered = [call.lowered for call in calls] if stage.streamed else [selections[stage.ops[0]].lowered]
         for loop in (one.loop for one in lowered if one is not None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
+from tinyml.emit.shared import LoopContext
 from tinyml.graph import Array
 from tinyml.kernels.registry import RowLoop
 
@@ -40,7 +41,7 @@ def _integer(value: int) -> str:
     return "(-2147483647 - 1)" if value == -(2**31) else str(value)
 
 
-def row_index(rows: RowLoop) -> str:
+def row_index(rows: RowLoop | LoopContext) -> str:
     """Return the C expression of the input row that kernel row k of output row r reads."""
     terms = ["r" if rows.stride_h == 1 else f"r * {rows.stride_h}"]
     if rows.pointers > 1:
@@ -51,23 +52,31 @@ def row_index(rows: RowLoop) -> str:
         return " + ".join(terms) + (f" - {above}" if above else "")
     text = " + ".join(terms)
     if rows.pad_top:
-        text += f" - {rows.pad_top}" if rows.pad_top > 0 else f" + {-rows.pad_top}"
+        text += (
+            f" - {rows.pad_top}" if not str(rows.pad_top).startswith("-") else f" + {str(rows.pad_top)[1:]}"
+        )
     return text
 
 
-def row_phase(rows: RowLoop) -> str:
+def row_phase(rows: RowLoop | LoopContext) -> str:
     """Return the C expression of what a call is told of output row r behind the output, "" for nothing."""
     if rows.upscale is None:
         return ""
     return f", {_upscaled(rows)[0]} % {rows.upscale}" if rows.upscale > 1 else ", 0"
 
 
-def _upscaled(rows: RowLoop) -> tuple[str, int]:
+def _upscaled(rows: RowLoop | LoopContext) -> tuple[str, int]:
     """Return (C expression, rows) so that ⌊(r − pad_top)/upscale⌋ is the one divided, less the other."""
     assert rows.upscale is not None
+    assert isinstance(rows.pad_top, int)
     above = max(-(-rows.pad_top // rows.upscale), 0)
     more = above * rows.upscale - rows.pad_top  # not negative: C rounds towards zero
     return (f"(r + {more})" if more else "r"), above
+
+
+def less_one(value: int | str) -> int | str:
+    """Return value - 1 of a number, or of the C parameter that holds it."""
+    return value - 1 if isinstance(value, int) else f"{value} - 1"
 
 
 def wrap(code: str, indent: int) -> str:

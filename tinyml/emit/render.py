@@ -24,6 +24,7 @@ def environment() -> jinja2.Environment:
     env.filters.update(
         c_int=filters.c_int,
         c_values=filters.c_values,
+        less_one=filters.less_one,
         row_index=filters.row_index,
         row_phase=filters.row_phase,
         wrap=filters.wrap,

@@ -225,7 +225,8 @@ def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _La
 def _fold(context: OpContext, weights: Int8Array) -> _Layer:
     """Settle the constant channels, and choose the form of requantisation."""
     weights, bias, multiplier, shift = settle_constant_channels(context, weights)
-    return _Layer(weights, bias, *with_forms(multiplier, shift))
+    form = RequantForm(context.once("form", lambda: requant_form(multiplier, shift)))
+    return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
 
 
 def _stream(context: OpContext, pack: Callable[[], Int32Array]) -> tuple[Constant, ...]:

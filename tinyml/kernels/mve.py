@@ -103,7 +103,7 @@ def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _La
 def _fold(context: OpContext, weights: Int8Array) -> _Layer:
     """Settle the constant channels, and choose the form of requantisation."""
     weights, bias, multiplier, shift = settle_constant_channels(context, weights)
-    form = requant_form(multiplier, shift)
+    form = RequantForm(context.once("form", lambda: requant_form(multiplier, shift)))
     return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
 
 

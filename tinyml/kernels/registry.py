@@ -46,8 +46,9 @@ class OpContext:
     Args:
         graph: the graph; for a strip of an image, one whose activations are as wide as the strip.
         op: the operator.
-        parameters: what has been derived from the operator's weights, biases and scales (`once`). Shared
-            by the contexts of one operator, as these do not depend on the size of the image.
+        parameters: what has been derived from the operator's weights, biases and scales (`once`), or decided
+            beforehand (`select`, for little code). Shared by the contexts of one operator, as these do not
+            depend on the size of the image.
     """
 
     graph: Graph

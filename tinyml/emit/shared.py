@@ -1,0 +1,101 @@
+"""Functions that operators share: what differs between the operators becomes a parameter.
+
+As a rule a function holds operators with the same numbers, all of them literals, and the compiler specialises
+it. For the least code (objective "flash") it holds all operators of one kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinyml.graph import OpKind
+from tinyml.kernels.registry import Lowered
+
+Number = int | str
+"""A literal, or the name of the C parameter that holds the number."""
+
+# Literals that a kernel has different loops for: operators that differ in one do not share a function.
+_VARIANTS = {"form", "packed", "blocks", "per_output", "vector"}
+_DEPTHWISE_VARIANTS = {"kernel", "stride", "stride_h", "stride_w"}
+_LOOP = (
+    "kernel_h",
+    "stride_h",
+    "dilation_h",
+    "pad_top",
+    "in_rows",
+    "in_row_bytes",
+    "out_rows",
+    "out_row_bytes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopContext:
+    """The loop of a row kernel, as RowLoop, in numbers that may be parameters."""
+
+    kernel_h: Number
+    stride_h: Number
+    dilation_h: Number
+    pad_top: Number
+    in_rows: Number
+    in_row_bytes: Number
+    out_rows: Number
+    out_row_bytes: Number
+    step: int
+    pointers: int  # room for them
+    used: Number  # pointers of a call
+    upscale: int | None  # with it, pad_top is no parameter
+
+
+def variant(op: OpKind, lowered: Lowered) -> tuple[object, ...]:
+    """Return what operators of one kernel must agree in to share a function."""
+    names = _VARIANTS | (_DEPTHWISE_VARIANTS if op is OpKind.DEPTHWISE_CONV_2D else set())
+    loop = lowered.loop
+    return (
+        tuple((name, value) for name, value in lowered.literals if name in names),
+        loop is not None
+        and (
+            *(loop.step, loop.pad_value is None, loop.kernel_h if loop.step > 1 else 0),
+            *(loop.upscale, loop.pad_top if loop.upscale is not None else 0),
+        ),
+    )
+
+
+def parameters(alike: Sequence[Lowered]) -> tuple[str, ...]:
+    """Return the names of the numbers in which calls of one kernel differ."""
+    first = numbers(alike[0])
+    return tuple(name for name in first if any(numbers(one)[name] != first[name] for one in alike))
+
+
+def numbers(lowered: Lowered) -> dict[str, int]:
+    """Return all numbers of a call, by the name of the parameter that each would be."""
+    found = dict(lowered.literals)
+    if lowered.loop is not None:
+        for name in _LOOP:
+            value = getattr(lowered.loop, name)
+            assert found.get(name, value) == value, name  # kernel_h and stride_h are literals of many kernels
+            found[name] = value
+    return found
+
+
+def literals(lowered: Lowered, names: Sequence[str]) -> tuple[tuple[str, Number], ...]:
+    """Return the kernel's arguments; those named are parameters."""
+    return tuple((name, name if name in names else value) for name, value in lowered.literals)
+
+
+def loop_context(alike: Sequence[Lowered], names: Sequence[str]) -> LoopContext | None:
+    """Return the loop over rows of calls that share a function; what is named is a parameter."""
+    loops = [one.loop for one in alike if one.loop is not None]
+    if not loops:
+        return None
+    first = loops[0]
+    found: dict[str, Number] = {name: name if name in names else getattr(first, name) for name in _LOOP}
+    pointers = max(loop.pointers for loop in loops)
+    return LoopContext(
+        **found,
+        step=first.step,
+        pointers=pointers,
+        used=found["kernel_h"] if first.step == 1 else pointers,
+        upscale=first.upscale,
+    )
