@@ -312,8 +312,7 @@ enum {
     TM_REQUANT_4 = 4,
     TM_REQUANT_2 = 16, /* and n */
     TM_REQUANT_2_2 = 18,
-    TM_REQUANT_2_4 = 20,
-    TM_REQUANT_2_6 = 22
+    TM_REQUANT_2_4 = 20
 };
 
 /* The same in assembly, a and b in r2 and r3. */
@@ -348,8 +347,7 @@ TM_INLINE int8_t tm_requant_dsp(int32_t form, int32_t acc, int32_t a, int32_t b,
     ((form) == TM_REQUANT_3     ? name##_3_dsp(__VA_ARGS__)   \
      : (form) == TM_REQUANT_4   ? name##_4_dsp(__VA_ARGS__)   \
      : (form) == TM_REQUANT_2_2 ? name##_2_2_dsp(__VA_ARGS__) \
-     : (form) == TM_REQUANT_2_4 ? name##_2_4_dsp(__VA_ARGS__) \
-                                : name##_2_6_dsp(__VA_ARGS__))
+                                : name##_2_4_dsp(__VA_ARGS__))
 
 /* The odd channel of a packed pair, requantised. In the forms of one rounding it starts 256 times its own bias above
  * the even one, and the difference is taken as it is; in the others `bias` is its own (tm_unpack_odd).

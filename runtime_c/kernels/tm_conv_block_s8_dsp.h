@@ -328,7 +328,6 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 
 #define TM_BLOCK_REQUANT_2_2(acc, zero_point) TM_ASM_REQUANT_2(acc, "2")
 #define TM_BLOCK_REQUANT_2_4(acc, zero_point) TM_ASM_REQUANT_2(acc, "4")
-#define TM_BLOCK_REQUANT_2_6(acc, zero_point) TM_ASM_REQUANT_2(acc, "6")
 /* The odd channel, by form and packed: from the difference of a packed pair as it is (tm_requant_odd_dsp). */
 #define TM_BLOCK_ODD_3_0 TM_BLOCK_REQUANT_3
 #define TM_BLOCK_ODD_3_1 TM_BLOCK_REQUANT_3
@@ -336,10 +335,8 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK_ODD_4_1 TM_BLOCK_REQUANT_4
 #define TM_BLOCK_ODD_2_2_0 TM_BLOCK_REQUANT_2_2
 #define TM_BLOCK_ODD_2_4_0 TM_BLOCK_REQUANT_2_4
-#define TM_BLOCK_ODD_2_6_0 TM_BLOCK_REQUANT_2_6
 #define TM_BLOCK_ODD_2_2_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "10")
 #define TM_BLOCK_ODD_2_4_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "12")
-#define TM_BLOCK_ODD_2_6_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "14")
 /* What becomes of the odd accumulators before: nothing, the difference, or tm_unpack_odd (bias in r2). */
 #define TM_BLOCK_NO_BIAS ""
 #define TM_BLOCK_BIAS "ldr    r2, [r1], #4\n"
@@ -354,10 +351,8 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK_UNPACK_4_1(UNPACK) TM_BLOCK_UNPACK_3_1(UNPACK)
 #define TM_BLOCK_UNPACK_2_2_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
 #define TM_BLOCK_UNPACK_2_4_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
-#define TM_BLOCK_UNPACK_2_6_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
 #define TM_BLOCK_UNPACK_2_2_1(UNPACK) UNPACK(TM_BLOCK_NO_BIAS, TM_BLOCK_SUBTRACT)
 #define TM_BLOCK_UNPACK_2_4_1(UNPACK) TM_BLOCK_UNPACK_2_2_1(UNPACK)
-#define TM_BLOCK_UNPACK_2_6_1(UNPACK) TM_BLOCK_UNPACK_2_2_1(UNPACK)
 
 /* Four pixels. One step: a weight word for two channels, a halfword pair of each pixel. r0 column, r1 stream,
  * r4..r11 accumulators (even: channel 0, odd: channel 1), r12 and lr weights.
@@ -497,8 +492,6 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK_FIRST_2_2_1(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
 #define TM_BLOCK_FIRST_2_4_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
 #define TM_BLOCK_FIRST_2_4_1(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
-#define TM_BLOCK_FIRST_2_6_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
-#define TM_BLOCK_FIRST_2_6_1(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
 
 /* Stack while running: [0] y, [4] zero point, [8] out_c, [12] column, [16] y past the last pair, [20] end of the
  * column, [24] where to enter the unrolled loop. Groups after the first run eight to a round; the first round is
@@ -583,32 +576,26 @@ TM_CONV_PAIRS(tm_conv_pairs4_3_dsp, 4, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs4_4_dsp, 4, 4, 0)
 TM_CONV_PAIRS(tm_conv_pairs4_2_2_dsp, 4, 2_2, 0)
 TM_CONV_PAIRS(tm_conv_pairs4_2_4_dsp, 4, 2_4, 0)
-TM_CONV_PAIRS(tm_conv_pairs4_2_6_dsp, 4, 2_6, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs4_3_dsp, 4, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs4_4_dsp, 4, 4, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs4_2_2_dsp, 4, 2_2, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs4_2_4_dsp, 4, 2_4, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs4_2_6_dsp, 4, 2_6, 1)
 TM_CONV_PAIRS(tm_conv_pairs3_3_dsp, 3, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs3_4_dsp, 3, 4, 0)
 TM_CONV_PAIRS(tm_conv_pairs3_2_2_dsp, 3, 2_2, 0)
 TM_CONV_PAIRS(tm_conv_pairs3_2_4_dsp, 3, 2_4, 0)
-TM_CONV_PAIRS(tm_conv_pairs3_2_6_dsp, 3, 2_6, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs3_3_dsp, 3, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs3_4_dsp, 3, 4, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs3_2_2_dsp, 3, 2_2, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs3_2_4_dsp, 3, 2_4, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs3_2_6_dsp, 3, 2_6, 1)
 TM_CONV_PAIRS(tm_conv_pairs2_3_dsp, 2, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs2_4_dsp, 2, 4, 0)
 TM_CONV_PAIRS(tm_conv_pairs2_2_2_dsp, 2, 2_2, 0)
 TM_CONV_PAIRS(tm_conv_pairs2_2_4_dsp, 2, 2_4, 0)
-TM_CONV_PAIRS(tm_conv_pairs2_2_6_dsp, 2, 2_6, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_3_dsp, 2, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_4_dsp, 2, 4, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_2_2_dsp, 2, 2_2, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_2_4_dsp, 2, 2_4, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs2_2_6_dsp, 2, 2_6, 1)
 
 /* With the form that is any: never packed (tinyml/kernels/dsp.py). */
 #define TM_CONV_PAIRS_ANY(name, pixels)                                                                    \
@@ -637,7 +624,6 @@ TM_CONV_LAST(tm_conv_last_3_dsp, 3)
 TM_CONV_LAST(tm_conv_last_4_dsp, 4)
 TM_CONV_LAST(tm_conv_last_2_2_dsp, 2_2)
 TM_CONV_LAST(tm_conv_last_2_4_dsp, 2_4)
-TM_CONV_LAST(tm_conv_last_2_6_dsp, 2_6)
 TM_CONV_LAST(tm_conv_last_any_dsp, ANY)
 
 #define TM_CONV_PIXEL(name, form, packed)                                                        \
@@ -651,12 +637,10 @@ TM_CONV_PIXEL(tm_conv_pixel_3_dsp, 3, 0)
 TM_CONV_PIXEL(tm_conv_pixel_4_dsp, 4, 0)
 TM_CONV_PIXEL(tm_conv_pixel_2_2_dsp, 2_2, 0)
 TM_CONV_PIXEL(tm_conv_pixel_2_4_dsp, 2_4, 0)
-TM_CONV_PIXEL(tm_conv_pixel_2_6_dsp, 2_6, 0)
 TM_CONV_PIXEL(tm_conv_packed_pixel_3_dsp, 3, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_4_dsp, 4, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_2_2_dsp, 2_2, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_2_4_dsp, 2_4, 1)
-TM_CONV_PIXEL(tm_conv_packed_pixel_2_6_dsp, 2_6, 1)
 TM_CONV_PIXEL(tm_conv_pixel_any_dsp, ANY, 0)
 
 /* TM_REQUANT_CALL of packed pairs or not, or the copy for any form. */

@@ -57,10 +57,11 @@ TM_SHARED void tm_dw_row_outside_dsp(const tm_dw_window *window, int32_t *column
                                      int32_t zp_in)
 {
     const int32_t value = tm_splat4(zp_in);
-    for (int32_t i = held; i < window->columns; ++i) {
-        if (i < window->first || i >= window->first + window->inside) {
-            tm_dw_row_put(columns, i, value, value, value);
-        }
+    for (int32_t i = held; i < window->first; ++i) {
+        tm_dw_row_put(columns, i, value, value, value);
+    }
+    for (int32_t i = window->first + window->inside; i < window->columns; ++i) {
+        tm_dw_row_put(columns, i, value, value, value);
     }
 }
 
@@ -96,10 +97,8 @@ TM_SHARED void tm_dw_row_some_dsp(const int8_t *const *rows, int32_t *columns, i
     "ldr    r2, [sp, #8]\n" EACH(TM_DW_FIRST) "ldrd   r2, r3, [sp, #12]\n" EACH(TM_DW_SECOND_4)
 #define TM_DW_ONCE_2(acc) TM_ASM_REQUANT_2(acc, "2")
 #define TM_DW_ONCE_4(acc) TM_ASM_REQUANT_2(acc, "4")
-#define TM_DW_ONCE_6(acc) TM_ASM_REQUANT_2(acc, "6")
 #define TM_DW_ROUND_2_2(EACH) "ldrd   r2, r3, [sp, #8]\n" EACH(TM_DW_ONCE_2)
 #define TM_DW_ROUND_2_4(EACH) "ldrd   r2, r3, [sp, #8]\n" EACH(TM_DW_ONCE_4)
-#define TM_DW_ROUND_2_6(EACH) "ldrd   r2, r3, [sp, #8]\n" EACH(TM_DW_ONCE_6)
 
 /* r0 offset into the rows r4 to r6, r1 columns, r2 count, r3 in_c. */
 /* clang-format off */
@@ -193,24 +192,25 @@ TM_INLINE void tm_dw_row_channels(int32_t form, int32_t stride_w, const int32_t 
                                   const int32_t *stream, const tm_dw_row_shape *shape, int32_t count)
 {
     for (; count > 0; --count, x += 3, ++y, stream += 6) {
-        const int32_t lower0 = tm_sxtb16_ror8(stream[2]);
+        const int32_t a0 = tm_sxtb16(stream[2]);
+        const int32_t a1 = tm_sxtb16(stream[3]);
+        const int32_t a2 = tm_sxtb16(stream[4]);
         const int32_t lower1 = tm_sxtb16_ror8(stream[3]);
-        const int32_t lower2 = tm_sxtb16_ror8(stream[4]);
-        const int32_t first = tm_pkhtb(lower1, lower0);
-        const int32_t second = tm_pkhtb(lower2, lower1);
-        for (int32_t i = 0; i < shape->outputs; ++i) {
-            int32_t acc = stream[5];
-            for (int32_t column = 0; column < 3; ++column) {
-                const int32_t at = i * stride_w + column;
-                acc = tm_smlad(x[12 * (at / 2) + at % 2], tm_sxtb16(stream[2 + column]), acc);
+        const int32_t first = tm_pkhtb(lower1, tm_sxtb16_ror8(stream[2]));
+        const int32_t second = tm_pkhtb(tm_sxtb16_ror8(stream[4]), lower1);
+        const int32_t *p = x;
+        int8_t *out = y;
+        for (int32_t left = shape->outputs; left > 0; left -= 3 - stride_w, p += 12) {
+            int32_t acc = tm_smlad(p[12], a2, tm_smlad(p[1], a1, tm_smlad(p[0], a0, stream[5])));
+            acc = tm_smlabt(p[14], second, tm_smlad(p[2], first, acc));
+            *out = tm_requant_dsp(form, acc, stream[0], stream[1], shape->zero_point);
+            out += shape->out_c;
+            if (stride_w == 1 && left > 1) {
+                acc = tm_smlad(p[13], a2, tm_smlad(p[12], a1, tm_smlad(p[1], a0, stream[5])));
+                acc = tm_smlad(p[14], second, tm_smlatb(p[2], first, acc));
+                *out = tm_requant_dsp(form, acc, stream[0], stream[1], shape->zero_point);
+                out += shape->out_c;
             }
-            const int32_t *lower = x + 12 * (i * stride_w / 2) + 2;
-            if (i * stride_w % 2) {
-                acc = tm_smlad(lower[12], second, tm_smlatb(lower[0], first, acc));
-            } else {
-                acc = tm_smlabt(lower[12], second, tm_smlad(lower[0], first, acc));
-            }
-            y[i * shape->out_c] = tm_requant_dsp(form, acc, stream[0], stream[1], shape->zero_point);
         }
     }
 }
@@ -384,12 +384,10 @@ TM_DW_ROW_CHANNELS(tm_dw_row1_channels_3_dsp, 3, 1)
 TM_DW_ROW_CHANNELS(tm_dw_row1_channels_4_dsp, 4, 1)
 TM_DW_ROW_CHANNELS(tm_dw_row1_channels_2_2_dsp, 2_2, 1)
 TM_DW_ROW_CHANNELS(tm_dw_row1_channels_2_4_dsp, 2_4, 1)
-TM_DW_ROW_CHANNELS(tm_dw_row1_channels_2_6_dsp, 2_6, 1)
 TM_DW_ROW_CHANNELS(tm_dw_row2_channels_3_dsp, 3, 2)
 TM_DW_ROW_CHANNELS(tm_dw_row2_channels_4_dsp, 4, 2)
 TM_DW_ROW_CHANNELS(tm_dw_row2_channels_2_2_dsp, 2_2, 2)
 TM_DW_ROW_CHANNELS(tm_dw_row2_channels_2_4_dsp, 2_4, 2)
-TM_DW_ROW_CHANNELS(tm_dw_row2_channels_2_6_dsp, 2_6, 2)
 
 TM_SHARED void tm_dw_row_channels_any_dsp(const int32_t *x, int8_t *y, const int32_t *stream,
                                           const tm_dw_row_shape *shape, int32_t count, int32_t stride_w)

@@ -49,8 +49,8 @@ TM_INLINE void tm_dw3x3_channels(int32_t form, const int32_t *x, int8_t *y, cons
                 acc0 = tm_smlabt(p[1], w12, tm_smlad(p[0], w01, acc0));
                 acc1 = tm_smlad(p[1], w12, tm_smlatb(p[0], w01, acc1));
             }
-            out[0] = tm_requant_dsp(form, acc0, stream[0], stream[1], shape->zero_point);
             out[shape->row_bytes] = tm_requant_dsp(form, acc1, stream[0], stream[1], shape->zero_point);
+            out[0] = tm_requant_dsp(form, acc0, stream[0], stream[1], shape->zero_point);
             out += shape->out_c;
         }
     }
@@ -171,7 +171,6 @@ TM_DW3X3_CHANNELS(tm_dw3x3_channels_3_dsp, 3)
 TM_DW3X3_CHANNELS(tm_dw3x3_channels_4_dsp, 4)
 TM_DW3X3_CHANNELS(tm_dw3x3_channels_2_2_dsp, 2_2)
 TM_DW3X3_CHANNELS(tm_dw3x3_channels_2_4_dsp, 2_4)
-TM_DW3X3_CHANNELS(tm_dw3x3_channels_2_6_dsp, 2_6)
 
 TM_SHARED void tm_dw3x3_channels_any_dsp(const int32_t *x, int8_t *y, const int32_t *stream,
                                          const tm_dw3x3_shape *shape, int32_t count)

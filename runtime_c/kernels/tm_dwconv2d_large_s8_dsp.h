@@ -276,7 +276,6 @@ TM_INLINE void tm_dw_large_channel(int32_t form, int32_t kernel, int32_t stride,
     "ssat   " acc ", #8, " acc "\n"
 #define TM_DW_LARGE_REQUANT_2_2(acc) TM_ASM_REQUANT_2(acc, "2")
 #define TM_DW_LARGE_REQUANT_2_4(acc) TM_ASM_REQUANT_2(acc, "4")
-#define TM_DW_LARGE_REQUANT_2_6(acc) TM_ASM_REQUANT_2(acc, "6")
 #define TM_DW_LARGE_BODY(kind, REQUANT)                \
     "push   {r4-r11, lr}\n"                            \
     "sub    sp, #48\n"                                 \
@@ -349,22 +348,18 @@ TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_3_dsp, 3, 5, 1)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_4_dsp, 4, 5, 1)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_2_2_dsp, 2_2, 5, 1)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_2_4_dsp, 2_4, 5, 1)
-TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_2_6_dsp, 2_6, 5, 1)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_3_dsp, 3, 5, 2)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_4_dsp, 4, 5, 2)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_2_2_dsp, 2_2, 5, 2)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_2_4_dsp, 2_4, 5, 2)
-TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_2_6_dsp, 2_6, 5, 2)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_3_dsp, 3, 7, 1)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_4_dsp, 4, 7, 1)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_2_2_dsp, 2_2, 7, 1)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_2_4_dsp, 2_4, 7, 1)
-TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_2_6_dsp, 2_6, 7, 1)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_3_dsp, 3, 7, 2)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_4_dsp, 4, 7, 2)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_2_2_dsp, 2_2, 7, 2)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_2_4_dsp, 2_4, 7, 2)
-TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_2_6_dsp, 2_6, 7, 2)
 
 TM_SHARED void tm_dw_large_channel_any_dsp(const int32_t *x, const int32_t *weights, int8_t *y,
                                            const tm_dw_large_shape *shape, int32_t kernel, int32_t stride)

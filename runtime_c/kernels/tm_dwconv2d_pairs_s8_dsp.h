@@ -106,7 +106,6 @@ TM_INLINE void tm_dw_pairs_channel(int32_t form, int32_t words, const int32_t *x
     "ssat   " acc ", #8, " acc "\n"
 #define TM_DW_PAIRS_REQUANT_2_2(acc) TM_ASM_REQUANT_2(acc, "2")
 #define TM_DW_PAIRS_REQUANT_2_4(acc) TM_ASM_REQUANT_2(acc, "4")
-#define TM_DW_PAIRS_REQUANT_2_6(acc) TM_ASM_REQUANT_2(acc, "6")
 /* clang-format off */
 #define TM_DW_PAIRS_BODY(words, REQUANT)                  \
     "push   {r4-r11, lr}\n"                               \
@@ -182,17 +181,14 @@ TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_3_dsp, 3, 3)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_4_dsp, 4, 3)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_2_2_dsp, 2_2, 3)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_2_4_dsp, 2_4, 3)
-TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_2_6_dsp, 2_6, 3)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_3_dsp, 3, 4)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_4_dsp, 4, 4)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_2_2_dsp, 2_2, 4)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_2_4_dsp, 2_4, 4)
-TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_2_6_dsp, 2_6, 4)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_3_dsp, 3, 5)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_4_dsp, 4, 5)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_2_2_dsp, 2_2, 5)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_2_4_dsp, 2_4, 5)
-TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_2_6_dsp, 2_6, 5)
 
 TM_SHARED void tm_dw_pairs_channel_any_dsp(const int32_t *x, const int32_t *weights, int8_t *y,
                                            const tm_dw_pairs_shape *shape, int32_t words)

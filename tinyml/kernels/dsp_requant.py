@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 Int64Array = npt.NDArray[np.int64]
 
-SHIFTS = (6, 4, 2)
-"""Right shifts that the kernels have code for; the largest is the most precise."""
+SHIFTS = (4, 2)
+"""Right shifts that the kernels have code for; the larger is the more precise."""
 
 _NUDGES = 64  # of the factor, to both sides
 _OFFSETS = 1 << 14  # of the bias, tried at a time

@@ -25,7 +25,6 @@ class RequantForm(IntEnum):
     FOUR = 4
     TWO_2 = 18
     TWO_4 = 20
-    TWO_6 = 22
 
     @property
     def single(self) -> bool:
