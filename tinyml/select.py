@@ -12,6 +12,7 @@ from tinyml.aliases import Aliases
 from tinyml.errors import UnsupportedOp
 from tinyml.graph import Graph, Op, OpKind
 from tinyml.kernels import KERNELS
+from tinyml.kernels.dsp_streams import RequantForm
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
 
 
@@ -122,7 +123,8 @@ def _compact(graph: Graph, selections: Sequence[Selection], selection: Selection
     ]
     decided: dict[str, Any] = {}
     if dict(lowered.literals).get("form"):
-        decided["form"] = max(literals.get("form", 0) for literals in alike)
+        forms = {literals.get("form", 0) for literals in alike}
+        decided["form"] = max(min(form, RequantForm.FOUR) for form in forms)  # one rounding is a layer's own
     if "packed" in dict(lowered.literals):
         decided["packed"] = all(literals.get("packed", True) for literals in alike)
     context = OpContext(graph, graph.ops[selection.op], decided)

@@ -122,137 +122,144 @@ TM_DSP_TERNARY(tm_smmlsr, "smmlsr %0, %1, %2, %3")
 
 #else
 
-TM_INLINE int32_t tm_low16(int32_t word)
+/* Left to the compiler: without optimisation, copies in every kernel would be megabytes. */
+#if defined(__GNUC__)
+#define TM_EMULATED static inline __attribute__((unused))
+#else
+#define TM_EMULATED static inline
+#endif
+
+TM_EMULATED int32_t tm_low16(int32_t word)
 {
     return (int16_t)(uint16_t)((uint32_t)word & 0xffffu);
 }
 
-TM_INLINE int32_t tm_high16(int32_t word)
+TM_EMULATED int32_t tm_high16(int32_t word)
 {
     return word >> 16;
 }
 
-TM_INLINE int32_t tm_pair16(int32_t low, int32_t high)
+TM_EMULATED int32_t tm_pair16(int32_t low, int32_t high)
 {
     return (int32_t)(((uint32_t)low & 0xffffu) | (uint32_t)high << 16);
 }
 
-TM_INLINE int32_t tm_add_wrapping(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_add_wrapping(int32_t a, int32_t b)
 {
     return (int32_t)((uint32_t)a + (uint32_t)b);
 }
 
 /* Bytes 0 and 2, sign-extended to halfwords. */
-TM_INLINE int32_t tm_sxtb16(int32_t a)
+TM_EMULATED int32_t tm_sxtb16(int32_t a)
 {
     return tm_pair16((int8_t)(uint8_t)((uint32_t)a & 0xffu), (int8_t)(uint8_t)((uint32_t)a >> 16 & 0xffu));
 }
 
 /* Bytes 1 and 3, sign-extended to halfwords. */
-TM_INLINE int32_t tm_sxtb16_ror8(int32_t a)
+TM_EMULATED int32_t tm_sxtb16_ror8(int32_t a)
 {
     return tm_sxtb16((int32_t)((uint32_t)a >> 8));
 }
 
 /* The halfwords of a, plus bytes 0 and 2 of b. */
-TM_INLINE int32_t tm_sxtab16(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_sxtab16(int32_t a, int32_t b)
 {
     const int32_t addend = tm_sxtb16(b);
     return tm_pair16(tm_low16(a) + tm_low16(addend), tm_high16(a) + tm_high16(addend));
 }
 
 /* The halfwords of a, plus bytes 1 and 3 of b. */
-TM_INLINE int32_t tm_sxtab16_ror8(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_sxtab16_ror8(int32_t a, int32_t b)
 {
     return tm_sxtab16(a, (int32_t)((uint32_t)b >> 8));
 }
 
 /* Saturate to int8. */
-TM_INLINE int32_t tm_ssat8(int32_t a)
+TM_EMULATED int32_t tm_ssat8(int32_t a)
 {
     return tm_clamp(a, -128, 127);
 }
 
 /* Halfwords (low of a, low of b). */
-TM_INLINE int32_t tm_pkhbt(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_pkhbt(int32_t a, int32_t b)
 {
     return tm_pair16(a, b);
 }
 
 /* Halfwords (high of b, high of a). */
-TM_INLINE int32_t tm_pkhtb(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_pkhtb(int32_t a, int32_t b)
 {
     return tm_pair16(tm_high16(b), tm_high16(a));
 }
 
 /* c + a.low * b.low + a.high * b.high. */
-TM_INLINE int32_t tm_smlad(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smlad(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(tm_add_wrapping(c, tm_low16(a) * tm_low16(b)), tm_high16(a) * tm_high16(b));
 }
 
 /* c + a.low * b.low. */
-TM_INLINE int32_t tm_smlabb(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smlabb(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, tm_low16(a) * tm_low16(b));
 }
 
 /* c + a.low * b.high. */
-TM_INLINE int32_t tm_smlabt(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smlabt(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, tm_low16(a) * tm_high16(b));
 }
 
 /* c + a.high * b.low. */
-TM_INLINE int32_t tm_smlatb(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smlatb(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, tm_high16(a) * tm_low16(b));
 }
 
 /* a.low * b.low. */
-TM_INLINE int32_t tm_smulbb(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_smulbb(int32_t a, int32_t b)
 {
     return tm_low16(a) * tm_low16(b);
 }
 
 /* a.high * b.high. */
-TM_INLINE int32_t tm_smultt(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_smultt(int32_t a, int32_t b)
 {
     return tm_high16(a) * tm_high16(b);
 }
 
 /* c + floor(a * b.low / 2^16). */
-TM_INLINE int32_t tm_smlawb(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smlawb(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, (int32_t)((int64_t)a * tm_low16(b) >> 16));
 }
 
 /* c + floor(a * b.high / 2^16). */
-TM_INLINE int32_t tm_smlawt(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smlawt(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, (int32_t)((int64_t)a * tm_high16(b) >> 16));
 }
 
 /* The high word of (c << 32) + a * b, modulo 2^64. */
-TM_INLINE int32_t tm_smmla(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smmla(int32_t a, int32_t b, int32_t c)
 {
     return (int32_t)((((uint64_t)(uint32_t)c << 32) + (uint64_t)((int64_t)a * b)) >> 32);
 }
 
 /* The same, rounded: halves up. */
-TM_INLINE int32_t tm_smmlar(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smmlar(int32_t a, int32_t b, int32_t c)
 {
     return (int32_t)((((uint64_t)(uint32_t)c << 32) + (uint64_t)((int64_t)a * b) + 0x80000000u) >> 32);
 }
 
 /* The high word of a * b, rounded: halves up. */
-TM_INLINE int32_t tm_smmulr(int32_t a, int32_t b)
+TM_EMULATED int32_t tm_smmulr(int32_t a, int32_t b)
 {
     return tm_smmlar(a, b, 0);
 }
 
 /* The high word of (c << 32) - a * b, modulo 2^64, rounded: halves up. */
-TM_INLINE int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
+TM_EMULATED int32_t tm_smmlsr(int32_t a, int32_t b, int32_t c)
 {
     return (int32_t)((((uint64_t)(uint32_t)c << 32) - (uint64_t)((int64_t)a * b) + 0x80000000u) >> 32);
 }
@@ -292,13 +299,30 @@ TM_INLINE int32_t tm_unpack_odd(int32_t odd, int32_t even, int32_t bias)
  *   TM_REQUANT_ANY  any shift      a = M,         b = TFLite's shift (positive: left),
  *                                  or, channel by channel, form 4 where that makes b less than -31
  *   TM_REQUANT_1    2 <= s <= 31   a = 2M - 2^32, b = 2^(32-s): FULLY_CONNECTED's single rounding
+ *   TM_REQUANT_2_n  one rounding   a, b found by tinyml/kernels/dsp_requant.py
  *
  * acc * a + (acc << 32) = 2 M acc, so SMMLAR is SRDHM without overflow. The second rounding is away
  * from zero at halves: the +1 of form 3 does it by t / 2^32, less than one unit of t >> s as long as
  * the result lies within int8; form 4 subtracts one from a negative t instead. In form 1 SMMLA rounds down,
  * so that what the second step rounds is as good as the product itself.
+ *
+ * Where every output below the zero point saturates, a line rounded once, ((acc * a >> 32) + b) >> n, can have the
+ * same steps for every accumulator that the layer's weights can give: two instructions, the zero point in b.
  */
-enum { TM_REQUANT_ANY = 0, TM_REQUANT_1 = 1, TM_REQUANT_3 = 3, TM_REQUANT_4 = 4 };
+enum {
+    TM_REQUANT_ANY = 0,
+    TM_REQUANT_1 = 1,
+    TM_REQUANT_3 = 3,
+    TM_REQUANT_4 = 4,
+    TM_REQUANT_2 = 16, /* and n */
+    TM_REQUANT_2_2 = 18,
+    TM_REQUANT_2_4 = 20
+};
+
+/* The same in assembly, a and b in r2 and r3. */
+#define TM_ASM_REQUANT_2(acc, n)        \
+    "smmla  " acc ", " acc ", r2, r3\n" \
+    "ssat   " acc ", #8, " acc ", asr #" n "\n"
 
 /* Whether the word b of a channel in form ANY says that its two words are those of form 4. */
 TM_INLINE int32_t tm_requant_is_4(int32_t b)
@@ -309,6 +333,9 @@ TM_INLINE int32_t tm_requant_is_4(int32_t b)
 /* requant(acc) + zero_point, saturated to int8. `form` must be a constant where it is inlined. */
 TM_INLINE int8_t tm_requant_dsp(int32_t form, int32_t acc, int32_t a, int32_t b, int32_t zero_point)
 {
+    if (form >= TM_REQUANT_2) {
+        return (int8_t)tm_ssat8(tm_smmla(acc, a, b) >> (form - TM_REQUANT_2));
+    }
     if (form == TM_REQUANT_3) {
         return (int8_t)tm_ssat8(tm_smmlar(tm_smmlar(acc, a, acc), b, zero_point));
     }
@@ -320,6 +347,25 @@ TM_INLINE int8_t tm_requant_dsp(int32_t form, int32_t acc, int32_t a, int32_t b,
         return (int8_t)tm_ssat8(tm_smmlsr(t + (t >> 31), b, zero_point));
     }
     return tm_clamp_s8(tm_requant(acc, a, b), zero_point, -128, 127);
+}
+
+/* Call name##_3_dsp and so on, the copy of a function for a form that is not TM_REQUANT_ANY. */
+#define TM_REQUANT_CALL(name, form, ...)                      \
+    ((form) == TM_REQUANT_3     ? name##_3_dsp(__VA_ARGS__)   \
+     : (form) == TM_REQUANT_4   ? name##_4_dsp(__VA_ARGS__)   \
+     : (form) == TM_REQUANT_2_2 ? name##_2_2_dsp(__VA_ARGS__) \
+                                : name##_2_4_dsp(__VA_ARGS__))
+
+/* The odd channel of a packed pair, requantised. In the forms of one rounding it starts 256 times its own bias above
+ * the even one, and the difference is taken as it is; in the others `bias` is its own (tm_unpack_odd).
+ */
+TM_INLINE int8_t tm_requant_odd_dsp(int32_t form, int32_t odd, int32_t even, int32_t bias, int32_t a,
+                                    int32_t b, int32_t zero_point)
+{
+    if (form >= TM_REQUANT_2) {
+        return tm_requant_dsp(form + 8, (int32_t)((uint32_t)odd - (uint32_t)even), a, b, zero_point);
+    }
+    return tm_requant_dsp(form, tm_unpack_odd(odd, even, bias), a, b, zero_point);
 }
 
 /* Clamp n bytes to [lo, hi]: for the rare fused activation whose range is narrower than int8. */

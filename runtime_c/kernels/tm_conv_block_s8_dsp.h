@@ -14,7 +14,8 @@
  *   then a0, b0, a1, b1 (tm_requant_dsp). SXTB16 takes channel 0 out of a word, SXTB16 ROR #8 channel 1.
  * A last single channel: bias, the weights as they are, a, b. No padding channel is stored.
  * With `packed` the bytes of channel 1 are those of the halfwords 256 w1 + w0, so that the raw word serves
- * channel 1 (tm_unpack_odd), and bias1 follows the weights: only one SXTB16 per word.
+ * channel 1 (tm_unpack_odd), and bias1 follows the weights: only one SXTB16 per word. In the forms of one rounding
+ * the second word is bias0 + 256 bias1, and nothing follows the weights (tm_requant_odd_dsp).
  *
  * Scratch   the column, 8-byte aligned.
  * Source    tm_conv_pairs*: with two channels, 14 registers hold either
@@ -169,14 +170,30 @@ TM_INLINE void tm_column_fill(const int8_t *x, int32_t *column, int32_t groups, 
     }
 }
 
+/* 1 where the second bias of a pair follows its weights, so that both channels start from the first; or 0. */
+TM_INLINE int32_t tm_conv_bias_follows(int32_t form, int32_t packed)
+{
+    return packed && form < TM_REQUANT_2 ? 1 : 0;
+}
+
+/* Requantise the odd channel of a pair of which `a_b` are the four words behind the weights and the bias. */
+TM_INLINE int8_t tm_conv_odd(int32_t form, int32_t packed, int32_t odd, int32_t even, const int32_t *a_b,
+                             int32_t zero_point)
+{
+    if (packed) {
+        return tm_requant_odd_dsp(form, odd, even, a_b[-1], a_b[2], a_b[3], zero_point);
+    }
+    return tm_requant_dsp(form, odd, a_b[2], a_b[3], zero_point);
+}
+
 /* Two output channels of one pixel; returns the stream behind them. */
 TM_INLINE const int32_t *tm_conv_pair_1pixel(int32_t form, int32_t packed, const int32_t *column,
                                              const int32_t *stream, int8_t *y, int32_t groups,
                                              int32_t zero_point)
 {
     int32_t acc0 = stream[0];
-    int32_t acc1 = stream[packed ? 0 : 1];
-    stream += packed ? 1 : 2;
+    int32_t acc1 = stream[1 - tm_conv_bias_follows(form, packed)];
+    stream += 2 - tm_conv_bias_follows(form, packed);
     TM_UNROLL_4
     for (int32_t g = 0; g < groups; ++g, stream += 2, column += 2) {
         acc0 = tm_smlad(column[0], tm_sxtb16(stream[0]), acc0);
@@ -184,11 +201,9 @@ TM_INLINE const int32_t *tm_conv_pair_1pixel(int32_t form, int32_t packed, const
         acc0 = tm_smlad(column[1], tm_sxtb16(stream[1]), acc0);
         acc1 = tm_smlad(column[1], packed ? stream[1] : tm_sxtb16_ror8(stream[1]), acc1);
     }
-    if (packed) {
-        acc1 = tm_unpack_odd(acc1, acc0, *stream++);
-    }
+    stream += tm_conv_bias_follows(form, packed);
     y[0] = tm_requant_dsp(form, acc0, stream[0], stream[1], zero_point);
-    y[1] = tm_requant_dsp(form, acc1, stream[2], stream[3], zero_point);
+    y[1] = tm_conv_odd(form, packed, acc1, acc0, stream, zero_point);
     return stream + 4;
 }
 
@@ -197,13 +212,14 @@ TM_INLINE const int32_t *tm_conv_quad_1pixel(int32_t form, int32_t packed, const
                                              const int32_t *stream, int8_t *y, int32_t groups,
                                              int32_t zero_point)
 {
-    const int32_t *second = stream + 2 * groups + 6; /* words of a pair, packed or not */
+    const int32_t follows = tm_conv_bias_follows(form, packed);
+    const int32_t *second = stream + 2 * groups + 6; /* words of a pair */
     int32_t acc0 = stream[0];
-    int32_t acc1 = stream[packed ? 0 : 1];
+    int32_t acc1 = stream[1 - follows];
     int32_t acc2 = second[0];
-    int32_t acc3 = second[packed ? 0 : 1];
-    stream += packed ? 1 : 2;
-    second += packed ? 1 : 2;
+    int32_t acc3 = second[1 - follows];
+    stream += 2 - follows;
+    second += 2 - follows;
     TM_UNROLL_4
     for (int32_t k = 2 * groups; k > 0; --k) {
         const int32_t x = *column++;
@@ -214,14 +230,12 @@ TM_INLINE const int32_t *tm_conv_quad_1pixel(int32_t form, int32_t packed, const
         acc2 = tm_smlad(x, tm_sxtb16(w23), acc2);
         acc3 = tm_smlad(x, packed ? w23 : tm_sxtb16_ror8(w23), acc3);
     }
-    if (packed) {
-        acc1 = tm_unpack_odd(acc1, acc0, *stream++);
-        acc3 = tm_unpack_odd(acc3, acc2, *second++);
-    }
+    stream += follows;
+    second += follows;
     y[0] = tm_requant_dsp(form, acc0, stream[0], stream[1], zero_point);
-    y[1] = tm_requant_dsp(form, acc1, stream[2], stream[3], zero_point);
+    y[1] = tm_conv_odd(form, packed, acc1, acc0, stream, zero_point);
     y[2] = tm_requant_dsp(form, acc2, second[0], second[1], zero_point);
-    y[3] = tm_requant_dsp(form, acc3, second[2], second[3], zero_point);
+    y[3] = tm_conv_odd(form, packed, acc3, acc2, second, zero_point);
     return second + 4;
 }
 
@@ -262,8 +276,8 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     for (int32_t c = 0; c + 2 <= out_c; c += 2, y += 2) {
         const int32_t *x = column;
         int32_t a0 = stream[0], a1 = a0, a2 = a0, a3 = a0;
-        int32_t b0 = stream[packed ? 0 : 1], b1 = b0, b2 = b0, b3 = b0;
-        stream += packed ? 1 : 2;
+        int32_t b0 = stream[1 - tm_conv_bias_follows(form, packed)], b1 = b0, b2 = b0, b3 = b0;
+        stream += 2 - tm_conv_bias_follows(form, packed);
         TM_UNROLL_4
         for (int32_t step = 0; step < 2 * groups; ++step, x += pixels) {
             const int32_t word = *stream++;
@@ -282,24 +296,18 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
                 b3 = tm_smlad(x[3], w1, b3);
             }
         }
-        if (packed) {
-            b0 = tm_unpack_odd(b0, a0, stream[0]);
-            b1 = tm_unpack_odd(b1, a1, stream[0]);
-            b2 = tm_unpack_odd(b2, a2, stream[0]);
-            b3 = tm_unpack_odd(b3, a3, stream[0]);
-            ++stream;
-        }
+        stream += tm_conv_bias_follows(form, packed);
         y[0] = tm_requant_dsp(form, a0, stream[0], stream[1], zero_point);
-        y[1] = tm_requant_dsp(form, b0, stream[2], stream[3], zero_point);
+        y[1] = tm_conv_odd(form, packed, b0, a0, stream, zero_point);
         y[out_c] = tm_requant_dsp(form, a1, stream[0], stream[1], zero_point);
-        y[out_c + 1] = tm_requant_dsp(form, b1, stream[2], stream[3], zero_point);
+        y[out_c + 1] = tm_conv_odd(form, packed, b1, a1, stream, zero_point);
         if (pixels > 2) {
             y[2 * out_c] = tm_requant_dsp(form, a2, stream[0], stream[1], zero_point);
-            y[2 * out_c + 1] = tm_requant_dsp(form, b2, stream[2], stream[3], zero_point);
+            y[2 * out_c + 1] = tm_conv_odd(form, packed, b2, a2, stream, zero_point);
         }
         if (pixels > 3) {
             y[3 * out_c] = tm_requant_dsp(form, a3, stream[0], stream[1], zero_point);
-            y[3 * out_c + 1] = tm_requant_dsp(form, b3, stream[2], stream[3], zero_point);
+            y[3 * out_c + 1] = tm_conv_odd(form, packed, b3, a3, stream, zero_point);
         }
         stream += 4;
     }
@@ -321,6 +329,38 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "add    " acc ", " acc ", " acc ", asr #31\n"   \
     "smmlsr " acc ", " acc ", r3, " zero_point "\n" \
     "ssat   " acc ", #8, " acc "\n"
+
+#define TM_BLOCK_REQUANT_2_2(acc, zero_point) TM_ASM_REQUANT_2(acc, "2")
+#define TM_BLOCK_REQUANT_2_4(acc, zero_point) TM_ASM_REQUANT_2(acc, "4")
+/* The odd channel, by form and packed: from the difference of a packed pair as it is (tm_requant_odd_dsp). */
+#define TM_BLOCK_ODD_1_0 TM_BLOCK_REQUANT_1
+#define TM_BLOCK_ODD_1_1 TM_BLOCK_REQUANT_1
+#define TM_BLOCK_ODD_3_0 TM_BLOCK_REQUANT_3
+#define TM_BLOCK_ODD_3_1 TM_BLOCK_REQUANT_3
+#define TM_BLOCK_ODD_4_0 TM_BLOCK_REQUANT_4
+#define TM_BLOCK_ODD_4_1 TM_BLOCK_REQUANT_4
+#define TM_BLOCK_ODD_2_2_0 TM_BLOCK_REQUANT_2_2
+#define TM_BLOCK_ODD_2_4_0 TM_BLOCK_REQUANT_2_4
+#define TM_BLOCK_ODD_2_2_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "10")
+#define TM_BLOCK_ODD_2_4_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "12")
+/* What becomes of the odd accumulators before: nothing, the difference, or tm_unpack_odd (bias in r2). */
+#define TM_BLOCK_NO_BIAS ""
+#define TM_BLOCK_BIAS "ldr    r2, [r1], #4\n"
+#define TM_BLOCK_KEEP(odd, even) ""
+#define TM_BLOCK_SUBTRACT(odd, even) "sub    " odd ", " even "\n"
+#define TM_BLOCK_SEPARATE(odd, even) \
+    "sub    " odd ", " even "\n"     \
+    "add    " odd ", r2, " odd ", asr #8\n"
+#define TM_BLOCK_UNPACK_1_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
+#define TM_BLOCK_UNPACK_1_1(UNPACK) TM_BLOCK_UNPACK_3_1(UNPACK)
+#define TM_BLOCK_UNPACK_3_0(UNPACK) UNPACK(TM_BLOCK_NO_BIAS, TM_BLOCK_KEEP)
+#define TM_BLOCK_UNPACK_3_1(UNPACK) UNPACK(TM_BLOCK_BIAS, TM_BLOCK_SEPARATE)
+#define TM_BLOCK_UNPACK_4_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
+#define TM_BLOCK_UNPACK_4_1(UNPACK) TM_BLOCK_UNPACK_3_1(UNPACK)
+#define TM_BLOCK_UNPACK_2_2_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
+#define TM_BLOCK_UNPACK_2_4_0(UNPACK) TM_BLOCK_UNPACK_3_0(UNPACK)
+#define TM_BLOCK_UNPACK_2_2_1(UNPACK) UNPACK(TM_BLOCK_NO_BIAS, TM_BLOCK_SUBTRACT)
+#define TM_BLOCK_UNPACK_2_4_1(UNPACK) TM_BLOCK_UNPACK_2_2_1(UNPACK)
 
 /* Four pixels. One step: a weight word for two channels, a halfword pair of each pixel. r0 column, r1 stream,
  * r4..r11 accumulators (even: channel 0, odd: channel 1), r12 and lr weights.
@@ -350,44 +390,33 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK4_NEXT(packed) \
     TM_BLOCK4_STEP(packed, "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 #define TM_BLOCK4_GROUP(packed) TM_BLOCK4_NEXT(packed) TM_BLOCK4_NEXT(packed)
-#define TM_BLOCK4_FIRST_0     \
+#define TM_BLOCK4_TWO_BIASES(packed) \
     "ldrd   r10, r11, [r1], #8\n" \
-    TM_BLOCK4_STEP(0, "r10", "r11", "r10", "r11", "r10", "r11", "r10", "r11") \
-    TM_BLOCK4_NEXT(0)
-#define TM_BLOCK4_FIRST_1     \
+    TM_BLOCK4_STEP(packed, "r10", "r11", "r10", "r11", "r10", "r11", "r10", "r11") \
+    TM_BLOCK4_NEXT(packed)
+#define TM_BLOCK4_ONE_BIAS(packed) \
     "ldr    r11, [r1], #4\n"  \
-    TM_BLOCK4_STEP(1, "r11", "r11", "r11", "r11", "r11", "r11", "r11", "r11") \
-    TM_BLOCK4_NEXT(1)
-/* Before the requantisation: tm_unpack_odd. */
-#define TM_BLOCK4_UNPACK_0 ""
-#define TM_BLOCK4_UNPACK_1        \
-    "ldr    r2, [r1], #4\n"       \
-    "sub    r5, r4\n"             \
-    "sub    r7, r6\n"             \
-    "sub    r9, r8\n"             \
-    "sub    r11, r10\n"           \
-    "add    r5, r2, r5, asr #8\n" \
-    "add    r7, r2, r7, asr #8\n" \
-    "add    r9, r2, r9, asr #8\n" \
-    "add    r11, r2, r11, asr #8\n"
+    TM_BLOCK4_STEP(packed, "r11", "r11", "r11", "r11", "r11", "r11", "r11", "r11") \
+    TM_BLOCK4_NEXT(packed)
+#define TM_BLOCK4_UNPACK(bias, ODD) bias ODD("r5", "r4") ODD("r7", "r6") ODD("r9", "r8") ODD("r11", "r10")
 /* Requantise an accumulator and store it; r12 + `where` is its place. */
 #define TM_BLOCK4_STORE(REQUANT, acc, where) REQUANT(acc, "lr") "strb   " acc ", [r12" where "]\n"
-#define TM_BLOCK4_END(REQUANT, packed)            \
-    TM_BLOCK4_UNPACK_##packed                     \
+#define TM_BLOCK4_END(form, packed)               \
+    TM_BLOCK_UNPACK_##form##_##packed(TM_BLOCK4_UNPACK) \
     "ldrd   r2, r3, [r1], #8\n"                   \
     "ldrd   r12, lr, [sp]\n"                      \
-    TM_BLOCK4_STORE(REQUANT, "r4", "")            \
+    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r4", "")            \
     "ldr    r4, [sp, #8]\n"                       \
-    TM_BLOCK4_STORE(REQUANT, "r6", ", r4")        \
-    TM_BLOCK4_STORE(REQUANT, "r8", ", r4, lsl #1") \
+    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r6", ", r4")        \
+    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r8", ", r4, lsl #1") \
     "add    r6, r4, r4, lsl #1\n"                 \
-    TM_BLOCK4_STORE(REQUANT, "r10", ", r6")       \
+    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r10", ", r6")       \
     "add    r12, #1\n"                            \
     "ldrd   r2, r3, [r1], #8\n"                   \
-    TM_BLOCK4_STORE(REQUANT, "r5", "")            \
-    TM_BLOCK4_STORE(REQUANT, "r7", ", r4")        \
-    TM_BLOCK4_STORE(REQUANT, "r9", ", r4, lsl #1") \
-    TM_BLOCK4_STORE(REQUANT, "r11", ", r6")       \
+    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r5", "")            \
+    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r7", ", r4")        \
+    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r9", ", r4, lsl #1") \
+    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r11", ", r6")       \
     "add    r12, #1\n"
 
 /* Three pixels. r4..r9 accumulators, r10..r12 activations, r2, r3 and lr weights: two steps' at a time. */
@@ -395,15 +424,13 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK3_LAST(w, b4, b5) \
     "smlad  r8, r12, lr, " b4 "\n" \
     "smlad  r9, r12, " w ", " b5 "\n"
-#define TM_BLOCK3_UNPACK  \
-    "sub    r9, r8\n"     \
-    "add    r9, r2, r9, asr #8\n"
+#define TM_BLOCK3_UNPACK(bias, ODD) bias ODD("r5", "r4") ODD("r7", "r6") ODD("r9", "r8")
 #define TM_BLOCK3_STORE(REQUANT, acc) REQUANT(acc, "r11") "strb   " acc ", [r10, r12, lsl #1]\n"
 
 /* Two pixels: the same without the last. */
 #define TM_BLOCK2_X "ldrd   r10, r11, [r0], #8\n"
 #define TM_BLOCK2_LAST(w, b4, b5) ""
-#define TM_BLOCK2_UNPACK ""
+#define TM_BLOCK2_UNPACK(bias, ODD) bias ODD("r5", "r4") ODD("r7", "r6")
 #define TM_BLOCK2_STORE(REQUANT, acc) ""
 
 #define TM_BLOCK23_ODD_0(w) "sxtb16 " w ", " w ", ror #8\n"
@@ -424,55 +451,63 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     TM_BLOCK23_NEXT(pixels, packed, "r2")    \
     TM_BLOCK23_NEXT(pixels, packed, "r3")
 /* The biases are in r8 and r9, or in r9 for both; with two pixels in r6 and r7. */
-#define TM_BLOCK3_BIAS_0 "ldrd   r8, r9, [r1], #8\n"
-#define TM_BLOCK3_BIAS_1 "ldr    r9, [r1], #4\n"
-#define TM_BLOCK2_BIAS_0 "ldrd   r6, r7, [r1], #8\n"
-#define TM_BLOCK2_BIAS_1 "ldr    r7, [r1], #4\n"
-#define TM_BLOCK3_FIRST_0 TM_BLOCK23_STEP(3, 0, "r2", "r8", "r9", "r8", "r9", "r8", "r9")
-#define TM_BLOCK3_FIRST_1 TM_BLOCK23_STEP(3, 1, "r2", "r9", "r9", "r9", "r9", "r9", "r9")
-#define TM_BLOCK2_FIRST_0 TM_BLOCK23_STEP(2, 0, "r2", "r6", "r7", "r6", "r7", "", "")
-#define TM_BLOCK2_FIRST_1 TM_BLOCK23_STEP(2, 1, "r2", "r7", "r7", "r7", "r7", "", "")
-#define TM_BLOCK23_FIRST(pixels, packed)     \
-    TM_BLOCK##pixels##_BIAS_##packed         \
+#define TM_BLOCK3_TWO_BIASES(packed)         \
+    "ldrd   r8, r9, [r1], #8\n"              \
     "ldrd   r2, r3, [r1], #8\n"              \
-    TM_BLOCK##pixels##_FIRST_##packed        \
-    TM_BLOCK23_NEXT(pixels, packed, "r3")
-#define TM_BLOCK23_UNPACK_0(pixels) ""
-#define TM_BLOCK23_UNPACK_1(pixels) \
-    "ldr    r2, [r1], #4\n"         \
-    "sub    r5, r4\n"               \
-    "sub    r7, r6\n"               \
-    "add    r5, r2, r5, asr #8\n"   \
-    "add    r7, r2, r7, asr #8\n"   \
-    TM_BLOCK##pixels##_UNPACK
+    TM_BLOCK23_STEP(3, packed, "r2", "r8", "r9", "r8", "r9", "r8", "r9") \
+    TM_BLOCK23_NEXT(3, packed, "r3")
+#define TM_BLOCK3_ONE_BIAS(packed)           \
+    "ldr    r9, [r1], #4\n"                  \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK23_STEP(3, packed, "r2", "r9", "r9", "r9", "r9", "r9", "r9") \
+    TM_BLOCK23_NEXT(3, packed, "r3")
+#define TM_BLOCK2_TWO_BIASES(packed)         \
+    "ldrd   r6, r7, [r1], #8\n"              \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK23_STEP(2, packed, "r2", "r6", "r7", "r6", "r7", "", "") \
+    TM_BLOCK23_NEXT(2, packed, "r3")
+#define TM_BLOCK2_ONE_BIAS(packed)           \
+    "ldr    r7, [r1], #4\n"                  \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK23_STEP(2, packed, "r2", "r7", "r7", "r7", "r7", "", "") \
+    TM_BLOCK23_NEXT(2, packed, "r3")
 #define TM_BLOCK23_STORE(REQUANT, acc, where) REQUANT(acc, "r11") "strb   " acc ", [r10" where "]\n"
-#define TM_BLOCK23_END(pixels, REQUANT, packed)   \
-    TM_BLOCK23_UNPACK_##packed(pixels)            \
+#define TM_BLOCK23_END(pixels, form, packed)      \
+    TM_BLOCK_UNPACK_##form##_##packed(TM_BLOCK##pixels##_UNPACK) \
     "ldrd   r2, r3, [r1], #8\n"                   \
     "ldm    sp, {r10-r12}\n"                      \
-    TM_BLOCK23_STORE(REQUANT, "r4", "")           \
-    TM_BLOCK23_STORE(REQUANT, "r6", ", r12")      \
-    TM_BLOCK##pixels##_STORE(REQUANT, "r8")       \
+    TM_BLOCK23_STORE(TM_BLOCK_REQUANT_##form, "r4", "")           \
+    TM_BLOCK23_STORE(TM_BLOCK_REQUANT_##form, "r6", ", r12")      \
+    TM_BLOCK##pixels##_STORE(TM_BLOCK_REQUANT_##form, "r8")       \
     "add    r10, #1\n"                            \
     "ldrd   r2, r3, [r1], #8\n"                   \
-    TM_BLOCK23_STORE(REQUANT, "r5", "")           \
-    TM_BLOCK23_STORE(REQUANT, "r7", ", r12")      \
-    TM_BLOCK##pixels##_STORE(REQUANT, "r9")       \
+    TM_BLOCK23_STORE(TM_BLOCK_ODD_##form##_##packed, "r5", "")           \
+    TM_BLOCK23_STORE(TM_BLOCK_ODD_##form##_##packed, "r7", ", r12")      \
+    TM_BLOCK##pixels##_STORE(TM_BLOCK_ODD_##form##_##packed, "r9")       \
     "add    r12, r10, #1\n"
 
-#define TM_BLOCK3_FIRST(packed) TM_BLOCK23_FIRST(3, packed)
 #define TM_BLOCK3_GROUP(packed) TM_BLOCK23_GROUP(3, packed)
-#define TM_BLOCK3_END(REQUANT, packed) TM_BLOCK23_END(3, REQUANT, packed)
-#define TM_BLOCK2_FIRST(packed) TM_BLOCK23_FIRST(2, packed)
+#define TM_BLOCK3_END(form, packed) TM_BLOCK23_END(3, form, packed)
 #define TM_BLOCK2_GROUP(packed) TM_BLOCK23_GROUP(2, packed)
-#define TM_BLOCK2_END(REQUANT, packed) TM_BLOCK23_END(2, REQUANT, packed)
-#define TM_BLOCK4_FIRST(packed) TM_BLOCK4_FIRST_##packed
+#define TM_BLOCK2_END(form, packed) TM_BLOCK23_END(2, form, packed)
+
+/* The first group, by form and packed. */
+#define TM_BLOCK_FIRST_1_0(pixels, packed) TM_BLOCK_FIRST_3_0(pixels, packed)
+#define TM_BLOCK_FIRST_1_1(pixels, packed) TM_BLOCK_FIRST_3_1(pixels, packed)
+#define TM_BLOCK_FIRST_3_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
+#define TM_BLOCK_FIRST_3_1(pixels, packed) TM_BLOCK##pixels##_ONE_BIAS(packed)
+#define TM_BLOCK_FIRST_4_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
+#define TM_BLOCK_FIRST_4_1(pixels, packed) TM_BLOCK##pixels##_ONE_BIAS(packed)
+#define TM_BLOCK_FIRST_2_2_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
+#define TM_BLOCK_FIRST_2_2_1(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
+#define TM_BLOCK_FIRST_2_4_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
+#define TM_BLOCK_FIRST_2_4_1(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
 
 /* Stack while running: [0] y, [4] zero point, [8] out_c, [12] column, [16] y past the last pair, [20] end of the
  * column, [24] where to enter the unrolled loop. Groups after the first run eight to a round; the first round is
  * entered so that the rest are whole (Duff).
  */
-#define TM_BLOCK_BODY(pixels, REQUANT, packed)              \
+#define TM_BLOCK_BODY(pixels, form, packed)                 \
     "push   {r4-r11, lr}\n"                                 \
     "sub    sp, #28\n"                                      \
     "ldrd   r4, r5, [sp, #64]\n" /* out_c, zero_point */    \
@@ -499,7 +534,7 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "cmp    r4, #1\n"                                       \
     "ble    6f\n"                                           \
     "1:\n"                                                  \
-    TM_BLOCK##pixels##_FIRST(packed)                        \
+    TM_BLOCK_FIRST_##form##_##packed(pixels, packed)        \
     "ldr    pc, [sp, #24]\n"                                \
     ".balign 4\n"                                           \
     "2:\n"                                                  \
@@ -514,7 +549,7 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "bne    2b\n"                                           \
     ".balign 4\n"                                           \
     "5:\n"                                                  \
-    TM_BLOCK##pixels##_END(REQUANT, packed)                 \
+    TM_BLOCK##pixels##_END(form, packed)                    \
     "str    r12, [sp]\n"                                    \
     "ldrd   r0, r2, [sp, #12]\n"                            \
     "cmp    r12, r2\n"                                      \
@@ -531,7 +566,7 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
         int8_t *y __attribute__((unused)), int32_t groups __attribute__((unused)),                    \
         int32_t out_c __attribute__((unused)), int32_t zero_point __attribute__((unused)))            \
     {                                                                                                 \
-        __asm__ volatile(TM_BLOCK_BODY(pixels, TM_BLOCK_REQUANT_##form, packed));                     \
+        __asm__ volatile(TM_BLOCK_BODY(pixels, form, packed));                                        \
     }
 
 #else
@@ -549,16 +584,28 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 /* All pairs of output channels of a block, `groups` > 0; they return the stream behind them. */
 TM_CONV_PAIRS(tm_conv_pairs4_3_dsp, 4, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs4_4_dsp, 4, 4, 0)
+TM_CONV_PAIRS(tm_conv_pairs4_2_2_dsp, 4, 2_2, 0)
+TM_CONV_PAIRS(tm_conv_pairs4_2_4_dsp, 4, 2_4, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs4_3_dsp, 4, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs4_4_dsp, 4, 4, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_2_2_dsp, 4, 2_2, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_2_4_dsp, 4, 2_4, 1)
 TM_CONV_PAIRS(tm_conv_pairs3_3_dsp, 3, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs3_4_dsp, 3, 4, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_2_2_dsp, 3, 2_2, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_2_4_dsp, 3, 2_4, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs3_3_dsp, 3, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs3_4_dsp, 3, 4, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_2_2_dsp, 3, 2_2, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_2_4_dsp, 3, 2_4, 1)
 TM_CONV_PAIRS(tm_conv_pairs2_3_dsp, 2, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs2_4_dsp, 2, 4, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_2_2_dsp, 2, 2_2, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_2_4_dsp, 2, 2_4, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_3_dsp, 2, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_4_dsp, 2, 4, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_2_2_dsp, 2, 2_2, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_2_4_dsp, 2, 2_4, 1)
 TM_CONV_PAIRS(tm_conv_pairs4_1_dsp, 4, 1, 0)
 TM_CONV_PAIRS(tm_conv_pairs3_1_dsp, 3, 1, 0)
 TM_CONV_PAIRS(tm_conv_pairs2_1_dsp, 2, 1, 0)
@@ -592,6 +639,8 @@ TM_CONV_PAIRS_ANY(tm_conv_pairs2_any_dsp, 2)
 TM_CONV_LAST(tm_conv_last_1_dsp, 1)
 TM_CONV_LAST(tm_conv_last_3_dsp, 3)
 TM_CONV_LAST(tm_conv_last_4_dsp, 4)
+TM_CONV_LAST(tm_conv_last_2_2_dsp, 2_2)
+TM_CONV_LAST(tm_conv_last_2_4_dsp, 2_4)
 TM_CONV_LAST(tm_conv_last_any_dsp, ANY)
 
 #define TM_CONV_PIXEL(name, form, packed)                                                        \
@@ -604,27 +653,28 @@ TM_CONV_LAST(tm_conv_last_any_dsp, ANY)
 TM_CONV_PIXEL(tm_conv_pixel_1_dsp, 1, 0)
 TM_CONV_PIXEL(tm_conv_pixel_3_dsp, 3, 0)
 TM_CONV_PIXEL(tm_conv_pixel_4_dsp, 4, 0)
-TM_CONV_PIXEL(tm_conv_pixel_any_dsp, ANY, 0)
+TM_CONV_PIXEL(tm_conv_pixel_2_2_dsp, 2_2, 0)
+TM_CONV_PIXEL(tm_conv_pixel_2_4_dsp, 2_4, 0)
 TM_CONV_PIXEL(tm_conv_packed_pixel_1_dsp, 1, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_3_dsp, 3, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_4_dsp, 4, 1)
+TM_CONV_PIXEL(tm_conv_packed_pixel_2_2_dsp, 2_2, 1)
+TM_CONV_PIXEL(tm_conv_packed_pixel_2_4_dsp, 2_4, 1)
+TM_CONV_PIXEL(tm_conv_pixel_any_dsp, ANY, 0)
 
-/* Call name##_1_dsp, name##_3_dsp or name##_4_dsp, of packed pairs or not, or name##_any_dsp. */
-#define TM_CONV_CALL(pairs, form, packed, ...)                                          \
-    ((form) == TM_REQUANT_1 && (packed)   ? tm_conv_packed_##pairs##_1_dsp(__VA_ARGS__) \
-     : (form) == TM_REQUANT_1             ? tm_conv_##pairs##_1_dsp(__VA_ARGS__)        \
-     : (form) == TM_REQUANT_3 && (packed) ? tm_conv_packed_##pairs##_3_dsp(__VA_ARGS__) \
-     : (form) == TM_REQUANT_3             ? tm_conv_##pairs##_3_dsp(__VA_ARGS__)        \
-     : (form) == TM_REQUANT_4 && (packed) ? tm_conv_packed_##pairs##_4_dsp(__VA_ARGS__) \
-     : (form) == TM_REQUANT_4             ? tm_conv_##pairs##_4_dsp(__VA_ARGS__)        \
-                                          : tm_conv_##pairs##_any_dsp(__VA_ARGS__))
+/* TM_REQUANT_CALL, or TM_REQUANT_1, of packed pairs or not, or the copy for any form. */
+#define TM_CONV_CALL(pairs, form, packed, ...)                                                         \
+    ((form) == TM_REQUANT_ANY             ? tm_conv_##pairs##_any_dsp(__VA_ARGS__)                     \
+     : (form) == TM_REQUANT_1 && (packed) ? tm_conv_packed_##pairs##_1_dsp(__VA_ARGS__)                \
+     : (form) == TM_REQUANT_1             ? tm_conv_##pairs##_1_dsp(__VA_ARGS__)                       \
+     : (packed)                           ? TM_REQUANT_CALL(tm_conv_packed_##pairs, form, __VA_ARGS__) \
+                                          : TM_REQUANT_CALL(tm_conv_##pairs, form, __VA_ARGS__))
 
 /* The same for the last channel, whose weights are never packed. */
-#define TM_CONV_LAST_CALL(form, ...)                            \
-    ((form) == TM_REQUANT_1   ? tm_conv_last_1_dsp(__VA_ARGS__) \
-     : (form) == TM_REQUANT_3 ? tm_conv_last_3_dsp(__VA_ARGS__) \
-     : (form) == TM_REQUANT_4 ? tm_conv_last_4_dsp(__VA_ARGS__) \
-                              : tm_conv_last_any_dsp(__VA_ARGS__))
+#define TM_CONV_LAST_CALL(form, ...)                              \
+    ((form) == TM_REQUANT_ANY ? tm_conv_last_any_dsp(__VA_ARGS__) \
+     : (form) == TM_REQUANT_1 ? tm_conv_last_1_dsp(__VA_ARGS__)   \
+                              : TM_REQUANT_CALL(tm_conv_last, form, __VA_ARGS__))
 
 /* All output channels of a block of 1 to 4 pixels whose activations are in the column; y is [pixels][out_c].
  * `form`, `packed` and `pixels` must be constants: only the loops they name are compiled in.

@@ -274,6 +274,8 @@ TM_INLINE void tm_dw_large_channel(int32_t form, int32_t kernel, int32_t stride,
     "add    " acc ", " acc ", " acc ", asr #31\n" \
     "smmlsr " acc ", " acc ", r3, r8\n"           \
     "ssat   " acc ", #8, " acc "\n"
+#define TM_DW_LARGE_REQUANT_2_2(acc) TM_ASM_REQUANT_2(acc, "2")
+#define TM_DW_LARGE_REQUANT_2_4(acc) TM_ASM_REQUANT_2(acc, "4")
 #define TM_DW_LARGE_BODY(kind, REQUANT)                \
     "push   {r4-r11, lr}\n"                            \
     "sub    sp, #48\n"                                 \
@@ -344,12 +346,20 @@ TM_INLINE void tm_dw_large_channel(int32_t form, int32_t kernel, int32_t stride,
 
 TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_3_dsp, 3, 5, 1)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_4_dsp, 4, 5, 1)
+TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_2_2_dsp, 2_2, 5, 1)
+TM_DW_LARGE_CHANNEL(tm_dw5x5s1_channel_2_4_dsp, 2_4, 5, 1)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_3_dsp, 3, 5, 2)
 TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_4_dsp, 4, 5, 2)
+TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_2_2_dsp, 2_2, 5, 2)
+TM_DW_LARGE_CHANNEL(tm_dw5x5s2_channel_2_4_dsp, 2_4, 5, 2)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_3_dsp, 3, 7, 1)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_4_dsp, 4, 7, 1)
+TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_2_2_dsp, 2_2, 7, 1)
+TM_DW_LARGE_CHANNEL(tm_dw7x7s1_channel_2_4_dsp, 2_4, 7, 1)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_3_dsp, 3, 7, 2)
 TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_4_dsp, 4, 7, 2)
+TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_2_2_dsp, 2_2, 7, 2)
+TM_DW_LARGE_CHANNEL(tm_dw7x7s2_channel_2_4_dsp, 2_4, 7, 2)
 
 TM_SHARED void tm_dw_large_channel_any_dsp(const int32_t *x, const int32_t *weights, int8_t *y,
                                            const tm_dw_large_shape *shape, int32_t kernel, int32_t stride)
@@ -360,28 +370,17 @@ TM_SHARED void tm_dw_large_channel_any_dsp(const int32_t *x, const int32_t *weig
 TM_INLINE void tm_dw_large_run(int32_t form, int32_t kernel, int32_t stride, const int32_t *x,
                                const int32_t *weights, int8_t *y, const tm_dw_large_shape *shape)
 {
-    if (form == TM_REQUANT_3) {
-        if (kernel == 5 && stride == 1) {
-            tm_dw5x5s1_channel_3_dsp(x, weights, y, shape);
-        } else if (kernel == 5) {
-            tm_dw5x5s2_channel_3_dsp(x, weights, y, shape);
-        } else if (stride == 1) {
-            tm_dw7x7s1_channel_3_dsp(x, weights, y, shape);
-        } else {
-            tm_dw7x7s2_channel_3_dsp(x, weights, y, shape);
-        }
-    } else if (form == TM_REQUANT_4 || tm_requant_is_4(shape->b)) {
-        if (kernel == 5 && stride == 1) {
-            tm_dw5x5s1_channel_4_dsp(x, weights, y, shape);
-        } else if (kernel == 5) {
-            tm_dw5x5s2_channel_4_dsp(x, weights, y, shape);
-        } else if (stride == 1) {
-            tm_dw7x7s1_channel_4_dsp(x, weights, y, shape);
-        } else {
-            tm_dw7x7s2_channel_4_dsp(x, weights, y, shape);
-        }
-    } else {
+    const int32_t known = form == TM_REQUANT_ANY ? (int32_t)TM_REQUANT_4 : form;
+    if (form == TM_REQUANT_ANY && !tm_requant_is_4(shape->b)) {
         tm_dw_large_channel_any_dsp(x, weights, y, shape, kernel, stride);
+    } else if (kernel == 5 && stride == 1) {
+        TM_REQUANT_CALL(tm_dw5x5s1_channel, known, x, weights, y, shape);
+    } else if (kernel == 5) {
+        TM_REQUANT_CALL(tm_dw5x5s2_channel, known, x, weights, y, shape);
+    } else if (stride == 1) {
+        TM_REQUANT_CALL(tm_dw7x7s1_channel, known, x, weights, y, shape);
+    } else {
+        TM_REQUANT_CALL(tm_dw7x7s2_channel, known, x, weights, y, shape);
     }
 }
 

@@ -104,6 +104,8 @@ TM_INLINE void tm_dw_pairs_channel(int32_t form, int32_t words, const int32_t *x
     "add    " acc ", " acc ", " acc ", asr #31\n" \
     "smmlsr " acc ", " acc ", r3, r8\n"           \
     "ssat   " acc ", #8, " acc "\n"
+#define TM_DW_PAIRS_REQUANT_2_2(acc) TM_ASM_REQUANT_2(acc, "2")
+#define TM_DW_PAIRS_REQUANT_2_4(acc) TM_ASM_REQUANT_2(acc, "4")
 /* clang-format off */
 #define TM_DW_PAIRS_BODY(words, REQUANT)                  \
     "push   {r4-r11, lr}\n"                               \
@@ -177,10 +179,16 @@ TM_INLINE void tm_dw_pairs_channel(int32_t form, int32_t words, const int32_t *x
 
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_3_dsp, 3, 3)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_4_dsp, 4, 3)
+TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_2_2_dsp, 2_2, 3)
+TM_DW_PAIRS_CHANNEL(tm_dw_pairs3_channel_2_4_dsp, 2_4, 3)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_3_dsp, 3, 4)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_4_dsp, 4, 4)
+TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_2_2_dsp, 2_2, 4)
+TM_DW_PAIRS_CHANNEL(tm_dw_pairs4_channel_2_4_dsp, 2_4, 4)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_3_dsp, 3, 5)
 TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_4_dsp, 4, 5)
+TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_2_2_dsp, 2_2, 5)
+TM_DW_PAIRS_CHANNEL(tm_dw_pairs5_channel_2_4_dsp, 2_4, 5)
 
 TM_SHARED void tm_dw_pairs_channel_any_dsp(const int32_t *x, const int32_t *weights, int8_t *y,
                                            const tm_dw_pairs_shape *shape, int32_t words)
@@ -191,24 +199,15 @@ TM_SHARED void tm_dw_pairs_channel_any_dsp(const int32_t *x, const int32_t *weig
 TM_INLINE void tm_dw_pairs_run(int32_t form, int32_t words, const int32_t *x, const int32_t *weights,
                                int8_t *y, const tm_dw_pairs_shape *shape)
 {
-    if (form == TM_REQUANT_3) {
-        if (words == 3) {
-            tm_dw_pairs3_channel_3_dsp(x, weights, y, shape);
-        } else if (words == 4) {
-            tm_dw_pairs4_channel_3_dsp(x, weights, y, shape);
-        } else {
-            tm_dw_pairs5_channel_3_dsp(x, weights, y, shape);
-        }
-    } else if (form == TM_REQUANT_4 || tm_requant_is_4(shape->b)) {
-        if (words == 3) {
-            tm_dw_pairs3_channel_4_dsp(x, weights, y, shape);
-        } else if (words == 4) {
-            tm_dw_pairs4_channel_4_dsp(x, weights, y, shape);
-        } else {
-            tm_dw_pairs5_channel_4_dsp(x, weights, y, shape);
-        }
-    } else {
+    const int32_t known = form == TM_REQUANT_ANY ? (int32_t)TM_REQUANT_4 : form;
+    if (form == TM_REQUANT_ANY && !tm_requant_is_4(shape->b)) {
         tm_dw_pairs_channel_any_dsp(x, weights, y, shape, words);
+    } else if (words == 3) {
+        TM_REQUANT_CALL(tm_dw_pairs3_channel, known, x, weights, y, shape);
+    } else if (words == 4) {
+        TM_REQUANT_CALL(tm_dw_pairs4_channel, known, x, weights, y, shape);
+    } else {
+        TM_REQUANT_CALL(tm_dw_pairs5_channel, known, x, weights, y, shape);
     }
 }
 

@@ -163,7 +163,7 @@ def _graph(
 
 def aimed_graphs() -> list[Graph]:
     """Return the graphs; each kernel is tried on all that it accepts."""
-    return [*_pointwise(), *_windows(), *_depthwise(), *_dense(), *constant_channel_graphs()]
+    return [*_pointwise(), *_windows(), *_depthwise(), *_dense(), *_rectified(), *constant_channel_graphs()]
 
 
 def constant_channel_graphs() -> list[Graph]:
@@ -192,6 +192,52 @@ def constant_channel_graphs() -> list[Graph]:
     return constant
 
 
+def rectified_graphs(**geometry: Any) -> list[Graph]:
+    """Return convolutions behind which a ReLU saturates, one for each form of a single rounding."""
+    return [
+        conv_graph(
+            activation=Activation.RELU, zero_points=(-3, -128), shifts=shifts, seed=sum(shifts), **geometry
+        )
+        for shifts in [(3, 5), (5, 9)]
+    ]
+
+
+def _rectified() -> list[Graph]:
+    graphs = []
+    # every block, with and without what is left over; packed pairs, a last channel on its own
+    for pixels, in_c, out_c in [
+        (1, 9, 4),
+        (2, 3, 7),
+        (3, 12, 5),
+        (4, 20, 6),
+        (5, 7, 5),
+        (8, 33, 3),
+        (6, 16, 1),
+    ]:
+        graphs += rectified_graphs(in_shape=(1, pixels, in_c), out_c=out_c)
+    for in_c, stride in [(4, 1), (3, 2), (1, 1)]:
+        graphs += rectified_graphs(
+            in_shape=(5, 9, in_c), out_c=7, kernel=(3, 3), stride=(stride, stride), pads=SAME3
+        )
+    for width, channels, kernel, stride, dilation in [
+        *((width, 9, (3, 3), stride, 1) for width in (4, 7, 12, 13) for stride in (1, 2)),
+        *((9, 6, (k, k), stride, 1) for k in (5, 7) for stride in (1, 2)),
+        *((9, 5, (k, 4), 1, 1) for k in (4, 6, 9)),
+        (8, 5, (3, 4), 1, 1),
+        (8, 5, (3, 3), 1, 2),
+    ]:
+        graphs += rectified_graphs(
+            in_shape=(9, width, channels),
+            out_c=channels,
+            kernel=kernel,
+            stride=(stride, stride),
+            dilation=(dilation, dilation),
+            pads=Pads(1, kernel[1] // 2, 1, kernel[1] // 2),
+            depthwise=True,
+        )
+    return graphs
+
+
 def _pointwise() -> list[Graph]:
     # pixels by all remainders of 4; channels around every multiple of 4 and 8, odd and single
     shapes = [
@@ -208,6 +254,7 @@ def _pointwise() -> list[Graph]:
     for shifts in [None, (1, 14), (-1, 8)]:
         for shape, out_c in [((3, 3, 7), 5), ((1, 9, 24), 6)]:
             graphs.append(conv_graph(in_shape=shape, out_c=out_c, shifts=shifts, packable=False))
+    graphs += [conv_graph(in_shape=(2, 3, 24), out_c=5, shifts=(13, 16))]
     graphs += [extreme_pointwise_graph(in_c, sign) for in_c in (512, 516, 520) for sign in (-1, 1)]
     for zero_points in [(-128, 127), (127, -128)]:
         graphs.append(conv_graph(in_shape=(2, 3, 8), out_c=4, zero_points=zero_points))

@@ -174,8 +174,16 @@ def depthwise(rng: Rng) -> Graph:
     return weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, out_c))
 
 
+def small_depthwise(rng: Rng) -> Graph:
+    return _square_depthwise(rng, (3,))
+
+
 def large_depthwise(rng: Rng) -> Graph:
-    attrs, size, out = _window(rng, dilated=False, square=(5, 7))
+    return _square_depthwise(rng, (5, 7))
+
+
+def _square_depthwise(rng: Rng, sizes: Sequence[int]) -> Graph:
+    attrs, size, out = _window(rng, dilated=False, square=sizes)
     channels = pick(rng, 1, 2, 3, 4, 5, 7, 8, 9)
     x = activation_tensor(rng, "x", (1, *size, channels))
     weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, channels))

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 from tests.kernels import binary_cases, kernel_cases
-from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
+from tests.kernels.dsp_cases import (
+    SAME3,
+    aimed_graphs,
+    constant_channel_graphs,
+    conv_graph,
+    rectified_graphs,
+)
 from tests.kernels.harness import (
     SANITIZED,
     SEMIHOSTING_SOURCES,
@@ -27,6 +33,7 @@ from tests.kernels.simd_work import Work, accepted, work_for
 from tinyml import reference
 from tinyml.graph import OpKind
 from tinyml.kernels.dsp import KERNELS, Blocks, with_blocks
+from tinyml.kernels.dsp_streams import RequantForm
 from tinyml.kernels.registry import OpContext
 
 RANDOM = 60  # graphs per kernel beside the aimed ones
@@ -37,7 +44,8 @@ GENERATORS = {
     "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
     "tm_conv2d_s8_dsp": (kernel_cases.convolution, kernel_cases.pointwise),
-    "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.depthwise,),
+    "tm_dwconv2d_3x3_s8_dsp": (kernel_cases.small_depthwise,),
+    "tm_dwconv2d_3x3_row_s8_dsp": (kernel_cases.depthwise, kernel_cases.small_depthwise),
     "tm_dwconv2d_large_s8_dsp": (kernel_cases.large_depthwise,),
     "tm_dwconv2d_pairs_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
@@ -67,7 +75,18 @@ def everything() -> Work:
 
 def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
     literals = [dict(case.lowered.literals) for case in everything.apart]
-    assert {values["form"] for values in literals if "form" in values} == {0, 1, 3, 4}
+    assert {values["form"] for values in literals if "form" in values} == set(RequantForm)
+    forms = set(RequantForm) - {RequantForm.ONCE}  # which is of dense layers
+    for symbol in ("tm_conv2d_1x1_s8_dsp", "tm_conv2d_s8_dsp"):
+        seen = {
+            (v["form"], v["packed"])
+            for c, v in zip(everything.apart, literals, strict=True)
+            if c.symbol == symbol
+        }
+        assert seen == {(form, packed) for form in forms for packed in (0, 1)} - {(RequantForm.ANY, 1)}
+    for symbol in (s for s in GENERATORS if s.startswith("tm_dwconv2d")):
+        seen = {v["form"] for c, v in zip(everything.apart, literals, strict=True) if c.symbol == symbol}
+        assert seen == forms, symbol
     assert {values["per_output"] for values in literals if "per_output" in values} == {0, 1}
     for kind in ("form", "per_output"):  # of convolutions and of dense layers
         assert {values["packed"] for values in literals if "packed" in values and kind in values} == {0, 1}
@@ -123,7 +142,7 @@ def test_real_instructions_on_a_board(
 def test_specialised_for_each_shape(aimed: Work, tmp_path: Path, optimise: str) -> None:
     """As in generated code, where every literal is a constant and GCC folds what it can."""
     compiler = board_compiler("cortex-m4", optimise)
-    for work in aimed.parts(3):
+    for work in aimed.parts(5):
         program = Program(
             tmp_path, work.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES, specialise=True
         )
@@ -155,6 +174,8 @@ def test_any_division_into_blocks(tmp_path: Path) -> None:
         for graph in [
             *(conv_graph(in_shape=(1, pixels, 9), out_c=5) for pixels in (1, 2, 4, 5, 7, 8)),
             *(conv_graph(in_shape=(1, 11, 20), out_c=6, shifts=shifts) for shifts in ((1, 14), (-1, 8))),
+            *rectified_graphs(in_shape=(1, 11, 8), out_c=7),
+            *rectified_graphs(in_shape=(1, 11, 20), out_c=7),
             *(
                 conv_graph(in_shape=(3, width, in_c), out_c=4, kernel=(3, 3), pads=SAME3)
                 for width, in_c in ((5, 3), (8, 4), (10, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from tests.kernels.harness import SEMIHOSTING_SOURCES, WARNINGS, board_compiler, board_runner, compile_c
 from tinyml import numerics
+from tinyml.kernels.dsp_requant import Scaling, single_rounding
 from tinyml.kernels.dsp_streams import RequantForm, requant_form, requant_words
 
 # The forms of tm_dsp.h against tm_requant, and the one of FULLY_CONNECTED against tm_requant_single,
@@ -129,3 +131,67 @@ def test_words_give_the_reference_in_exact_integers(form: RequantForm) -> None:
 )
 def test_the_form_fits_all_channels(multiplier: list[int], shift: list[int], form: RequantForm) -> None:
     assert requant_form(np.array(multiplier, np.int32), np.array(shift, np.int32)) is form
+
+
+def _scaling(seed: int, right: tuple[int, int], channels: int = 24) -> Scaling:
+    rng = np.random.default_rng(seed)
+    multiplier = np.array([2**30, 2**31 - 1, *rng.integers(2**30, 2**31, channels - 2)], np.int64)
+    return Scaling(multiplier, -rng.integers(right[0], right[1] + 1, channels), -128)
+
+
+@pytest.mark.parametrize("right", [(3, 6), (5, 8), (7, 10), (7, 31)])
+@pytest.mark.parametrize("packed_pairs", [False, True])
+def test_one_rounding_gives_the_reference_for_every_accumulator(
+    right: tuple[int, int], packed_pairs: bool
+) -> None:
+    """As the instructions compute it: a product's high word, then a shift; of packed pairs 256-fold."""
+    scaling = _scaling(right[0], right)
+    rng = np.random.default_rng(right[1])
+    size = scaling.shift.size
+    lowest = rng.integers(-60_000, 1_000, size)
+    highest = lowest + rng.integers(0, 90_000, size)
+    highest[3] = lowest[3]  # a constant
+    lowest[4], highest[4] = -70_000, -5  # always below the zero point
+    found = single_rounding(scaling, lowest, highest, packed_pairs=packed_pairs)
+    assert found is not None
+    for words in (found.factor, found.addend):
+        assert np.array_equal(words, words.astype(np.int32))
+    outputs = set()
+    for c in range(size):
+        acc = np.arange(lowest[c], highest[c] + 1)
+        want = numerics.multiply_by_quantized_multiplier(
+            acc, int(scaling.multiplier[c]), int(scaling.shift[c])
+        )
+        odd = 8 if packed_pairs and c % 2 else 0
+        total = acc + found.bias_offset[c] << odd
+        assert np.array_equal(total, total.astype(np.int32))
+        high = total * found.factor[c] + (found.addend[c] << 32) >> 32
+        assert np.array_equal(high, high.astype(np.int32))
+        got = np.clip(high >> found.shift + odd, -128, 127)
+        assert np.array_equal(got, np.clip(want - 128, -128, 127)), c
+        outputs.update(got.tolist())
+    assert len(outputs) > 10
+
+
+def test_one_rounding_takes_the_most_precise_shift_there_is() -> None:
+    for right, shift in [((7, 12), 4), ((5, 12), 4), ((3, 12), 2)]:
+        scaling = _scaling(1, right, channels=40)
+        ends = np.full(40, -20_000), np.full(40, 20_000)
+        found = single_rounding(scaling, *ends, packed_pairs=False)
+        assert found is not None
+        assert found.shift == shift
+
+
+@pytest.mark.parametrize(
+    ("scaling", "highest"),
+    [
+        (replace(_scaling(1, (7, 8)), zero_point=-127), 30_000),  # outputs below the zero point
+        (replace(_scaling(1, (7, 8)), shift=np.zeros(24, np.int64)), 30_000),
+        (replace(_scaling(1, (1, 2)), zero_point=-128), 30_000),  # a factor beyond an int32
+        (replace(_scaling(1, (7, 8)), multiplier=np.full(24, 2**30 - 1)), 30_000),
+        (_scaling(1, (7, 8)), 1 << 23),  # 256 times that is none
+    ],
+)
+def test_one_rounding_is_refused(scaling: Scaling, highest: int) -> None:
+    ends = np.full(24, -30_000), np.full(24, highest)
+    assert single_rounding(scaling, *ends, packed_pairs=False) is None

@@ -21,6 +21,7 @@ from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import one_weight_scale, whole_rows
 from tinyml.kernels.depthwise import whole_depth_multiplier
 from tinyml.kernels.dsp_add import fixed_add
+from tinyml.kernels.dsp_requant import Int64Array, Scaling, single_rounding
 from tinyml.kernels.dsp_streams import (
     Int8Array,
     Int32Array,
@@ -82,6 +83,22 @@ def strides_one_or_two(context: OpContext) -> bool:
     """The strides must be 1 or 2."""
     attrs = window_attrs(context)
     return attrs.stride_h in (1, 2) and attrs.stride_w in (1, 2)
+
+
+def strides_one(context: OpContext) -> bool:
+    """The strides must be 1."""
+    attrs = window_attrs(context)
+    return (attrs.stride_h, attrs.stride_w) == (1, 1)
+
+
+def no_horizontal_dilation(context: OpContext) -> bool:
+    """The horizontal dilation must be 1."""
+    return window_attrs(context).dilation_w == 1
+
+
+def horizontal_stride_one_or_two(context: OpContext) -> bool:
+    """The horizontal stride must be 1 or 2."""
+    return window_attrs(context).stride_w in (1, 2)
 
 
 def three_to_five_pairs_of_rows(context: OpContext) -> bool:
@@ -176,12 +193,16 @@ def _weights(context: OpContext) -> Int8Array:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What a convolution's stream is packed from; channels are the first axis of the weights."""
+    """What a convolution's stream is packed from; channels are the first axis of the weights.
+
+    packed: whether pairs of channels are.
+    """
 
     weights: Int8Array
     bias: Int32Array
     form: RequantForm
     requant: Int32Array
+    packed: bool = False
 
 
 def settle_constant_channels(
@@ -217,16 +238,57 @@ def with_forms(multiplier: Int32Array, shift: Int32Array) -> tuple[RequantForm, 
     return form, requant_words(form, multiplier, shift)
 
 
-def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
-    """Return the layer with its weights arranged as the kernel reads them: channels first."""
-    return context.once("layer", lambda: _fold(context, arrange(_weights(context))))
+def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array], *, pairs: bool = False) -> _Layer:
+    """Return the layer with its weights arranged as the kernel reads them: channels first.
+
+    Args:
+        context: the convolution.
+        arrange: turns the operator's weights into the kernel's.
+        pairs: whether the kernel takes packed pairs of channels.
+    """
+    return context.once("layer", lambda: _fold(context, arrange(_weights(context)), pairs=pairs))
 
 
-def _fold(context: OpContext, weights: Int8Array) -> _Layer:
-    """Settle the constant channels, and choose the form of requantisation."""
+def _fold(context: OpContext, weights: Int8Array, *, pairs: bool) -> _Layer:
+    """Settle the constant channels, and choose the form of requantisation and of the weights.
+
+    Unpacking takes 9 instructions per block of four pixels, or 4 with one rounding; a word of packed weights
+    saves one. The rare form has no code for it.
+    """
     weights, bias, multiplier, shift = settle_constant_channels(context, weights)
-    form = RequantForm(context.once("form", lambda: requant_form(multiplier, shift)))
-    return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
+    pairs = pairs and weights.shape[0] > 1 and packable(weights)
+    inner = weights[0].size
+    packed = pairs and inner > 8
+    shared = "form" in context.parameters  # with other layers, for the least code
+    lowest, highest = _accumulators(weights, bias)
+    single = None
+    if not shared:
+        single = single_rounding(
+            Scaling(multiplier.astype(np.int64), shift.astype(np.int64), context.output.zero_point),
+            lowest,
+            highest,
+            packed_pairs=packed,
+        )
+    if single is not None:
+        form = RequantForm[f"TWO_{single.shift}"]
+        words = np.stack([single.factor, single.addend], axis=1).astype(np.int32)
+        biases = bias + single.bias_offset
+        if packed:
+            pairs_end = biases.size // 2 * 2
+            biases[1:pairs_end:2] = biases[0:pairs_end:2] + 256 * biases[1:pairs_end:2]  # modulo 2^32
+        return _Layer(weights, biases.astype(np.int32), form, words, packed)
+    form = requant_form(multiplier, shift)
+    if shared and form is not RequantForm.ANY:
+        form = RequantForm(context.parameters["form"])
+    packed = pairs and form is not RequantForm.ANY and context.parameters.get("packed", inner > 16)
+    return _Layer(weights, bias, form, requant_words(form, multiplier, shift), packed)
+
+
+def _accumulators(weights: Int8Array, bias: Int32Array) -> tuple[Int64Array, Int64Array]:
+    """Return the least and the greatest sum of each channel, over all inputs: [channels] int64."""
+    flat = weights.reshape(weights.shape[0], -1).astype(np.int64)
+    positive, negative = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
+    return bias - 128 * positive + 127 * negative, bias + 127 * positive - 128 * negative
 
 
 def _stream(context: OpContext, pack: Callable[[], Int32Array]) -> tuple[Constant, ...]:
@@ -235,19 +297,13 @@ def _stream(context: OpContext, pack: Callable[[], Int32Array]) -> tuple[Constan
 
 
 def _conv_stream(context: OpContext, layer: _Layer) -> tuple[Constant, ...]:
-    packed = _packed(context, layer)
-    return _stream(context, lambda: conv_stream(layer.weights, layer.bias, layer.requant, packed=packed))
-
-
-def _packed(context: OpContext, layer: _Layer) -> bool:
-    """Whether a convolution's pairs of channels are packed.
-
-    Unpacking takes 9 instructions, a word of weights one less. The rare form has no code for it.
-    """
-    worth_it = layer.weights.shape[0] > 1 and layer.weights.shape[1] > 16
-    if not worth_it or layer.form is RequantForm.ANY:
-        return False
-    return context.once("packed", lambda: packable(layer.weights))
+    single = layer.form.single
+    return _stream(
+        context,
+        lambda: conv_stream(
+            layer.weights, layer.bias, layer.requant, packed=layer.packed, biases_first=single
+        ),
+    )
 
 
 def _literals(context: OpContext, form: RequantForm, **shape: int) -> tuple[tuple[str, int], ...]:
@@ -306,14 +362,22 @@ _BLOCK_COST = {
     True: {4: (24.375, 55), 3: (17.375, 48), 2: (13.375, 39), 1: (9.5, 25)},
     False: {4: (26.375, 46), 3: (19.375, 41), 2: (15.375, 34), 1: (11.5, 25)},
 }
+# Of the second, what one rounding saves: one per output, and what separates the biases of packed pairs.
+_SINGLE_ROUNDING_SAVES = {
+    True: {4: 13, 3: 10, 2: 7, 1: 4},
+    False: {4: 8, 3: 6, 2: 4, 1: 2},
+}
 
 
-def blocks_for(pixels: int, k: int, *, packed: bool) -> Blocks:
+def blocks_for(pixels: int, k: int, *, packed: bool, single: bool = False) -> Blocks:
     """Return the division of a run that takes the fewest instructions; the smallest of those within 0.5 %."""
+    saved = _SINGLE_ROUNDING_SAVES[packed] if single else dict.fromkeys(range(1, 5), 0)
 
     def cost(blocks: Blocks) -> float:
-        costs = ((_BLOCK_COST[packed][block], count) for block, count in blocks.split(pixels).items())
-        return sum(count * (k / 4 * per_four + fixed) for (per_four, fixed), count in costs)
+        costs = ((block, count, _BLOCK_COST[packed][block]) for block, count in blocks.split(pixels).items())
+        return sum(
+            count * (k / 4 * per_four + fixed - saved[block]) for block, count, (per_four, fixed) in costs
+        )
 
     costs = {blocks: cost(blocks) for blocks in Blocks}
     cheap = [blocks for blocks in Blocks if costs[blocks] <= 1.005 * min(costs.values())]
@@ -324,17 +388,16 @@ def _lower_pointwise(context: OpContext) -> Lowered:
     _, out_h, out_w, out_c = context.output.shape
     in_c = context.input(0).shape[3]
     pixels = out_h * out_w
-    layer = _layer(context, lambda weights: weights.reshape(out_c, in_c))
-    packed = _packed(context, layer)
+    layer = _layer(context, lambda weights: weights.reshape(out_c, in_c), pairs=True)
     lowered = Lowered(
         access=AccessMap(rows=pixels, row_bytes=out_c, inputs=(RowMap(pixels, in_c),), buffered=True),
         constants=_conv_stream(context, layer),
         literals=_literals(
-            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, blocks=0, packed=int(packed)
+            context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, blocks=0, packed=int(layer.packed)
         ),
         macs=pixels * in_c * out_c,
     )
-    return with_blocks(lowered, blocks_for(pixels, in_c, packed=packed))
+    return with_blocks(lowered, blocks_for(pixels, in_c, packed=layer.packed, single=layer.form.single))
 
 
 def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
@@ -381,8 +444,7 @@ def _lower_conv(context: OpContext) -> Lowered:
     _, _, in_w, in_c = context.input(0).shape
     _, _, out_w, out_c = context.output.shape
     taps = attrs.kernel_h * attrs.kernel_w * in_c
-    layer = _layer(context, lambda weights: _window_order(weights, context))
-    packed = _packed(context, layer)
+    layer = _layer(context, lambda weights: _window_order(weights, context), pairs=True)
     lowered = Lowered(
         access=window_access(context),
         constants=_conv_stream(context, layer),
@@ -400,12 +462,12 @@ def _lower_conv(context: OpContext) -> Lowered:
             pad_left=attrs.pads.left,
             zp_in=context.input(0).zero_point,
             blocks=0,
-            packed=int(packed),
+            packed=int(layer.packed),
         ),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
     )
-    return with_blocks(lowered, blocks_for(out_w, taps, packed=packed))
+    return with_blocks(lowered, blocks_for(out_w, taps, packed=layer.packed, single=layer.form.single))
 
 
 def _depthwise_layer(context: OpContext) -> _Layer:
@@ -452,23 +514,39 @@ def _two_rows(lowered: Lowered) -> Lowered:
 
 
 def _lower_depthwise_3x3(context: OpContext) -> Lowered:
-    attrs = window_attrs(context)
     layer = _depthwise_layer(context)
+    out_w = context.output.shape[2]
     return _two_rows(
         _depthwise(
             context,
             lambda: depthwise_3x3_stream(layer.weights, layer.bias, layer.requant),
             layer.form,
-            _scratch_3x3(context.output.shape[2], attrs.stride_h, attrs.stride_w),
-            stride_h=attrs.stride_h,
-            stride_w=attrs.stride_w,
-            tile=context.output.shape[2],
+            _scratch_3x3(out_w),
+            tile=out_w,
         )
     )
 
 
-def _scratch_3x3(outputs: int, stride_h: int, stride_w: int) -> int:
-    return 16 * (stride_h + 1) * ((outputs - 1) * stride_w + 3)
+def _lower_depthwise_3x3_row(context: OpContext) -> Lowered:
+    stride_w = window_attrs(context).stride_w
+    layer = _depthwise_layer(context)
+    out_w = context.output.shape[2]
+    return _depthwise(
+        context,
+        lambda: depthwise_3x3_stream(layer.weights, layer.bias, layer.requant),
+        layer.form,
+        _scratch_3x3_row(out_w, stride_w),
+        stride_w=stride_w,
+        tile=out_w,
+    )
+
+
+def _scratch_3x3(outputs: int) -> int:
+    return 32 * (outputs + 2)
+
+
+def _scratch_3x3_row(outputs: int, stride_w: int) -> int:
+    return 24 * filled((outputs - 1) * stride_w + 3, 2)
 
 
 _TILE = 6
@@ -476,13 +554,14 @@ _TILE = 6
 
 
 def in_tiles(lowered: Lowered) -> Lowered:
-    """Return the same call of tm_dwconv2d_3x3_s8_dsp with less scratch: a few outputs of a row at a time."""
+    """Return the same 3x3 depthwise convolution with less scratch: a few outputs of a row at a time."""
     literals = dict(lowered.literals)
     tile = min(_TILE, literals["out_w"])
+    two_rows = "stride_w" not in literals
     return replace(
         lowered,
         literals=tuple((literals | {"tile": tile}).items()),
-        scratch_bytes=_scratch_3x3(tile, literals["stride_h"], literals["stride_w"]),
+        scratch_bytes=_scratch_3x3(tile) if two_rows else _scratch_3x3_row(tile, literals["stride_w"]),
     )
 
 
@@ -624,10 +703,11 @@ def _lower_rows(context: OpContext) -> Lowered:
 
     def layer() -> _Layer:
         requant = requant_words(form, *numerics.conv_requant(context.graph, context.op))
-        return _Layer(weights, numerics.folded_bias(context.graph, context.op), form, requant)
+        packed = out_c > 1 and in_c > 16 and packable(weights)
+        return _Layer(weights, numerics.folded_bias(context.graph, context.op), form, requant, packed)
 
     prepared = context.once("rows", layer)
-    packed = _packed(context, prepared)
+    packed = prepared.packed
     lowered = Lowered(
         access=AccessMap(rows=rows, row_bytes=out_c, inputs=(RowMap(rows, in_c),), buffered=True),
         constants=_conv_stream(context, prepared),
@@ -740,7 +820,16 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_3x3,
-        (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one_or_two),
+        (*_DEPTHWISE, kernel_3x3, no_dilation, strides_one),
+        row_in_place=True,
+        less_scratch=in_tiles,
+    ),
+    Kernel(
+        "tm_dwconv2d_3x3_row_s8_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise_3x3_row,
+        (*_DEPTHWISE, kernel_3x3, no_horizontal_dilation, horizontal_stride_one_or_two),
         row_in_place=True,
         less_scratch=in_tiles,
     ),

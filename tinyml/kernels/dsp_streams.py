@@ -24,6 +24,13 @@ class RequantForm(IntEnum):
     ONCE = 1
     THREE = 3
     FOUR = 4
+    TWO_2 = 18
+    TWO_4 = 20
+
+    @property
+    def single(self) -> bool:
+        """Whether it rounds once (dsp_requant.py)."""
+        return self >= RequantForm.TWO_2
 
 
 def requant_form(multiplier: Int32Array, shift: Int32Array) -> RequantForm:
@@ -90,7 +97,12 @@ def _packed_pairs(weights: Int8Array) -> Int8Array:
 
 
 def conv_stream(
-    weights: Int8Array, bias: Int32Array, requant: Int32Array, *, packed: bool = False
+    weights: Int8Array,
+    bias: Int32Array,
+    requant: Int32Array,
+    *,
+    packed: bool = False,
+    biases_first: bool = False,
 ) -> Int32Array:
     """Pack a convolution for tm_conv_block_s8_dsp.h.
 
@@ -99,6 +111,7 @@ def conv_stream(
         bias: [out_c], the input's zero point folded in.
         requant: [out_c, 2].
         packed: store packed pairs (the weights must be `packable`).
+        biases_first: store both biases of a packed pair before its weights.
 
     Returns:
         Pairs of channels, then a last single channel where out_c is odd; K filled up to 4.
@@ -112,7 +125,7 @@ def conv_stream(
     stored = _packed_pairs(filled[:even]) if packed else filled[:even]
     interleaved = stored.reshape(pairs, 2, groups, 2, 2).transpose(0, 2, 4, 3, 1)
     biases = bias[:even].reshape(pairs, 2)
-    before, after = (biases[:, :1], biases[:, 1:]) if packed else (biases, biases[:, 2:])
+    before, after = (biases[:, :1], biases[:, 1:]) if packed and not biases_first else (biases, biases[:, 2:])
     parts = np.concatenate(
         [before, _words(interleaved, pairs), after, requant[:even].reshape(pairs, 4)], axis=1
     ).ravel()
