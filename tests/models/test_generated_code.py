@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.harness import WARNINGS
-from tests.planner.networks import NotStreamable, forced_stages, image_network, random_graph
+from tests.planner.networks import NotStreamable, chain_network, forced_stages, image_network, random_graph
 from tinyml import planner, reference
 from tinyml.emit import filters
 from tinyml.emit.context import model_context
@@ -73,6 +73,7 @@ def _networks(seed: int) -> Iterator[Graph]:
             image_network(rng, rng.randint(1, 6)) if n >= LAYERED else random_graph(rng, rng.randint(1, 12))
         )
         yield graph.replace(name=f"net{n}")
+    yield chain_network().replace(name=f"net{NETWORKS}")
 
 
 def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int) -> list[str]:

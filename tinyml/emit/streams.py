@@ -234,7 +234,7 @@ class _Emitter:
         """Say where the rows of an inner tensor are."""
         rows = self.graph.tensors[call.output].shape[1]
         if call.onto is not None:
-            host = self.producers[call.onto]
+            host = ring_host(self.calls, call.output)
             return f"over rows of {host.op if host.op != FEED else 'the input'} that it has read"
         slots = self._slots(call)
         return f"the last {slots} of {rows} rows are kept" if slots < rows else "all rows are kept"
@@ -269,6 +269,8 @@ class _Emitter:
         slots, row_bytes = self._slots(host), host.access.row_bytes
         if slots == 1:
             return Rows(start, "")
+        while producer.seat is not None:
+            producer = producer.seat
         if producer.onto is None:
             shift = f" + {host.rotation}" if host.rotation else ""
             row = f"({{row}}{shift})" if shift else "{row}"

@@ -18,7 +18,8 @@ SIGGRAPH 2014).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,7 @@ class RowOp:
         blanks: the output's columns outside the image are to be overwritten with zero points, as an
             operator after it reads them.
         onto: the input whose ring holds the output rows (Stage.in_place), None where they have their own.
+        seat: the call that computed `onto`, where that lies in another's ring itself: the rows share places.
         rotation: slots by which the rows of the output's ring are put further on (in_place_rows).
         clip: columns of the output's image, where a strip that reaches beyond it computes only those inside;
             None where it computes all its columns.
@@ -107,6 +109,7 @@ class RowOp:
     sums: RowSums | None = None
     blanks: bool = False
     onto: int | None = None
+    seat: RowOp | None = None
     rotation: int = 0
     clip: int | None = None
     overwritable: frozenset[int] = frozenset()
@@ -162,6 +165,8 @@ class RowOp:
             slots: of the ring.
             slot_bytes: of each; a row of the tensor that the ring is named after.
         """
+        if self.seat is not None:
+            return self.seat.place(row, slots, slot_bytes)
         for tensor, row_map in self.reads():
             if tensor == self.onto:  # the rows of a call one behind the other
                 within = row % self.access.granule
@@ -197,7 +202,9 @@ def ring_host(calls: Sequence[RowOp], tensor: int) -> RowOp:
     """Return the call whose ring holds the rows of an inner tensor."""
     by_output = {call.output: call for call in calls}
     call = by_output[tensor]
-    return call if call.onto is None else by_output[call.onto]
+    while call.onto is not None:
+        call = by_output[call.onto]
+    return call
 
 
 def ring_slots(buffer_bytes: int, producer: RowOp) -> int:
@@ -452,8 +459,10 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
         if not last:
             guest = next((guest for guest, tensor in stage.in_place if tensor == call.output), None)
             blanks = strip is not None and call.output in strip.windowed and strip.outside(graph, call.output)
+            onto = dict(stage.in_place).get(op)
+            seat = next((c for c in calls if c.output == onto and c.onto is not None), None)
             call = dataclasses.replace(
-                call, onto=dict(stage.in_place).get(op), rotation=_rotation(graph, guest), blanks=blanks
+                call, onto=onto, seat=seat, rotation=_rotation(graph, guest), blanks=blanks
             )
         calls.append(call)
     return calls
@@ -699,47 +708,72 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
 def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
     """Return the operators of a stage whose output rows may lie in an input's ring, with that input.
 
-    That takes: output rows of which no more than one call's are needed at a time; an input that nobody else
-    reads and that is written row by row; a kernel that may write over it; and slots whose rows no later
-    call reads. They are those of the first rows that a call reads. The ring is rotated by the padding, so
-    that the output rows of a call lie one behind the other; rows above the image are slots not filled yet.
+    That takes: output rows of which no more than one call's are needed at a time; an input that nobody
+    else reads; a kernel that may write over it; and slots whose rows no later call reads. They are those of
+    the first rows that a call reads. The ring is rotated by the padding, so that the output rows of a call
+    lie one behind the other; rows above the image are slots not filled yet.
+    A row that is computed from one row alone lies on that row, wherever that lies: so a pointwise
+    convolution follows the depthwise one into the ring of the expansion before both.
 
     Source: in-place depthwise convolution (MCUNet, Lin et al., NeurIPS 2020), here by rows in a ring.
     """
+    refused: set[int] = set()
+    while True:
+        found = _rows_on_rows(stage, refused)
+        overwriting = _overwriting(stage, bands, found)
+        if overwriting is None:
+            return {op: tensor for op, (tensor, _) in found.items()}
+        refused.add(overwriting)
+
+
+def _rows_on_rows(stage: StreamStage, refused: Set[int]) -> dict[int, tuple[int, RowMap]]:
+    """Return what in_place_rows does before it has looked at the calls."""
     ops = stage.ops
     producers = {op.output: op for op in ops[:-1]}
-    readers = [tensor for op in ops for tensor in op.inputs]
+    readers = Counter(tensor for op in ops for tensor in op.inputs)
     found: dict[int, tuple[int, RowMap]] = {}
     for op in ops[:-1]:
+        if op.op in refused or not op.overwritable or stage.ring_rows[op.output] != op.access.granule:
+            continue
         for tensor, row_map in op.reads():
             host = producers.get(tensor)
-            if (
-                host is not None
-                and op.may_lie_on(host)
-                and tensor not in (guest for guest, _ in found.values())
-                and host.op not in found
-                and host.access.granule == 1
-                and readers.count(tensor) == 1
-                and stage.ring_rows[op.output] == op.access.granule
-                and row_map.mul > 0
-                and row_map.lo <= 0
-            ):
+            if host is None or readers[tensor] != 1 or not op.may_lie_on(host):
+                continue
+            one_from_one = (row_map.mul, row_map.lo, row_map.hi, op.access.granule) == (1, 0, 0, 1)
+            behind = host.op not in found and host.access.granule == 1 and row_map.mul > 0 >= row_map.lo
+            if one_from_one or behind:
                 found[op.op] = tensor, row_map
                 break
+    return found
+
+
+def _overwriting(stage: StreamStage, bands: int, found: Mapping[int, tuple[int, RowMap]]) -> int | None:
+    """Make the calls of a stage; return an operator of `found` that writes over rows still to be read.
+
+    Those whose rows lie on a row that lies in place itself need no look: it is theirs alone.
+    """
+    ops = stage.ops
+    producers = {op.output: op for op in ops[:-1]}
+    looked_at = {op: on for op, on in found.items() if producers[on[0]].op not in found}
+    if not looked_at:
+        return None
+    slots_of = {}
+    for tensor, _ in looked_at.values():
+        slot_bytes = producers[tensor].access.row_bytes
+        slots_of[tensor] = ring_slots(-(-stage.ring_rows[tensor] * slot_bytes // 4) * 4, producers[tensor])
     done = dict.fromkeys(producers, 0)
     for event in events(ops, bands):
         op = ops[event.index]
-        if op.op in found:
-            tensor, row_map = found[op.op]
-            slot_bytes = producers[tensor].access.row_bytes
-            slots = ring_slots(-(-stage.ring_rows[tensor] * slot_bytes // 4) * 4, producers[tensor])
+        if op.op in looked_at:
+            tensor, row_map = looked_at[op.op]
+            slots, slot_bytes = slots_of[tensor], producers[tensor].access.row_bytes
             first = row_map.mul * event.row % slots
             written = range(first, first - (event.row - event.end) * op.access.row_bytes // slot_bytes)
             newest = done[tensor] - 1
             held = [newest - (newest - row_map.lo - slot) % slots for slot in written]
             needed = row_map.first(event.end) if event.end < op.access.rows else row_map.rows
             if written.stop > slots or max(held) >= needed:
-                del found[op.op]
+                return op.op
         if op.output in done:
             done[op.output] = event.end
-    return {op: tensor for op, (tensor, _) in found.items()}
+    return None
