@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from tinyml.errors import UsageError
 from tinyml.graph import Graph
 from tinyml.planner.check import PlanError, check
+from tinyml.planner.estimate import layer_instructions, streaming_instructions
 from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
 from tinyml.planner.plan import Buffer, BufferKind, Cost, Plan, Stage
 from tinyml.planner.recompute import plan_gates
-from tinyml.planner.stages import (
-    MOST_STRIPS,
-    Cut,
-    StageSearch,
-    layer_instructions,
-    streaming_instructions,
-)
+from tinyml.planner.stages import MOST_STRIPS, Cut, StageSearch
 
 if TYPE_CHECKING:
     from tinyml.select import Selection

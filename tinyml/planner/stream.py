@@ -552,7 +552,7 @@ def _one_row(context: OpContext) -> OpContext:
 
 # -- the order of calls -------------------------------------------------------------------------
 
-_NOT_READ = -(2**62)
+NOT_READ = -(2**62)
 """The distance from an input that is not read once the output is being written."""
 
 
@@ -610,7 +610,7 @@ class StreamStage:
         after it, so their calls come in the same order whether or not the stage has those before.
         """
         reads = (d for (i, source), d in self.reads.items() if source == tensor and i >= first)
-        return max(reads, default=_NOT_READ)
+        return max(reads, default=NOT_READ)
 
 
 def state_bytes(last: RowOp, calls: int, *, pushed: bool) -> int:
@@ -645,23 +645,28 @@ def events(ops: Sequence[RowOp], bands: int = 1) -> Iterator[Event]:
     Generated code makes exactly these calls: `advance(i, end)` there is a function per operator.
     """
     producers = {op.output: i for i, op in enumerate(ops)}
+    steps = [op.access.granule for op in ops]
+    heights = [op.access.rows for op in ops]
+    # Per operator: (producer, map) of what it reads in the stage.
+    asks = [[(producers[t], row_map) for t, row_map in op.reads() if t in producers] for op in ops]
     for starts, last in band_rows(ops, bands):
         done = list(starts)
         wanted = [(len(ops) - 1, last)]  # (operator, rows), each asked for by the one before
         while wanted:
             index, end = wanted[-1]
-            if done[index] >= end:
+            row = done[index]
+            if row >= end:
                 wanted.pop()
                 continue
-            access = ops[index].access
-            event = Event(index, done[index], min(done[index] + access.granule, access.rows))
-            for source, row_map in ops[index].reads():
-                if source in producers and done[producers[source]] <= row_map.last(event.end - 1):
-                    wanted.append((producers[source], row_map.last(event.end - 1) + 1))
+            stop = min(row + steps[index], heights[index])
+            for producer, row_map in asks[index]:
+                need = row_map.last(stop - 1) + 1
+                if done[producer] < need:
+                    wanted.append((producer, need))
                     break
             else:
-                yield event
-                done[index] = event.end
+                yield Event(index, row, stop)
+                done[index] = stop
 
 
 def written_bytes(last: RowOp, end: int) -> int:
@@ -694,7 +699,7 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
             first = row_map.first(event.row)
             key = event.index, source
             if written:
-                reads[key] = max(reads.get(key, _NOT_READ), written - first * row_map.row_bytes)
+                reads[key] = max(reads.get(key, NOT_READ), written - first * row_map.row_bytes)
             if source in producers:
                 rings[source] = max(rings[source], done[source] - first)
         if op.output in done:
