@@ -224,7 +224,9 @@ class StageSearch:
             selection = self.selections[op.op]
             self._narrow[key] = row_op(self.graph, selection, single_rows=single, strip=strip)
         narrow = self._narrow[key]
-        return dataclasses.replace(narrow, columns=columns, needs=needs) if narrow is not None else None
+        if narrow is None or (narrow.columns == columns and narrow.needs == needs):
+            return narrow
+        return dataclasses.replace(narrow, columns=columns, needs=needs)
 
     def least_scratch(self, call: RowOp) -> int:
         """Return the scratch that a call can do with."""
@@ -358,7 +360,7 @@ class StageSearch:
                 continue
             calls = stage_calls(self.graph, self.selections, stage)
             assert calls is not None
-            in_place = in_place_rows(stream_stage(calls, stage.bands), stage.bands)
+            in_place = in_place_rows(stream_stage(calls, stage.bands))
             stage = dataclasses.replace(stage, in_place=tuple(in_place.items()))
             calls = stage_calls(self.graph, self.selections, stage)
             assert calls is not None
@@ -504,7 +506,7 @@ class _Tail:
             live = search.live_bytes(first, self.end, distances, total, None)
             instructions = round(self.instructions + slower)
             yield Candidate(
-                dataclasses.replace(stage, small_scratch=scratch < most),
+                dataclasses.replace(stage, small_scratch=True) if scratch < most else stage,
                 first,
                 Cost(live, self.extra_macs, instructions, estimate.CODE * len(stage.ops)),
             )
@@ -546,6 +548,11 @@ def recomputed_macs(
     return max(executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered), 0)
 
 
+def _by_first(candidate: Candidate) -> tuple[int, ...]:
+    cost = candidate.cost
+    return candidate.first, cost.peak_bytes, cost.extra_macs, cost.extra_instructions, cost.extra_code
+
+
 def _joined(before: _Costs, last: Cost) -> _Costs:
     """Return what ways to a cut cost with another stage behind them."""
     return np.stack(
@@ -562,20 +569,16 @@ def _joined(before: _Costs, last: Cost) -> _Costs:
 def _cheapest(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Leave out the stages that another one of the same operators beats in everything."""
     kept: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda candidate: (candidate.first, *_numbers(candidate.cost))):
-        numbers = _numbers(candidate.cost)
-        beaten = any(
-            other.first == candidate.first
-            and all(a <= b for a, b in zip(_numbers(other.cost), numbers, strict=True))
-            for other in kept
-        )
-        if not beaten:
+    better: list[tuple[int, int, int]] = []  # of those kept that have the same operators, by peak
+    for candidate in sorted(candidates, key=_by_first):
+        if kept and kept[-1].first != candidate.first:
+            better.clear()
+        cost = candidate.cost
+        macs, instructions, code = cost.extra_macs, cost.extra_instructions, cost.extra_code
+        if not any(m <= macs and i <= instructions and c <= code for m, i, c in better):
             kept.append(candidate)
+            better.append((macs, instructions, code))
     return kept
-
-
-def _numbers(cost: Cost) -> tuple[int, int, int, int]:
-    return cost.peak_bytes, cost.extra_macs, cost.extra_instructions, cost.extra_code
 
 
 def _pareto(costs: _Costs) -> npt.NDArray[np.intp]:

@@ -577,11 +577,13 @@ class StreamStage:
         ops: in execution order; the last one's output is the stage's only output.
         ring_rows: rows kept of every inner tensor, by tensor index.
         reads: (operator of the stage, tensor) → the distance of that operator's reads alone.
+        events: its calls, of one strip.
     """
 
     ops: tuple[RowOp, ...]
     ring_rows: Mapping[int, int]
     reads: Mapping[tuple[int, int], int]
+    events: tuple[Event, ...]
 
     @property
     def inner(self) -> frozenset[int]:
@@ -689,14 +691,16 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
     rings = dict.fromkeys(producers, 1)
     reads: dict[tuple[int, int], int] = {}
     written = 0  # output bytes so far; those of a call count from its start
-    for event in events(ops, bands):
+    calls = tuple(events(ops, bands))
+    inputs = [tuple(op.reads()) for op in ops]
+    for event in calls:
         op = ops[event.index]
         if event.index == len(ops) - 1:
             written = written_bytes(op, event.end)
-        for source, row_map in op.reads():
-            if not event.rows_read(row_map):
-                continue
+        for source, row_map in inputs[event.index]:
             first = row_map.first(event.row)
+            if row_map.last(event.end - 1) < first:
+                continue
             key = event.index, source
             if written:
                 reads[key] = max(reads.get(key, NOT_READ), written - first * row_map.row_bytes)
@@ -707,10 +711,10 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
     for source, i in producers.items():
         step = ops[i].access.granule
         rings[source] = -(-rings[source] // step) * step
-    return StreamStage(tuple(ops), rings, reads)
+    return StreamStage(tuple(ops), rings, reads, calls)
 
 
-def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
+def in_place_rows(stage: StreamStage) -> dict[int, int]:
     """Return the operators of a stage whose output rows may lie in an input's ring, with that input.
 
     That takes: output rows of which no more than one call's are needed at a time; an input that nobody
@@ -725,7 +729,7 @@ def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
     refused: set[int] = set()
     while True:
         found = _rows_on_rows(stage, refused)
-        overwriting = _overwriting(stage, bands, found)
+        overwriting = _overwriting(stage, found)
         if overwriting is None:
             return {op: tensor for op, (tensor, _) in found.items()}
         refused.add(overwriting)
@@ -752,7 +756,7 @@ def _rows_on_rows(stage: StreamStage, refused: Set[int]) -> dict[int, tuple[int,
     return found
 
 
-def _overwriting(stage: StreamStage, bands: int, found: Mapping[int, tuple[int, RowMap]]) -> int | None:
+def _overwriting(stage: StreamStage, found: Mapping[int, tuple[int, RowMap]]) -> int | None:
     """Make the calls of a stage; return an operator of `found` that writes over rows still to be read.
 
     Those whose rows lie on a row that lies in place itself need no look: it is theirs alone.
@@ -767,7 +771,7 @@ def _overwriting(stage: StreamStage, bands: int, found: Mapping[int, tuple[int, 
         slot_bytes = producers[tensor].access.row_bytes
         slots_of[tensor] = ring_slots(-(-stage.ring_rows[tensor] * slot_bytes // 4) * 4, producers[tensor])
     done = dict.fromkeys(producers, 0)
-    for event in events(ops, bands):
+    for event in stage.events:
         op = ops[event.index]
         if op.op in looked_at:
             tensor, row_map = looked_at[op.op]
