@@ -321,6 +321,7 @@ def _lower_pointwise(context: OpContext) -> Lowered:
             context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, blocks=0, packed=int(packed)
         ),
         macs=pixels * in_c * out_c,
+        per_column="pixels",
     )
     return with_blocks(lowered, _blocks(pixels, in_c, packed=packed))
 
@@ -392,6 +393,7 @@ def _lower_conv(context: OpContext) -> Lowered:
         ),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
+        per_column="out_w",
     )
     return with_blocks(lowered, _blocks(out_w, taps, packed=packed))
 
@@ -430,6 +432,7 @@ def _depthwise(
         scratch_bytes=scratch_bytes,
         loop=window_loop(context, zero_point),
         macs=context.output.elements * attrs.kernel_h * attrs.kernel_w,
+        per_column="out_w",
     )
 
 
@@ -603,6 +606,7 @@ def _lower_add_fixed(context: OpContext) -> Lowered:
     return Lowered(
         access=elementwise_access(output.shape, [output.shape, output.shape]),
         literals=tuple(literals.items()),
+        per_column="elements",
     )
 
 
@@ -625,7 +629,11 @@ def _lower_mul_channels(context: OpContext) -> Lowered:
         "hi": params.high,
     }
     shapes = [context.input(i).shape for i in range(2)]
-    return Lowered(access=elementwise_access(context.output.shape, shapes), literals=tuple(literals.items()))
+    return Lowered(
+        access=elementwise_access(context.output.shape, shapes),
+        literals=tuple(literals.items()),
+        per_column="pixels",
+    )
 
 
 def _lower_mean(context: OpContext) -> Lowered:

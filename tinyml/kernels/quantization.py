@@ -44,6 +44,7 @@ def lower_requantize(context: OpContext) -> Lowered:
     return Lowered(
         access=elementwise_access(output.shape, [output.shape]),
         literals=tuple(literals.items()),
+        per_column="elements",
     )
 
 
@@ -56,6 +57,7 @@ def _lower_quantize(context: OpContext) -> Lowered:
         ),
         constants=(_scale(output),),
         literals=(("elements", output.elements), ("zp_out", output.zero_point)),
+        per_column="elements",
     )
 
 
@@ -66,6 +68,7 @@ def _lower_dequantize(context: OpContext) -> Lowered:
         access=AccessMap(rows=rows, row_bytes=4 * row, inputs=(RowMap(rows, row),)),
         constants=(_scale(x),),
         literals=(("elements", x.elements), ("zp_in", x.zero_point)),
+        per_column="elements",
     )
 
 

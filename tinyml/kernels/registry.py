@@ -129,6 +129,9 @@ class Lowered:
     literals. With `loop`, the input is `const int8_t *const *rows` (`loop.pointers` of them) and the
     output points at the current row, followed by the number of rows where `loop.step` is above 1;
     without, they are the whole tensors, one pointer per activation input.
+
+    `per_column` names the literal that says how much of a row to compute, in proportion to its columns, where
+    a smaller number computes the first of them alone; None where a call computes all.
     """
 
     access: AccessMap
@@ -137,6 +140,7 @@ class Lowered:
     scratch_bytes: int = 0
     loop: RowLoop | None = None
     macs: int = 0
+    per_column: str | None = None
 
 
 Predicate = Callable[[OpContext], bool]

@@ -42,8 +42,6 @@ So does a MEAN over the columns of an image.
 """
 
 _WINDOWS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
-WIDTH_LITERALS = frozenset({"pixels", "out_w", "elements"})
-"""Literals of kernels that say how much of a row to compute, in proportion to its columns."""
 
 _POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
 
@@ -393,10 +391,10 @@ def row_op(
 
 def _clipped(call: RowOp, graph: Graph) -> RowOp:
     """Leave out columns beyond the image, where the kernel is told by a literal how many to compute."""
-    literals = call.lowered.literals if call.lowered is not None else ()
-    sizes = [value for name, value in literals if name in WIDTH_LITERALS]
-    told = bool(sizes) and all(size % call.columns.width == 0 for size in sizes)
-    if not told or call.access.granule > 1:  # rows of a call lie one behind the other, all as wide
+    lowered = call.lowered
+    if lowered is None or lowered.per_column is None or call.access.granule > 1:
+        return call  # rows of a call lie one behind the other, all as wide
+    if dict(lowered.literals)[lowered.per_column] % call.columns.width:
         return call
     return dataclasses.replace(call, clip=graph.tensors[call.output].shape[2])
 
