@@ -108,6 +108,7 @@ class StageSearch:
         order: of its nodes.
         pushed: a model input whose rows the application pushes; the first stage reads all of it.
         most_strips: 1 allows no strips.
+        most_macs: the most multiply-accumulates that may be computed a second time; None for any number.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class StageSearch:
         *,
         pushed: int | None = None,
         most_strips: int = MOST_STRIPS,
+        most_macs: int | None = None,
     ) -> None:
         self.graph = graph
         self.selections = selections
@@ -146,6 +148,7 @@ class StageSearch:
         self.position = {node.ops[0]: at for at, node in enumerate(self.nodes)}
         self.operators = [selections[node.ops[0]] for node in self.nodes]
         self.most_strips = most_strips
+        self.most_macs = most_macs
         self._narrow: dict[tuple[int, bool, int, tuple[int, ...]], RowOp | None] = {}
 
     # -- the stages -----------------------------------------------------------------------------
@@ -462,9 +465,11 @@ class _Tail:
             self.apart[tensor] = max(self.apart.get(tensor, NOT_READ), distance)
         again = max(call.macs_of(self.starts) - op.macs, 0)
         self.extra_macs += again
-        self.instructions += round(estimate.streamed(op, call, self.strips, again))
-        less = search.least_scratch(call)
-        self.scratches.append((call.scratch_bytes, less, estimate.less_scratch(call, self.strips)))
+        if search.most_macs is not None and self.extra_macs > search.most_macs:
+            return False
+        self.instructions += estimate.instructions(estimate.streamed_work(op, call, self.strips, again))
+        slower = estimate.instructions(estimate.less_scratch_work(call, self.strips))
+        self.scratches.append((call.scratch_bytes, search.least_scratch(call), slower))
         return True
 
     def _call(self, at: int) -> RowOp | None:
