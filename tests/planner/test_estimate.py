@@ -60,6 +60,8 @@ def test_single_rows_cost_more_than_pairs() -> None:
         "single-row channels": 12 * 16,
     }
     assert estimate.streamed_work(pairs, single, 3, 7)["depthwise macs again"] == 7
+    assert set(estimate.less_scratch_work(pairs, 1)) == {"tiled macs"}
+    assert set(estimate.less_scratch_work(single, 1)) == {"tiled single-row macs"}
 
 
 def test_recomputed_work_may_cost_what_the_network_costs_and_no_more() -> None:

@@ -54,7 +54,10 @@ def streamed_work(op: RowOp, call: RowOp, strips: int, again: int) -> Counter[st
 
 def less_scratch_work(call: RowOp, strips: int) -> Counter[str]:
     """Return the work that costs more with less scratch."""
-    return Counter({"tiled macs" if takes_several_rows(call) else "small-block macs": strips * call.macs})
+    name = "small-block macs"
+    if takes_several_rows(call):  # of a single row, tiles share less
+        name = "tiled macs" if call.access.granule > 1 else "tiled single-row macs"
+    return Counter({name: strips * call.macs})
 
 
 def layer_work(graph: Graph, selection: Selection) -> Counter[str]:
