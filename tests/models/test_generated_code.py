@@ -19,6 +19,7 @@ from tests.kernels.harness import WARNINGS
 from tests.planner.networks import (
     NotStreamable,
     attention_network,
+    chain_network,
     forced_stages,
     image_network,
     random_graph,
@@ -98,6 +99,7 @@ def _networks(seed: int) -> Iterator[Graph]:
         )
         graph = conv_graph(in_shape=(13 - n % 2, 12, 16), out_c=48 if n % 2 else 8, kernel=(3, 3), **lower)  # type: ignore[arg-type]
         yield graph.replace(name=f"net{n}")
+    yield chain_network().replace(name=f"net{NETWORKS + ATTENTION + 2}")
 
 
 def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int, compact: bool = False) -> list[str]:

@@ -531,6 +531,16 @@ def attention_network(rng: random.Random) -> Graph:
     return net.graph(y, net.reduce(y, OpKind.SUM, (0,)), z)
 
 
+def chain_network() -> Graph:
+    """Inverted bottlenecks without residuals: row after row of them may lie in the ring of the expansion."""
+    net = Network()
+    x = net.input(1, 12, 9, 3)
+    for stride in (1, 2, 1):
+        y = net.depthwise(net.conv(x, 16, window(1)), window(3, stride))
+        x = net.conv(net.requantize(y), 6, window(1))
+    return net.graph(x)
+
+
 class NotStreamable(Exception):
     """The first readers of the input need all of it."""
 

@@ -15,7 +15,14 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.planner.networks import Network, NotStreamable, forced_stages, image_network, window
+from tests.planner.networks import (
+    Network,
+    NotStreamable,
+    chain_network,
+    forced_stages,
+    image_network,
+    window,
+)
 from tinyml import planner, reference
 from tinyml.errors import UsageError
 from tinyml.graph import ActivationAttrs, Graph, OpKind, Pads
@@ -26,6 +33,7 @@ from tinyml.planner.simulate import simulate
 from tinyml.planner.stream import (
     RowOp,
     events,
+    in_place_rows,
     row_op,
     stage_calls,
     stream_stage,
@@ -125,10 +133,12 @@ def test_the_networks_of_these_tests_stream() -> None:
                 ways["bands"] += stage.bands > 1
                 ways["fed"] += bool(stage.fed)
                 ways["in place"] += bool(stage.in_place)
+                guests = {graph.ops[guest].outputs[0] for guest, _ in stage.in_place}
+                ways["chain"] += any(host in guests for _, host in stage.in_place)
             ways["state"] += any(b.kind is BufferKind.STATE for b in forced.buffers)
     assert paying >= 20
     assert long_runs >= 40
-    assert min(ways[way] for way in ("strips", "bands", "fed", "in place", "state")) >= 5, ways
+    assert min(ways[way] for way in ("strips", "bands", "fed", "in place", "chain", "state")) >= 5, ways
 
 
 @given(seeds)
@@ -197,6 +207,46 @@ def test_a_lost_row_shows_in_the_simulation() -> None:
     assert _correct(graph, selections, planned)
     smaller = _changed(planned, {ring.name: {"size_bytes": 2 * row_bytes}})
     assert not _correct(graph, selections, smaller)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_row_may_lie_on_a_row_that_lies_in_place(single: bool) -> None:
+    """Expansion → depthwise → requantised → projection: one ring, whatever rows a call computes."""
+    graph = chain_network()
+    selections = select(graph, (Isa.DSP, Isa.C))
+    search = stages.StageSearch(graph, selections, Flow.of(graph, selections), range(len(graph.ops)))
+    whole = Stage(tuple(range(len(graph.ops))), single_rows=single)
+    flow, _ = search.flow_of([whole])
+    planned = planner._plan_order(graph, selections, flow, range(1))
+    check(graph, selections, planned)
+    output = [op.outputs[0] for op in graph.ops]
+    (stage,) = planned.stages
+    assert {(1, output[0]), (2, output[1]), (3, output[2])} <= set(stage.in_place)
+    calls = {call.op: call for call in _calls(graph, selections, stage)}
+    assert calls[1].access.granule == (1 if single else 2)
+    assert calls[2].seat is calls[1]
+    assert calls[3].place(3, 6, 144) == calls[2].place(3, 6, 144) == calls[1].place(3, 6, 144)
+    assert planned.ring_of(output[0], 0) is not None
+    assert all(planned.ring_of(output[op], 0) is None for op in (1, 2, 3))
+    assert _correct(graph, selections, planned)
+
+
+def test_a_chain_ends_where_its_rows_wait() -> None:
+    """A projection whose rows wait for a window, or for another branch, has a ring of its own."""
+    net = Network()
+    x = net.input(1, 12, 9, 6)
+    y = net.depthwise(net.conv(x, 16, window(1)), window(3))
+    y = net.conv(y, 6, window(1))  # read by a window
+    y = net.depthwise(y, window(3))
+    y = net.conv(net.depthwise(net.conv(y, 16, window(1)), window(3)), 6, window(1))
+    graph = net.graph(net.add(x, net.requantize(y)))
+    selections = select(graph, (Isa.DSP, Isa.C))
+    rows = [row_op(graph, selection, single_rows=True) for selection in selections]
+    found = in_place_rows(stream_stage([op for op in rows if op is not None]))
+    assert found[1] == graph.ops[0].outputs[0]
+    assert 2 not in found
+    assert found[3] == graph.ops[2].outputs[0]
+    assert [found.get(op) for op in (5, 6, 7)] == [graph.ops[op].outputs[0] for op in (4, 5, 6)]
 
 
 @given(seeds)

@@ -12,7 +12,6 @@ from tinyml.kernels.registry import OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import (
     FEED,
-    WIDTH_LITERALS,
     Columns,
     RowOp,
     band_rows,
@@ -163,7 +162,6 @@ def stream_context(
     for i, call in enumerate(calls):
         kernel = kernels.get(call.op)
         loop = call.lowered.loop if call.lowered is not None else None
-        literals = call.lowered.literals if call.lowered is not None else ()
         inner = i < len(calls) - 1
         tensor = graph.tensors[call.output]
         contexts.append(
@@ -183,7 +181,7 @@ def stream_context(
                 constants=constants(call) if call.lowered is not None else (),
                 scratch=scratch.offset if scratch and call.scratch_bytes else None,
                 sums=state.offset if state and call.sums is not None else None,
-                literals=emitter.literals(call, literals),
+                literals=emitter.literals(call),
                 clip=emitter.clip(call),
                 input_array=kernel is not None and kernel.input_array,
                 unclipped=emitter.unclipped(call),
@@ -229,13 +227,14 @@ class _Emitter:
     def unclipped(self, call: RowOp) -> str:
         return f" - {_times('left', self._pixel(call.output))}" if self.clip(call) is not None else ""
 
-    def literals(self, call: RowOp, literals: Sequence[tuple[str, int]]) -> tuple[tuple[str, int | str], ...]:
+    def literals(self, call: RowOp) -> tuple[tuple[str, int | str], ...]:
         """Return the literals, where a strip is clipped with `columns` for its width."""
-        if self.clip(call) is None:
-            return tuple(literals)
+        lowered = call.lowered
+        if lowered is None or self.clip(call) is None:
+            return lowered.literals if lowered is not None else ()
         return tuple(
-            (name, _times("columns", value // call.columns.width) if name in WIDTH_LITERALS else value)
-            for name, value in literals
+            (name, _times("columns", value // call.columns.width) if name == lowered.per_column else value)
+            for name, value in lowered.literals
         )
 
     def name(self, call: RowOp) -> str:
@@ -245,7 +244,7 @@ class _Emitter:
         """Say where the rows of an inner tensor are."""
         rows = self.graph.tensors[call.output].shape[1]
         if call.onto is not None:
-            host = self.producers[call.onto]
+            host = ring_host(self.calls, call.output)
             return f"over rows of {host.op if host.op != FEED else 'the input'} that it has read"
         slots = self._slots(call)
         return f"the last {slots} of {rows} rows are kept" if slots < rows else "all rows are kept"
@@ -280,6 +279,8 @@ class _Emitter:
         slots, row_bytes = self._slots(host), host.access.row_bytes
         if slots == 1:
             return Rows(start, "")
+        while producer.seat is not None:
+            producer = producer.seat
         if producer.onto is None:
             shift = f" + {host.rotation}" if host.rotation else ""
             row = f"({{row}}{shift})" if shift else "{row}"

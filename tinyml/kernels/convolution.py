@@ -106,6 +106,7 @@ def lower_window(context: OpContext, macs: int, **extra: int) -> Lowered:
         literals=tuple(literals.items()),
         loop=window_loop(context, zp_in),
         macs=macs,
+        per_column="out_w",
     )
 
 
@@ -160,6 +161,7 @@ def _lower_pixels(context: OpContext) -> Lowered:
         constants=(Constant("weights", "int8_t", weights.data), *requant_constants(context)),
         literals=tuple(literals.items()),
         macs=_macs(context),
+        per_column="pixels",
     )
 
 

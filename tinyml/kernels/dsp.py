@@ -396,6 +396,7 @@ def _lower_pointwise(context: OpContext) -> Lowered:
             context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c, blocks=0, packed=int(layer.packed)
         ),
         macs=pixels * in_c * out_c,
+        per_column="pixels",
     )
     return with_blocks(lowered, blocks_for(pixels, in_c, packed=layer.packed, single=layer.form.single))
 
@@ -466,6 +467,7 @@ def _lower_conv(context: OpContext) -> Lowered:
         ),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
+        per_column="out_w",
     )
     return with_blocks(lowered, blocks_for(out_w, taps, packed=layer.packed, single=layer.form.single))
 
@@ -504,6 +506,7 @@ def _depthwise(
         scratch_bytes=scratch_bytes,
         loop=window_loop(context, zero_point),
         macs=context.output.elements * attrs.kernel_h * attrs.kernel_w,
+        per_column="out_w",
     )
 
 
@@ -734,6 +737,7 @@ def _lower_add_fixed(context: OpContext) -> Lowered:
     return Lowered(
         access=elementwise_access(output.shape, [output.shape, output.shape]),
         literals=tuple(literals.items()),
+        per_column="elements",
     )
 
 
@@ -756,7 +760,11 @@ def _lower_mul_channels(context: OpContext) -> Lowered:
         "hi": params.high,
     }
     shapes = [context.input(i).shape for i in range(2)]
-    return Lowered(access=elementwise_access(context.output.shape, shapes), literals=tuple(literals.items()))
+    return Lowered(
+        access=elementwise_access(context.output.shape, shapes),
+        literals=tuple(literals.items()),
+        per_column="pixels",
+    )
 
 
 def _lower_mean(context: OpContext) -> Lowered:

@@ -89,6 +89,7 @@ def lower_same_shape(literals: Literals) -> Callable[[OpContext], Lowered]:
         return Lowered(
             access=elementwise_access(output.shape, [output.shape, output.shape]),
             literals=tuple(values.items()),
+            per_column="elements",
         )
 
     return lower

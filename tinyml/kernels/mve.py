@@ -141,6 +141,7 @@ def _lower_pointwise(context: OpContext) -> Lowered:
         literals=_literals(context, layer.form, pixels=pixels, in_c=in_c, out_c=out_c),
         scratch_bytes=4 * _filled(in_c, LANES) + tile,
         macs=pixels * in_c * out_c,
+        per_column="pixels",
     )
 
 
@@ -172,6 +173,7 @@ def _lower_conv(context: OpContext, **stride_h: int) -> Lowered:
         scratch_bytes=(4 if in_c % LANES == 0 else 20) * _filled(taps, LANES) + 4 * _filled(out_c, 4),
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
+        per_column="out_w",
     )
 
 
@@ -212,6 +214,7 @@ def _depthwise(
         scratch_bytes=scratch_bytes,
         loop=window_loop(context, zero_point),
         macs=context.output.elements * attrs.kernel_h * attrs.kernel_w,
+        per_column="out_w",
     )
 
 

@@ -46,6 +46,7 @@ def lower_pooling(context: OpContext) -> Lowered:
         access=window_access(context),
         literals=tuple(literals.items()),
         loop=window_loop(context, None),
+        per_column="out_w",
     )
 
 

@@ -81,6 +81,7 @@ def lower_requantize(context: OpContext) -> Lowered:
     return Lowered(
         access=elementwise_access(output.shape, [output.shape]),
         literals=tuple(literals.items()),
+        per_column="elements",
     )
 
 
@@ -90,6 +91,7 @@ def _lower_quantize(context: OpContext) -> Lowered:
         access=conversion_access(context.input(0), output),
         constants=(_scale(output),),
         literals=(("elements", output.elements), ("zp_out", output.zero_point)),
+        per_column="elements",
     )
 
 
@@ -99,6 +101,7 @@ def _lower_dequantize(context: OpContext) -> Lowered:
         access=conversion_access(x, context.output),
         constants=(_scale(x),),
         literals=(("elements", x.elements), ("zp_in", x.zero_point)),
+        per_column="elements",
     )
 
 

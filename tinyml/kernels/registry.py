@@ -165,6 +165,9 @@ class Lowered:
     without, they are the whole tensors, one pointer per activation input, or an array of these pointers
     (`Kernel.input_array`). With `batches` above 1 that is the call for one image, which is made for each:
     the access map's rows are the images then.
+
+    `per_column` names the literal that says how much of a row to compute, in proportion to its columns, where
+    a smaller number computes the first of them alone; None where a call computes all.
     """
 
     access: AccessMap
@@ -175,6 +178,7 @@ class Lowered:
     macs: int = 0
     updates: tuple[int, ...] = ()  # activation inputs that are states, which the kernel writes
     batches: int = 1
+    per_column: str | None = None
 
 
 Predicate = Callable[[OpContext], bool]

@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from tinyml.errors import UsageError
 from tinyml.graph import Graph
+from tinyml.planner import estimate
 from tinyml.planner.check import PlanError, check
 from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
 from tinyml.planner.place import find_offsets
 from tinyml.planner.plan import Buffer, BufferKind, Cost, Plan, Stage
 from tinyml.planner.recompute import plan_gates
-from tinyml.planner.stages import (
-    MOST_STRIPS,
-    Cut,
-    StageSearch,
-    layer_instructions,
-    streaming_instructions,
-)
+from tinyml.planner.stages import MOST_STRIPS, Cut, StageSearch
 
 if TYPE_CHECKING:
     from tinyml.select import Selection
@@ -34,6 +29,7 @@ __all__ = [
     "PlanError",
     "Stage",
     "check",
+    "place_stages",
     "plan",
     "plan_gates",
     "timeline",
@@ -74,8 +70,8 @@ def plan(
             operators are streamed row by row (stages.py) to bring the arena down to it, or as far as
             it goes. None never streams; 0 gives the smallest arena.
         objective: what to choose among the choices of stages that fit `stream_above`.
-        max_slowdown: with the objective "sram" the most instructions that the arena may cost, as an
-            estimated share, work that is computed a second time aside; None for any number.
+        max_slowdown: with the objective "sram" the most instructions per multiply-accumulate that the arena
+            may cost, as an estimated share; None for any number.
         max_extra_macs: the most multiply-accumulates that may be computed a second time, in strips; None
             for any number.
         pushed: a model input that never is in the arena as a whole: the application pushes its rows.
@@ -93,7 +89,7 @@ def plan(
     flow = Flow.of(graph, selections)
     if patch is not None:
         search = StageSearch(graph, selections, flow, range(len(flow.nodes)), pushed=pushed)
-        best = _placed(graph, selections, search, search.patched(*patch))
+        best = place_stages(graph, selections, search, search.patched(*patch))
         check(graph, selections, best)
         return best
     orders = [tuple(range(len(flow.nodes)))]
@@ -104,8 +100,10 @@ def plan(
     wanted = stream_above is not None and (best.arena_bytes > stream_above or objective == "sram")
     if wanted or front or pushed is not None:
         strips = 1 if max_extra_macs == 0 and not front else MOST_STRIPS
+        most = None if front else max_extra_macs
         searches = [
-            StageSearch(graph, selections, flow, nodes, pushed=pushed, most_strips=strips) for nodes in orders
+            StageSearch(graph, selections, flow, nodes, pushed=pushed, most_strips=strips, most_macs=most)
+            for nodes in orders
         ]
         cuts = [[(cut, search) for cut in search.front(max_extra_macs)] for search in searches]
         ways = [way for ways in cuts for way in ways]
@@ -120,8 +118,10 @@ def plan(
         if wanted or pushed is not None:
             allowed = ways
             if max_slowdown is not None:
-                slowest = max_slowdown * layer_instructions(graph, selections)
-                allowed = [way for way in ways if streaming_instructions(way[0].cost) <= slowest] or ways
+                costs = [cut.cost for cut, _ in ways]
+                fast = estimate.within(costs, graph, selections, max_slowdown)
+                allowed = [way for way, kept in zip(ways, fast, strict=True) if kept]
+                allowed = allowed or [min(ways, key=lambda way: _preference("latency", way[0].cost))]
             best = _choose(graph, selections, allowed, stream_above, objective)
         if front:
             fronts = [search.front() for search in searches]
@@ -148,7 +148,7 @@ def _choose(
         fitting = [way for way in allowed if limit is None or way[0].cost.peak_bytes <= limit]
         fitting.sort(key=lambda way: _preference(objective, way[0].cost))
         for cut, search in fitting[:_PLACEMENTS]:
-            found = _placed(graph, selections, search, cut.stages())
+            found = place_stages(graph, selections, search, cut.stages())
             if limit is None or found.arena_bytes <= limit:
                 return found
     allowed.sort(key=lambda way: _preference("sram", way[0].cost))
@@ -156,16 +156,17 @@ def _choose(
     for cut, search in allowed[:_PLACEMENTS]:
         if best is not None and best.arena_bytes <= cut.cost.peak_bytes:
             break
-        found = _placed(graph, selections, search, cut.stages())
+        found = place_stages(graph, selections, search, cut.stages())
         if best is None or found.arena_bytes < best.arena_bytes:
             best = found
     assert best is not None
     return best
 
 
-def _placed(
+def place_stages(
     graph: Graph, selections: Sequence[Selection], search: StageSearch, stages: Sequence[Stage]
 ) -> Plan:
+    """Plan the memory of a choice of stages; `check` has not seen it yet."""
     flow, extra_macs = search.flow_of(stages)
     plan = _plan_order(graph, selections, flow, range(len(flow.nodes)))
     return dataclasses.replace(plan, extra_macs=extra_macs)

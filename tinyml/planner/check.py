@@ -175,9 +175,11 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
     for (tensor, _), index in rings.items():
         buffer_of.setdefault(tensor, index)
     for index, stage in enumerate(plan.stages):
-        for guest, tensor in stage.in_place:
-            _require((tensor, index) in rings, f"op {guest} writes over tensor {tensor}, which has no ring")
-            buffer_of[graph.ops[guest].outputs[0]] = rings[tensor, index]
+        held = {tensor: ring for (tensor, at), ring in rings.items() if at == index}
+        for guest, tensor in stage.in_place:  # in execution order
+            _require(tensor in held, f"op {guest} writes over tensor {tensor}, which has no ring")
+            (output,) = graph.ops[guest].outputs
+            held[output] = buffer_of[output] = held[tensor]
     used = {t for op in graph.ops for t in (*graph.activations(op), *op.outputs)}
     used |= {t for t in (*graph.sources, *graph.results) if graph.tensors[t].data is None}
     _require(

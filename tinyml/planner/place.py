@@ -5,23 +5,40 @@ lies first. It is u's size, except where u is an output that may lie on its dyin
 under an output computed from its last row to its first. So an offset x of v is forbidden by a placed u
 in the open interval (off_u − gap[v][u], off_u + gap[u][v]).
 
-Sources: best fit with several orders, then branch and bound over canonical solutions as in MiniMalloc
-(Moffitt, ASPLOS 2023), here with gaps that may be smaller than the lower buffer.
+Best fit with several orders comes first. Where it leaves gaps, a search below a given height: every
+block keeps the offsets that are still free to it, the block with the fewest is placed next, and blocks that
+have been in the way come earlier after a restart. That is asked for the lower bound, then by bisection. Few
+blocks are searched exactly.
+
+Sources: forward checking and weights of variables (Boussemart et al., Boosting Systematic Search by Weighting
+Constraints, ECAI 2004); branch and bound over canonical solutions as in MiniMalloc (Moffitt, ASPLOS 2023),
+here with gaps that may be smaller than the lower buffer.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 
-from tinyml.planner.lifetimes import Lifetimes, align, shared_bytes
+from tinyml.planner.lifetimes import TENSOR_ALIGNMENT, Lifetimes, align, shared_bytes
 from tinyml.planner.plan import BufferKind
 
-REPAIRS = 300
-"""Best-fit passes after the fixed orders."""
+PROBES = 6
+"""Heights that are searched at most, from the lower bound to what best fit has found."""
+
+TRIES = 4000
+"""Offsets that a search below one height tries at most (some hundredths of a second)."""
+
+FEW_BLOCKS = 16
+"""Blocks, at most, whose offsets are searched exactly."""
 
 EFFORT = 50_000
 """Blocks that branch and bound looks at before it keeps what it has (a tenth of a second)."""
+
+_NEAR = 5
+"""Blocks, at most, that are thought to come between one and the next, when offsets for it are listed."""
+
+_OFFSETS = 24
+"""Offsets, at most, that are tried for a block."""
 
 
 def find_offsets(lifetimes: Lifetimes) -> tuple[int, ...]:
@@ -53,8 +70,28 @@ class _Placer:
         target = self.lifetimes.lower_bound_bytes
         offsets, height = self._seed(target)
         if height > target:
+            offsets, height = self._searched(offsets, height, target)
+        if height > target and len(self.blocks) <= FEW_BLOCKS:
             offsets = self._branch_and_bound(offsets, height, target)
         return tuple(offsets)
+
+    def _searched(self, offsets: list[int], height: int, target: int) -> tuple[list[int], int]:
+        """Improve a solution by searches below heights from the target on."""
+        search = _Below(self)
+        failed, probe = target - 1, target
+        for _ in range(PROBES):
+            found = search.solve(probe)
+            if found is not None:
+                offsets, height = found, self._height(found)
+            else:
+                failed = probe
+            probe = align((failed + height) // 2, TENSOR_ALIGNMENT)
+            if not failed < probe < height:
+                break
+        return offsets, height
+
+    def _height(self, offsets: Sequence[int]) -> int:
+        return max(offset + block.size_bytes for offset, block in zip(offsets, self.blocks, strict=True))
 
     # -- best fit ------------------------------------------------------------------------------
 
@@ -98,48 +135,15 @@ class _Placer:
             lambda i: (scratch(i), -blocks[i].first, -blocks[i].last, -blocks[i].size_bytes),
             lambda i: (scratch(i), -pressure(i), -blocks[i].first, -blocks[i].last, -blocks[i].size_bytes),
         )
-        best: tuple[int, list[int], list[int]] | None = None
+        best: tuple[list[int], int] | None = None
         for key in keys:
-            order = sorted(range(len(blocks)), key=key)
-            offsets, height = self._fit(order)
-            if best is None or height < best[0]:
-                best = height, order, offsets
+            offsets, height = self._fit(sorted(range(len(blocks)), key=key))
+            if best is None or height < best[1]:
+                best = offsets, height
             if height <= target:
                 break
         assert best is not None
-        height, order, offsets = best
-        return (offsets, height) if height <= target else self._repair(order, offsets, height, target)
-
-    def _repair(
-        self, order: list[int], offsets: list[int], height: int, target: int
-    ) -> tuple[list[int], int]:
-        """Move a block that carries the top one to an earlier place in the order; keep what is no worse.
-
-        Random moves from a fixed seed. Source: the hill climb of Arm's Vela.
-        """
-        rng = random.Random(0)
-        for _ in range(REPAIRS):
-            position = rng.choice(self._culprits(order, offsets, height))
-            moved = list(order)
-            moved.insert(rng.randrange(position + 1), moved.pop(position))
-            new_offsets, new_height = self._fit(moved)
-            if new_height <= height:
-                order, offsets, height = moved, new_offsets, new_height
-            if height <= target:
-                break
-        return offsets, height
-
-    def _culprits(self, order: Sequence[int], offsets: Sequence[int], height: int) -> list[int]:
-        """Positions in the order of the blocks at the top and of those that they rest on."""
-        todo = [i for i in order if offsets[i] + self.blocks[i].size_bytes == height]
-        found = set(todo)
-        while todo:
-            v = todo.pop()
-            for u, _, after in self.neighbours[v]:
-                if offsets[u] + after == offsets[v] and u not in found:
-                    found.add(u)
-                    todo.append(u)
-        return [position for position, i in enumerate(order) if i in found]
+        return best
 
     # -- branch and bound ----------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ class _Placer:
             stack.append((v, restore, candidates))
             if len(stack) == len(blocks):
                 best = list(placed)
-                height = max(offset + block.size_bytes for offset, block in zip(best, blocks, strict=True))
+                height = self._height(best)
                 if height <= target:
                     return best
                 candidates = []
@@ -231,3 +235,159 @@ class _Placer:
                     total -= shared_bytes(blocks[output].size_bytes, dying)
             bound = max(bound, min(lows[i] for i in waiting) + total)
         return bound
+
+
+_Free = list[tuple[int, int]]
+"""Offsets that a block may take: closed intervals, rising."""
+
+
+class _Below:
+    """A search for offsets below a height.
+
+    A block is placed at the ends of an interval that is free to it, or as far from them as blocks not placed
+    yet take, in the fullest stage of its life. `weight` counts how often a block had no offset left.
+    """
+
+    def __init__(self, placer: _Placer) -> None:
+        self.blocks = placer.blocks
+        self.lifetimes = placer.lifetimes
+        self.neighbours = placer.neighbours
+        self.at = placer.at
+        self.weight = [1.0] * len(self.blocks)
+        stage_bytes = self.lifetimes.stage_bytes
+        self.fullest = [
+            max(range(block.first, block.last + 1), key=stage_bytes.__getitem__) for block in self.blocks
+        ]
+
+    def solve(self, height: int) -> list[int] | None:
+        """Return offsets below a height, None where none are found."""
+        left, limit = TRIES, 2 * len(self.blocks)
+        while left > 0:
+            found, tried = self._descend(height, min(limit, left))
+            if found is not None or tried < min(limit, left):
+                return found
+            left -= tried
+            limit += limit // 2
+        return None
+
+    def _descend(self, height: int, limit: int) -> tuple[list[int] | None, int]:
+        """Search until so many offsets have been tried; return how many were."""
+        blocks, weight = self.blocks, self.weight
+        self.placed = placed = [-1] * len(blocks)
+        self.free: list[_Free] = [
+            [(0, (height - block.size_bytes) // block.alignment * block.alignment)] for block in blocks
+        ]
+        self.room = [_room(free) for free in self.free]
+        waiting = set(range(len(blocks)))
+        # One frame per placed block: (block, offsets not tried yet, what was free to others).
+        stack: list[tuple[int, list[int], list[tuple[int, _Free]]]] = []
+        v, candidates, tried = -1, [-1], 0
+        while True:
+            if v < 0:
+                v = min(waiting, key=lambda i: (self.room[i] / weight[i], -blocks[i].size_bytes, i))
+                candidates = self._candidates(v)
+            if not candidates:
+                if not stack:
+                    return None, tried
+                v, candidates, taken = stack.pop()
+                self._give_back(taken)
+                placed[v] = -1
+                waiting.add(v)
+                continue
+            if tried == limit:
+                return None, tried
+            tried += 1
+            placed[v] = candidates.pop()
+            taken, stuck = self._take(v)
+            if stuck < 0:
+                stuck = self._crowded(v, height)
+            if stuck >= 0:
+                weight[stuck] += 1
+                weight[v] += 0.5
+                self._give_back(taken)
+                placed[v] = -1
+                continue
+            stack.append((v, candidates, taken))
+            waiting.discard(v)
+            if not waiting:
+                return placed, tried
+            v = -1
+
+    def _take(self, v: int) -> tuple[list[tuple[int, _Free]], int]:
+        """Take from all others what block v forbids; return what they had, and one that has nothing left."""
+        x = self.placed[v]
+        taken: list[tuple[int, _Free]] = []
+        for u, before, after in self.neighbours[v]:
+            low, high = x - after, x + before  # offsets between them are forbidden to u
+            free = self.free[u]
+            if self.placed[u] >= 0 or low >= high or free[-1][1] <= low or free[0][0] >= high:
+                continue
+            step = self.blocks[u].alignment
+            left: _Free = []
+            for first, last in free:
+                if first <= low:
+                    left.append((first, min(last, low // step * step)))
+                if last >= high:
+                    left.append((max(first, align(high, step)), last))
+            # Intervals that lie outside as a whole meet one of the conditions, or both if it is one offset.
+            left = [(first, last) for first, last in dict.fromkeys(left) if first <= last]
+            taken.append((u, free))
+            self.free[u], self.room[u] = left, _room(left)
+            if not left:
+                return taken, u
+        return taken, -1
+
+    def _give_back(self, taken: Sequence[tuple[int, _Free]]) -> None:
+        for u, free in taken:
+            self.free[u], self.room[u] = free, _room(free)
+
+    def _crowded(self, v: int, height: int) -> int:
+        """Return a block that cannot be placed any more, as a stage of v has too few bytes left; else −1."""
+        blocks, placed = self.blocks, self.placed
+        for stage in range(blocks[v].first, blocks[v].last + 1):
+            live = self.at[stage]
+            waiting = [i for i in live if placed[i] < 0]
+            if not waiting:
+                continue
+            need = sum(blocks[i].size_bytes for i in waiting)
+            for output, source in self.lifetimes.distances:
+                if blocks[output].first == stage and (placed[output] < 0 or placed[source] < 0):
+                    shared = blocks[output].size_bytes - self.lifetimes.sharing(output, source)
+                    need -= max(min(shared, blocks[source].size_bytes), 0)
+            end = 0
+            for first, last in sorted((placed[i], placed[i] + blocks[i].size_bytes) for i in live):
+                if first >= 0 and last > end:
+                    need += last - max(first, end)
+                    end = last
+            if need > height:
+                return max(waiting, key=lambda i: blocks[i].size_bytes)
+        return -1
+
+    def _candidates(self, v: int) -> list[int]:
+        """Offsets to try for a block, the most promising last."""
+        size, step = self.blocks[v].size_bytes, self.blocks[v].alignment
+        below, above = {0}, {0}  # bytes that blocks not placed yet may take there
+        near = [
+            (before, after, self.blocks[u].size_bytes)
+            for u, before, after in self.neighbours[v]
+            if self.placed[u] < 0 and self.blocks[u].first <= self.fullest[v] <= self.blocks[u].last
+        ]
+        for before, after, other in near[:_NEAR]:
+            if after > 0:
+                below |= {more + after for more in below}
+            if before + other > size:
+                above |= {more + before + other - size for more in above}
+        found: dict[int, tuple[bool, int]] = {}
+        for first, last in self.free[v]:
+            for x in (
+                *(align(first + more, step) for more in below),
+                *((last - m) // step * step for m in above),
+            ):
+                if first <= x <= last:
+                    key = x not in (first, last), last - first
+                    found[x] = min(found.get(x, key), key)
+        return sorted(found, key=lambda x: (found[x], x), reverse=True)[-_OFFSETS:]
+
+
+def _room(free: _Free) -> int:
+    return sum(last - first + TENSOR_ALIGNMENT for first, last in free)

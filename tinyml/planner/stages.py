@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyml.errors import UsageError
-from tinyml.graph import Graph, OpKind
+from tinyml.graph import Graph
+from tinyml.planner import estimate
 from tinyml.planner.lifetimes import (
     TENSOR_ALIGNMENT,
     Flow,
@@ -33,8 +34,10 @@ from tinyml.planner.lifetimes import (
 )
 from tinyml.planner.plan import Cost, Stage
 from tinyml.planner.stream import (
+    NOT_READ,
     Columns,
     RowOp,
+    StreamStage,
     StripColumns,
     divides,
     ends_inside,
@@ -64,20 +67,8 @@ NARROWEST_STRIP = 3
 MOST_LABELS = 120
 """Points of a cut's Pareto set that are kept; where there are more, every so many by peak."""
 
-# Instructions that streaming adds, roughly, on a Cortex-M4: per call the row pointers and asking for rows;
-# per multiply-accumulate what it takes again, what a depthwise kernel that shares its prepared rows between
-# two output rows loses by computing one, and what less scratch costs.
-_CALL = 15
-_MAC = {OpKind.DEPTHWISE_CONV_2D: 3.0}
-_OTHER_MAC = 1.0
-_SINGLE_ROW_MAC = 2.3
-_LAYER_MAC = {OpKind.DEPTHWISE_CONV_2D: 2.4}
-_MOST_PER_MAC = 1.5
-_TILED_MAC = 0.3  # a 3x3 depthwise convolution in tiles of a row
-_SMALL_BLOCK_MAC = 0.25  # a convolution of two pixels at a time
-
-_CODE = 260
-"""Bytes of code that a streamed operator adds, roughly: its own function."""
+_Costs = npt.NDArray[np.int64]
+"""Costs as rows: bytes at the peak, multiply-accumulates, instructions, code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +108,7 @@ class StageSearch:
         order: of its nodes.
         pushed: a model input whose rows the application pushes; the first stage reads all of it.
         most_strips: 1 allows no strips.
+        most_macs: the most multiply-accumulates that may be computed a second time; None for any number.
     """
 
     def __init__(
@@ -128,6 +120,7 @@ class StageSearch:
         *,
         pushed: int | None = None,
         most_strips: int = MOST_STRIPS,
+        most_macs: int | None = None,
     ) -> None:
         self.graph = graph
         self.selections = selections
@@ -157,6 +150,7 @@ class StageSearch:
         self.position = {node.ops[0]: at for at, node in enumerate(self.nodes)}
         self.operators = [selections[node.ops[0]] for node in self.nodes]
         self.most_strips = most_strips
+        self.most_macs = most_macs
         self._narrow: dict[tuple[int, bool, int, tuple[int, ...]], RowOp | None] = {}
 
     # -- the stages -----------------------------------------------------------------------------
@@ -175,7 +169,7 @@ class StageSearch:
             found = [self._alone(end)]
             for single, choices in rows.items():
                 run = self._run(end, choices)
-                if run and (not single or any(_takes_several_rows(op) for op in run)):
+                if run and (not single or any(estimate.takes_several_rows(op) for op in run)):
                     found += self._tails(end, run, single)
             if after >= 0:
                 found = [c for c in found if c.stage.pushed or c.first > after]
@@ -186,7 +180,7 @@ class StageSearch:
         """One operator that runs as a whole."""
         node = self.nodes[end - 1]
         distances = {s: d for s, d in zip(node.reads, node.distances, strict=True) if s != node.writes}
-        live = self._live_bytes(end - 1, end, distances, node.scratch_bytes, node.reverse_gap)
+        live = self.live_bytes(end - 1, end, distances, node.scratch_bytes, node.reverse_gap)
         return Candidate(Stage(node.ops), end - 1, Cost(live))
 
     def _run(self, end: int, choices: Sequence[RowOp | None]) -> list[RowOp]:
@@ -208,91 +202,22 @@ class StageSearch:
         return bool(storage.consumers) and self.dies[written] < end and len(storage.tensors) == 1
 
     def _tails(self, end: int, run: list[RowOp], single: bool) -> Iterator[Candidate]:
-        """Yield the tails of a run as stages, from its last operator back, adding up what each costs."""
-        graph = self.graph
+        """Yield the tails of a run as stages, from its last operator back, in every number of strips."""
         inner = {op.output for op in run[:-1]}
         outer = dict.fromkeys(t for op in run for t in op.inputs if t not in inner)
         # What comes from outside is fed here, to learn how many rows of it a ring would have.
-        feeds = [feed_op(graph, t, whole_width(graph.tensors[t])) for t in outer]
+        feeds = [feed_op(self.graph, t, whole_width(self.graph.tensors[t])) for t in outer]
         rows = stream_stage([*feeds, *run])
-        # tensor → the output that lies in its ring
-        guests = {t: graph.ops[op].outputs[0] for op, t in in_place_rows(rows).items()}
-        guests_of = {guest: host for host, guest in guests.items()}
-        ops = [op.op for op in run]
-        for strips in range(1, self.most_strips + 1):
-            if strips > 1 and (run[-1].sums or run[-1].columns.width < strips * NARROWEST_STRIP):
-                return
-            if not divides(run[-1].columns.width, strips):
-                continue
-            columns = strip_columns(graph, ops, strips) if strips > 1 else None
-            rings: dict[int, int] = {}
-            extra = instructions = 0
-            inside_only: set[int] = set()
-            displaced: dict[int, tuple[int, int, int]] = {}  # host → scratch, row bytes, rows of its guest
-            widths: dict[int, int] = {}  # bytes of a row
-            scratches: list[tuple[int, int, float]] = []  # per operator: usual, least, what that costs
-            for at in range(len(run) - 1, -1, -1):
-                op = run[at]
-                last = at == len(run) - 1
-                strip = None
-                if columns is not None:
-                    if at < len(run) - len(columns.computed):
-                        break
-                    back = at - len(run)
-                    strip = columns.computed[back], columns.needs[back]
-                alone = Stage(tuple(ops[at:]), strips=strips)
-                one_row = single or single_in_strips(graph, alone, 0)
-                usual = self._row(op, single=one_row, strip=strip)
-                if usual is None:
-                    break
-                if last and columns is not None and not ends_inside(usual, run[-1].columns.width, strips):
-                    break
-                if not last:
-                    rings[op.output] = rows.ring_rows[op.output] * usual.access.row_bytes
-                    rings.pop(guests.get(op.output, -1), None)
-                starts = columns.starts if columns is not None else (0,)
-                again = max(usual.macs_of(starts) - op.macs, 0)
-                extra += again
-                instructions += self._instructions(op, usual, strips, again)
-                if usual.reads_inside:
-                    inside_only.add(op.op)
-                slower = _less_scratch_cost(usual, strips)
-                scratches.append((usual.scratch_bytes, self._least_scratch(usual), slower))
-                host = guests_of.get(op.output)
-                if host is not None and usual.access.granule > 1:
-                    displaced[host] = usual.scratch_bytes, usual.access.row_bytes, usual.access.granule
-                widths[op.output] = usual.access.row_bytes
-                base = self._stage(ops[at:], strips, single, columns, inside_only)
-                if base is None:
-                    continue
-                inside = state_bytes(run[-1], len(base.fed) + len(base.ops), pushed=base.pushed)
-                kept = dict(rings)
-                for tensor in base.fed:
-                    held = columns.of[tensor] if columns is not None else whole_width(graph.tensors[tensor])
-                    kept[tensor] = rows.ring_rows[tensor] * feed_op(graph, tensor, held).access.row_bytes
-                    kept.pop(guests.get(tensor, -1), None)
-                inside += sum(align(size, TENSOR_ALIGNMENT) for size in kept.values())
-                distances = self._distances(base, functools.partial(rows.distance, first=len(feeds) + at))
-                first = end - len(base.ops)
-                most = max(scratch for scratch, _, _ in scratches)
-                least = max(scratch for _, scratch, _ in scratches)
-                for scratch in {most, least}:
-                    total = inside + align(scratch, TENSOR_ALIGNMENT)
-                    # Rows computed in tiles lie in place only one on one (RowOp.may_lie_on).
-                    total += sum(
-                        align(rows_ * row_bytes, TENSOR_ALIGNMENT)
-                        for host, (usual_, row_bytes, rows_) in displaced.items()
-                        if host in kept and usual_ > scratch and row_bytes != widths.get(host)
-                    )
-                    slower = sum(cost for usual_, _, cost in scratches if usual_ > scratch)
-                    live = self._live_bytes(first, end, distances, total, None)
-                    yield Candidate(
-                        dataclasses.replace(base, small_scratch=scratch < most),
-                        first,
-                        Cost(live, extra, round(instructions + slower), _CODE * len(base.ops)),
-                    )
+        guests = {t: self.graph.ops[op].outputs[0] for op, t in in_place_rows(rows).items()}
+        width = run[-1].columns.width
+        most = 1 if run[-1].sums else min(self.most_strips, max(width // NARROWEST_STRIP, 1))
+        for strips in range(1, most + 1):
+            if divides(width, strips):
+                tail = _Tail(self, end, run, rows, guests, strips, single)
+                while tail.grow():
+                    yield from tail.candidates()
 
-    def _row(
+    def row(
         self, op: RowOp, *, single: bool, strip: tuple[Columns, tuple[Columns, ...]] | None
     ) -> RowOp | None:
         """Return an operator of a run as a stage in strips calls it; lowered once per width."""
@@ -304,39 +229,36 @@ class StageSearch:
             selection = self.selections[op.op]
             self._narrow[key] = row_op(self.graph, selection, single_rows=single, strip=strip)
         narrow = self._narrow[key]
-        return dataclasses.replace(narrow, columns=columns, needs=needs) if narrow is not None else None
+        if narrow is None or (narrow.columns == columns and narrow.needs == needs):
+            return narrow
+        return dataclasses.replace(narrow, columns=columns, needs=needs)
 
-    def _least_scratch(self, call: RowOp) -> int:
+    def least_scratch(self, call: RowOp) -> int:
         """Return the scratch that a call can do with."""
         kernel = self.selections[call.op].kernel
         if call.lowered is None or kernel is None or kernel.less_scratch is None:
             return call.scratch_bytes
         return kernel.less_scratch(call.lowered).scratch_bytes
 
-    def _instructions(self, op: RowOp, call: RowOp, strips: int, again: int) -> int:
-        """Estimate what streaming an operator adds: `op` is its call on whole rows, `call` on a strip's."""
-        kind = self.graph.ops[op.op].kind
-        calls = strips * -(-call.access.rows // call.access.granule)
-        more = calls * _CALL + again * _MAC.get(kind, _OTHER_MAC)
-        if _takes_several_rows(op) and call.access.granule == 1:
-            more += strips * call.macs * _SINGLE_ROW_MAC
-        return round(more)
-
-    def _stage(
+    def stage_of(
         self,
-        ops: Sequence[int],
+        ops: tuple[int, ...],
         strips: int,
         single: bool,
         columns: StripColumns | None,
-        inside_only: Set[int] = frozenset(),
+        outer: Mapping[int, bool],
     ) -> Stage | None:
-        """Return the stage of a run of operators, None where they may not be one."""
-        graph = self.graph
-        written = {graph.ops[op].outputs[0] for op in ops[:-1]}
-        outer = dict.fromkeys(t for op in ops for t in graph.activations(graph.ops[op]) if t not in written)
+        """Return the stage of a run of operators, None where they may not be one.
+
+        Args:
+            ops: the operators.
+            strips: their number.
+            single: Stage.single_rows.
+            columns: of the strips.
+            outer: tensors read from outside → whether columns beyond the image are read.
+        """
         # What is read beyond the image is read from a ring that holds zero points there.
-        beyond = {t for op in ops if op not in inside_only for t in graph.activations(graph.ops[op])}
-        fed = [t for t in outer if columns is not None and t in beyond and columns.outside(graph, t)]
+        fed = [t for t, beyond in outer.items() if columns and beyond and columns.outside(self.graph, t)]
         pushed = self.pushed_tensor in outer
         if pushed:
             assert self.pushed_tensor is not None
@@ -345,29 +267,34 @@ class StageSearch:
             fed = [self.pushed_tensor, *(t for t in fed if t != self.pushed_tensor)]
         if len(ops) == 1 and not fed:
             return None
-        return Stage(tuple(ops), strips=strips, fed=tuple(fed), pushed=pushed, single_rows=single)
+        return Stage(ops, strips=strips, fed=tuple(fed), pushed=pushed, single_rows=single)
 
-    def _distances(self, stage: Stage, distance_of: Callable[[int], int]) -> dict[int, int]:
-        """Return, per storage that a stage reads, how far its output must start below it (Node.distances)."""
-        end = self.position[stage.ops[-1]] + 1
-        operators = self.nodes[end - len(stage.ops) : end]
-        written = {node.writes for node in operators}
-        output = self.flow.storages[operators[-1].writes]
-        size, place = output.size_bytes, output.place(self.graph.ops[stage.ops[-1]].outputs[0])
-        distances: dict[int, int] = {}
-        for node in operators:
-            for storage in node.reads:
-                if storage not in written and storage not in distances and storage != self.pushed:
-                    source = self.flow.storages[storage]
-                    # The last of several strips or bands still reads what the first one read.
-                    whole = stage.strips == stage.bands == 1
-                    apart = size
-                    if whole:
-                        apart = max(distance_of(t) + place - source.place(t) for t in source.tensors)
-                    distances[storage] = min(align(apart, TENSOR_ALIGNMENT), size)
-        return distances
+    def distances(
+        self, storages: Iterable[int], last: int, distance_of: Callable[[int], int] | None
+    ) -> dict[int, int]:
+        """Return, per storage that a stage reads, how far its output must start below it (Node.distances).
 
-    def _live_bytes(
+        Args:
+            storages: what it reads from outside.
+            last: its last operator.
+            distance_of: the distance from a tensor; None where the last of several strips or bands still
+                reads what the first one read.
+        """
+        writes = self.nodes[self.position[last]].writes
+        output = self.flow.storages[writes]
+        place = output.place(self.graph.ops[last].outputs[0])
+        found: dict[int, int] = {}
+        for s in storages:
+            if s in (self.pushed, writes):
+                continue
+            source = self.flow.storages[s]
+            apart = output.size_bytes
+            if distance_of is not None:
+                apart = max(distance_of(t) + place - source.place(t) for t in source.tensors)
+            found[s] = min(align(apart, TENSOR_ALIGNMENT), output.size_bytes)
+        return found
+
+    def live_bytes(
         self, first: int, end: int, distances: Mapping[int, int], inside: int, reverse_gap: int | None
     ) -> int:
         """Return the bytes live while the stage of positions [first, end) runs, best overlap taken."""
@@ -390,13 +317,19 @@ class StageSearch:
             most_macs: the most multiply-accumulates that may be computed a second time.
         """
         cuts: list[list[Cut]] = [[Cut(Cost())]]
+        costs: list[_Costs] = [np.zeros((1, 4), np.int64)]  # of the ways to every cut
         for candidates in self.ending[1:]:
-            ways = [(before, last) for last in candidates for before in cuts[last.first]]
-            costs = np.array([_joined(before.cost, last.cost) for before, last in ways], np.int64)
-            if most_macs is not None and len(ways):
-                costs[costs[:, 1] > most_macs, 0] = np.iinfo(np.int64).max
-            kept = [i for i in _pareto(costs) if costs[i, 0] < np.iinfo(np.int64).max]
-            cuts.append([Cut(Cost(*map(int, costs[i])), ways[i][1], ways[i][0]) for i in kept])
+            joined = [_joined(costs[last.first], last.cost) for last in candidates]
+            found = np.concatenate(joined) if joined else np.empty((0, 4), np.int64)
+            starts = np.cumsum([0, *(len(rows) for rows in joined)])
+            within = np.flatnonzero(found[:, 1] <= (found[:, 1] if most_macs is None else most_macs))
+            kept = within[_pareto(found[within])]
+            costs.append(found[kept])
+            cuts.append([])
+            for way, cost in zip(kept.tolist(), found[kept].tolist(), strict=True):
+                stage = int(np.searchsorted(starts, way, "right")) - 1
+                last = candidates[stage]
+                cuts[-1].append(Cut(Cost(*cost), last, cuts[last.first][way - int(starts[stage])]))
         return cuts[-1]
 
     def patched(self, patches: int, count: int) -> list[Stage]:
@@ -409,9 +342,12 @@ class StageSearch:
         Raises:
             UsageError: they cannot be computed in so many patches.
         """
+        graph = self.graph
         ops = [node.ops[0] for node in self.nodes[:count]]
         columns = strip_columns(self.graph, ops, patches) if ops else None
-        stage = self._stage(ops, patches, True, columns) if columns is not None else None
+        written = {graph.ops[op].outputs[0] for op in ops[:-1]}
+        outer = {t: True for op in ops for t in graph.activations(graph.ops[op]) if t not in written}
+        stage = self.stage_of(tuple(ops), patches, True, columns, outer) if columns is not None else None
         stage = dataclasses.replace(stage, bands=patches) if stage is not None else None
         inside = all(self._joins(at, count) for at in range(count - 1))
         if stage is None or not inside or stage_calls(self.graph, self.selections, stage) is None:
@@ -435,18 +371,22 @@ class StageSearch:
                 continue
             calls = stage_calls(self.graph, self.selections, stage)
             assert calls is not None
-            in_place = in_place_rows(stream_stage(calls, stage.bands), stage.bands)
+            in_place = in_place_rows(stream_stage(calls, stage.bands))
             stage = dataclasses.replace(stage, in_place=tuple(in_place.items()))
             calls = stage_calls(self.graph, self.selections, stage)
             assert calls is not None
             rows = stream_stage(calls, stage.bands)
-            distances = self._distances(stage, rows.distance)
+            operators = [by_ops[op,] for op in stage.ops]
+            written = {node.writes for node in operators}
+            reads = dict.fromkeys(s for node in operators for s in node.reads if s not in written)
+            once = stage.strips == stage.bands == 1
+            distances = self.distances(reads, stage.ops[-1], rows.distance if once else None)
             nodes.append(
                 Node(
                     ops=stage.ops,
                     reads=tuple(distances),
                     distances=tuple(distances.values()),
-                    writes=by_ops[stage.ops[-1:]].writes,
+                    writes=operators[-1].writes,
                     scratch_bytes=align(rows.scratch_bytes, TENSOR_ALIGNMENT),
                     rings=rows.rings,
                     state_bytes=state_bytes(calls[-1], len(calls), pushed=stage.pushed),
@@ -457,16 +397,148 @@ class StageSearch:
         return _rebuilt(self.flow, nodes, self.pushed), extra
 
 
-def layer_instructions(graph: Graph, selections: Sequence[Selection]) -> float:
-    """Estimate the instructions of running the operators one by one."""
-    return sum(
-        _LAYER_MAC.get(graph.ops[s.op].kind, _OTHER_MAC) * s.lowered.macs for s in selections if s.lowered
-    )
+class _Tail:
+    """The last operators of a run as a stage in so many strips, growing from the last operator back.
 
+    Args:
+        search: what it belongs to.
+        end: position behind the run.
+        run: the operators on whole rows.
+        rows: the run as one stage, with everything that it reads fed.
+        guests: tensor → the output whose rows lie in its ring.
+        strips: their number.
+        single: Stage.single_rows.
+    """
 
-def streaming_instructions(cost: Cost) -> float:
-    """Estimate the instructions that a choice of stages adds, but for what is computed a second time."""
-    return cost.extra_instructions - _MOST_PER_MAC * cost.extra_macs
+    def __init__(
+        self,
+        search: StageSearch,
+        end: int,
+        run: Sequence[RowOp],
+        rows: StreamStage,
+        guests: Mapping[int, int],
+        strips: int,
+        single: bool,
+    ) -> None:
+        self.search = search
+        self.end = end
+        self.run = run
+        self.rows = rows
+        self.guests = guests
+        self.hosts = {guest: host for host, guest in guests.items()}
+        self.strips = strips
+        self.single = single
+        self.columns = strip_columns(search.graph, [op.op for op in run], strips) if strips > 1 else None
+        self.starts = self.columns.starts if self.columns is not None else (0,)
+        self.ops: tuple[int, ...] = ()
+        self.outer: dict[int, bool] = {}  # tensors read from outside → whether beyond the image
+        self.storages: dict[int, None] = {}  # that hold them
+        self.apart: dict[int, int] = {}  # tensor → distance that its readers want
+        self.row_bytes: dict[int, int] = {}  # of every tensor written
+        self.rings: dict[int, int] = {}  # inner tensor → bytes
+        self.displaced: dict[int, RowOp] = {}  # host → a guest whose call computes several rows
+        self.extra_macs = 0
+        self.instructions = 0.0
+        self.scratches: list[tuple[int, int, float]] = []  # per operator: usual, least, what that costs
+
+    def grow(self) -> bool:
+        """Take the operator before; return False where it cannot join."""
+        at = len(self.run) - len(self.ops) - 1
+        call = self._call(at) if at >= 0 else None
+        if call is None:
+            return False
+        op, search = self.run[at], self.search
+        output = op.output
+        last = not self.ops
+        self.ops = (op.op, *self.ops)
+        if not last:
+            self.rings[output] = self.rows.ring_rows[output] * call.access.row_bytes
+            self.rings.pop(self.guests.get(output, -1), None)
+        host = self.hosts.get(output)
+        if host is not None and call.access.granule > 1:
+            self.displaced[host] = call
+        self.row_bytes[output] = call.access.row_bytes
+        self.outer.pop(output, None)
+        beyond = not call.reads_inside
+        self.outer = {t: beyond or self.outer.get(t, False) for t in op.inputs} | {
+            t: past or (beyond and t in op.inputs) for t, past in self.outer.items()
+        }
+        node = search.nodes[self.end - len(self.ops)]
+        self.storages.pop(node.writes, None)
+        self.storages |= dict.fromkeys(node.reads)
+        index = len(self.rows.ops) - len(self.ops)
+        for tensor in op.inputs:
+            distance = self.rows.reads.get((index, tensor), NOT_READ)
+            self.apart[tensor] = max(self.apart.get(tensor, NOT_READ), distance)
+        again = max(call.macs_of(self.starts) - op.macs, 0)
+        self.extra_macs += again
+        if search.most_macs is not None and self.extra_macs > search.most_macs:
+            return False
+        self.instructions += estimate.instructions(estimate.streamed_work(op, call, self.strips, again))
+        slower = estimate.instructions(estimate.less_scratch_work(call, self.strips))
+        self.scratches.append((call.scratch_bytes, search.least_scratch(call), slower))
+        return True
+
+    def _call(self, at: int) -> RowOp | None:
+        """Return an operator of the run as the stage calls it."""
+        op, search, columns = self.run[at], self.search, self.columns
+        if columns is None:
+            return op
+        back = at - len(self.run)
+        if -back > len(columns.computed):
+            return None
+        stage = Stage((op.op, *self.ops), strips=self.strips)
+        one_row = self.single or single_in_strips(search.graph, stage, 0)
+        call = search.row(op, single=one_row, strip=(columns.computed[back], columns.needs[back]))
+        last = not self.ops
+        if call is None or (last and not ends_inside(call, op.columns.width, self.strips)):
+            return None
+        return call
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield it as a stage, with the usual scratch and with the least."""
+        search, last = self.search, self.run[-1]
+        stage = search.stage_of(self.ops, self.strips, self.single, self.columns, self.outer)
+        if stage is None:
+            return
+        rings = self.rings | {t: self._fed_bytes(t) for t in stage.fed}
+        for tensor in stage.fed:
+            rings.pop(self.guests.get(tensor, -1), None)
+        inside = state_bytes(last, len(stage.fed) + len(stage.ops), pushed=stage.pushed)
+        inside += sum(align(size, TENSOR_ALIGNMENT) for size in rings.values())
+        first = self.end - len(stage.ops)
+        distance_of = self._distance if self.strips == 1 else None
+        distances = search.distances(self.storages, stage.ops[-1], distance_of)
+        most = max(scratch for scratch, _, _ in self.scratches)
+        least = max(scratch for _, scratch, _ in self.scratches)
+        for scratch in {most, least}:
+            total = inside + align(scratch, TENSOR_ALIGNMENT) + self._displaced_bytes(rings, scratch)
+            slower = sum(cost for usual, _, cost in self.scratches if usual > scratch)
+            live = search.live_bytes(first, self.end, distances, total, None)
+            instructions = round(self.instructions + slower)
+            yield Candidate(
+                dataclasses.replace(stage, small_scratch=True) if scratch < most else stage,
+                first,
+                Cost(live, self.extra_macs, instructions, estimate.CODE * len(stage.ops)),
+            )
+
+    def _distance(self, tensor: int) -> int:
+        return self.apart.get(tensor, NOT_READ)
+
+    def _fed_bytes(self, tensor: int) -> int:
+        graph = self.search.graph
+        held = self.columns.of[tensor] if self.columns is not None else whole_width(graph.tensors[tensor])
+        return self.rows.ring_rows[tensor] * feed_op(graph, tensor, held).access.row_bytes
+
+    def _displaced_bytes(self, rings: Mapping[int, int], scratch: int) -> int:
+        """Bytes of rings for rows not in place: those computed in tiles are only one on one (may_lie_on)."""
+        return sum(
+            align(guest.access.granule * guest.access.row_bytes, TENSOR_ALIGNMENT)
+            for host, guest in self.displaced.items()
+            if host in rings
+            and guest.scratch_bytes > scratch
+            and guest.access.row_bytes != self.row_bytes.get(host)
+        )
 
 
 def recomputed_macs(
@@ -487,57 +559,52 @@ def recomputed_macs(
     return max(executed - sum(s.lowered.macs for op in streamed if (s := selections[op]).lowered), 0)
 
 
-def _less_scratch_cost(call: RowOp, strips: int) -> float:
-    """Estimate the instructions that a kernel takes more with less scratch."""
-    rate = _TILED_MAC if _takes_several_rows(call) else _SMALL_BLOCK_MAC
-    return strips * call.macs * rate
+def _by_first(candidate: Candidate) -> tuple[int, ...]:
+    cost = candidate.cost
+    return candidate.first, cost.peak_bytes, cost.extra_macs, cost.extra_instructions, cost.extra_code
 
 
-def _takes_several_rows(op: RowOp) -> bool:
-    """Whether the kernel can compute several rows per call."""
-    return op.lowered is not None and op.lowered.loop is not None and op.lowered.loop.step > 1
-
-
-def _joined(before: Cost, last: Cost) -> tuple[int, int, int, int]:
-    return (
-        max(before.peak_bytes, last.peak_bytes),
-        before.extra_macs + last.extra_macs,
-        before.extra_instructions + last.extra_instructions,
-        before.extra_code + last.extra_code,
+def _joined(before: _Costs, last: Cost) -> _Costs:
+    """Return what ways to a cut cost with another stage behind them."""
+    return np.stack(
+        [
+            np.maximum(before[:, 0], last.peak_bytes),
+            before[:, 1] + last.extra_macs,
+            before[:, 2] + last.extra_instructions,
+            before[:, 3] + last.extra_code,
+        ],
+        axis=1,
     )
 
 
 def _cheapest(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Leave out the stages that another one of the same operators beats in everything."""
     kept: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda candidate: (candidate.first, *_numbers(candidate.cost))):
-        numbers = _numbers(candidate.cost)
-        beaten = any(
-            other.first == candidate.first
-            and all(a <= b for a, b in zip(_numbers(other.cost), numbers, strict=True))
-            for other in kept
-        )
-        if not beaten:
+    better: list[tuple[int, int, int]] = []  # of those kept that have the same operators, by peak
+    for candidate in sorted(candidates, key=_by_first):
+        if kept and kept[-1].first != candidate.first:
+            better.clear()
+        cost = candidate.cost
+        macs, instructions, code = cost.extra_macs, cost.extra_instructions, cost.extra_code
+        if not any(m <= macs and i <= instructions and c <= code for m, i, c in better):
             kept.append(candidate)
+            better.append((macs, instructions, code))
     return kept
 
 
-def _numbers(cost: Cost) -> tuple[int, int, int, int]:
-    return cost.peak_bytes, cost.extra_macs, cost.extra_instructions, cost.extra_code
-
-
-def _pareto(costs: npt.NDArray[np.int64]) -> list[int]:
-    """Return the indices of rows [n, 4] that no other row beats in everything, by their first number."""
-    order = np.lexsort(costs.T[::-1]) if len(costs) else np.empty(0, np.int64)
+def _pareto(costs: _Costs) -> npt.NDArray[np.intp]:
+    """Return the indices of rows that no other row beats in everything, by their first number."""
+    order = np.lexsort(costs.T[::-1])
+    macs, instructions, code = (np.ascontiguousarray(column) for column in costs[order, 1:].T)
     kept: list[int] = []
-    while len(order):
-        best = int(order[0])
-        kept.append(best)
-        order = order[np.any(costs[order] < costs[best], axis=1)]
+    while len(order):  # none that follows is smaller in the first number
+        kept.append(int(order[0]))
+        better = (macs < macs[0]) | (instructions < instructions[0]) | (code < code[0])
+        order, macs, instructions, code = (x[better] for x in (order, macs, instructions, code))
     if len(kept) > MOST_LABELS:
         spread = np.unique(np.linspace(0, len(kept) - 1, MOST_LABELS).round().astype(int))
         kept = [kept[i] for i in spread]
-    return kept
+    return np.array(kept, np.intp)
 
 
 def _rebuilt(flow: Flow, nodes: Sequence[Node], pushed: int | None) -> Flow:

@@ -18,7 +18,8 @@ SIGGRAPH 2014).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,6 @@ So does a MEAN over the columns of an image, and what joins or cuts columns or c
 """
 
 _WINDOWS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
-WIDTH_LITERALS = frozenset({"pixels", "out_w", "elements"})
-"""Literals of kernels that say how much of a row to compute, in proportion to its columns."""
 
 _POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
 
@@ -99,6 +98,7 @@ class RowOp:
         blanks: the output's columns outside the image are to be overwritten with zero points, as an
             operator after it reads them.
         onto: the input whose ring holds the output rows (Stage.in_place), None where they have their own.
+        seat: the call that computed `onto`, where that lies in another's ring itself: the rows share places.
         rotation: slots by which the rows of the output's ring are put further on (in_place_rows).
         clip: columns of the output's image, where a strip that reaches beyond it computes only those inside;
             None where it computes all its columns.
@@ -118,6 +118,7 @@ class RowOp:
     sums: RowSums | None = None
     blanks: bool = False
     onto: int | None = None
+    seat: RowOp | None = None
     rotation: int = 0
     clip: int | None = None
     overwritable: frozenset[int] = frozenset()
@@ -173,6 +174,8 @@ class RowOp:
             slots: of the ring.
             slot_bytes: of each; a row of the tensor that the ring is named after.
         """
+        if self.seat is not None:
+            return self.seat.place(row, slots, slot_bytes)
         for tensor, row_map in self.reads():
             if tensor == self.onto:  # the rows of a call one behind the other
                 within = row % self.access.granule
@@ -208,7 +211,9 @@ def ring_host(calls: Sequence[RowOp], tensor: int) -> RowOp:
     """Return the call whose ring holds the rows of an inner tensor."""
     by_output = {call.output: call for call in calls}
     call = by_output[tensor]
-    return call if call.onto is None else by_output[call.onto]
+    while call.onto is not None:
+        call = by_output[call.onto]
+    return call
 
 
 def ring_slots(buffer_bytes: int, producer: RowOp) -> int:
@@ -397,10 +402,10 @@ def row_op(
 
 def _clipped(call: RowOp, graph: Graph) -> RowOp:
     """Leave out columns beyond the image, where the kernel is told by a literal how many to compute."""
-    literals = call.lowered.literals if call.lowered is not None else ()
-    sizes = [value for name, value in literals if name in WIDTH_LITERALS]
-    told = bool(sizes) and all(size % call.columns.width == 0 for size in sizes)
-    if not told or call.access.granule > 1:  # rows of a call lie one behind the other, all as wide
+    lowered = call.lowered
+    if lowered is None or lowered.per_column is None or call.access.granule > 1:
+        return call  # rows of a call lie one behind the other, all as wide
+    if dict(lowered.literals)[lowered.per_column] % call.columns.width:
         return call
     return dataclasses.replace(call, clip=graph.tensors[call.output].shape[2])
 
@@ -463,8 +468,10 @@ def stage_calls(graph: Graph, selections: Sequence[Selection], stage: Stage) -> 
         if not last:
             guest = next((guest for guest, tensor in stage.in_place if tensor == call.output), None)
             blanks = strip is not None and call.output in strip.windowed and strip.outside(graph, call.output)
+            onto = dict(stage.in_place).get(op)
+            seat = next((c for c in calls if c.output == onto and c.onto is not None), None)
             call = dataclasses.replace(
-                call, onto=dict(stage.in_place).get(op), rotation=_rotation(graph, guest), blanks=blanks
+                call, onto=onto, seat=seat, rotation=_rotation(graph, guest), blanks=blanks
             )
         calls.append(call)
     return calls
@@ -567,7 +574,7 @@ def _one_row(context: OpContext) -> OpContext:
 
 # -- the order of calls -------------------------------------------------------------------------
 
-_NOT_READ = -(2**62)
+NOT_READ = -(2**62)
 """The distance from an input that is not read once the output is being written."""
 
 
@@ -592,11 +599,13 @@ class StreamStage:
         ops: in execution order; the last one's output is the stage's only output.
         ring_rows: rows kept of every inner tensor, by tensor index.
         reads: (operator of the stage, tensor) → the distance of that operator's reads alone.
+        events: its calls, of one strip.
     """
 
     ops: tuple[RowOp, ...]
     ring_rows: Mapping[int, int]
     reads: Mapping[tuple[int, int], int]
+    events: tuple[Event, ...]
 
     @property
     def inner(self) -> frozenset[int]:
@@ -625,7 +634,7 @@ class StreamStage:
         after it, so their calls come in the same order whether or not the stage has those before.
         """
         reads = (d for (i, source), d in self.reads.items() if source == tensor and i >= first)
-        return max(reads, default=_NOT_READ)
+        return max(reads, default=NOT_READ)
 
 
 def state_bytes(last: RowOp, calls: int, *, pushed: bool) -> int:
@@ -660,23 +669,28 @@ def events(ops: Sequence[RowOp], bands: int = 1) -> Iterator[Event]:
     Generated code makes exactly these calls: `advance(i, end)` there is a function per operator.
     """
     producers = {op.output: i for i, op in enumerate(ops)}
+    steps = [op.access.granule for op in ops]
+    heights = [op.access.rows for op in ops]
+    # Per operator: (producer, map) of what it reads in the stage.
+    asks = [[(producers[t], row_map) for t, row_map in op.reads() if t in producers] for op in ops]
     for starts, last in band_rows(ops, bands):
         done = list(starts)
         wanted = [(len(ops) - 1, last)]  # (operator, rows), each asked for by the one before
         while wanted:
             index, end = wanted[-1]
-            if done[index] >= end:
+            row = done[index]
+            if row >= end:
                 wanted.pop()
                 continue
-            access = ops[index].access
-            event = Event(index, done[index], min(done[index] + access.granule, access.rows))
-            for source, row_map in ops[index].reads():
-                if source in producers and done[producers[source]] <= row_map.last(event.end - 1):
-                    wanted.append((producers[source], row_map.last(event.end - 1) + 1))
+            stop = min(row + steps[index], heights[index])
+            for producer, row_map in asks[index]:
+                need = row_map.last(stop - 1) + 1
+                if done[producer] < need:
+                    wanted.append((producer, need))
                     break
             else:
-                yield event
-                done[index] = event.end
+                yield Event(index, row, stop)
+                done[index] = stop
 
 
 def written_bytes(last: RowOp, end: int) -> int:
@@ -699,17 +713,19 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
     rings = dict.fromkeys(producers, 1)
     reads: dict[tuple[int, int], int] = {}
     written = 0  # output bytes so far; those of a call count from its start
-    for event in events(ops, bands):
+    calls = tuple(events(ops, bands))
+    inputs = [tuple(op.reads()) for op in ops]
+    for event in calls:
         op = ops[event.index]
         if event.index == len(ops) - 1:
             written = written_bytes(op, event.end)
-        for source, row_map in op.reads():
-            if not event.rows_read(row_map):
-                continue
+        for source, row_map in inputs[event.index]:
             first = row_map.first(event.row)
+            if row_map.last(event.end - 1) < first:
+                continue
             key = event.index, source
             if written:
-                reads[key] = max(reads.get(key, _NOT_READ), written - first * row_map.row_bytes)
+                reads[key] = max(reads.get(key, NOT_READ), written - first * row_map.row_bytes)
             if source in producers:
                 rings[source] = max(rings[source], done[source] - first)
         if op.output in done:
@@ -717,54 +733,78 @@ def stream_stage(ops: Sequence[RowOp], bands: int = 1) -> StreamStage:
     for source, i in producers.items():
         step = ops[i].access.granule
         rings[source] = -(-rings[source] // step) * step
-    return StreamStage(tuple(ops), rings, reads)
+    return StreamStage(tuple(ops), rings, reads, calls)
 
 
-def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
+def in_place_rows(stage: StreamStage) -> dict[int, int]:
     """Return the operators of a stage whose output rows may lie in an input's ring, with that input.
 
-    That takes: output rows of which no more than one call's are needed at a time; an input that nobody else
-    reads and that is written row by row; a kernel that may write over it; and slots whose rows no later
-    call reads. They are those of the first rows that a call reads. The ring is rotated by the padding, so
-    that the output rows of a call lie one behind the other; rows above the image are slots not filled yet.
+    That takes: output rows of which no more than one call's are needed at a time; an input that nobody
+    else reads; a kernel that may write over it; and slots whose rows no later call reads. They are those of
+    the first rows that a call reads. The ring is rotated by the padding, so that the output rows of a call
+    lie one behind the other; rows above the image are slots not filled yet.
+    A row that is computed from one row alone lies on that row, wherever that lies: so a pointwise
+    convolution follows the depthwise one into the ring of the expansion before both.
 
     Source: in-place depthwise convolution (MCUNet, Lin et al., NeurIPS 2020), here by rows in a ring.
     """
+    refused: set[int] = set()
+    while True:
+        found = _rows_on_rows(stage, refused)
+        overwriting = _overwriting(stage, found)
+        if overwriting is None:
+            return {op: tensor for op, (tensor, _) in found.items()}
+        refused.add(overwriting)
+
+
+def _rows_on_rows(stage: StreamStage, refused: Set[int]) -> dict[int, tuple[int, RowMap]]:
+    """Return what in_place_rows does before it has looked at the calls."""
     ops = stage.ops
     producers = {op.output: op for op in ops[:-1]}
-    readers = [tensor for op in ops for tensor in op.inputs]
+    readers = Counter(tensor for op in ops for tensor in op.inputs)
     found: dict[int, tuple[int, RowMap]] = {}
     for op in ops[:-1]:
+        if op.op in refused or not op.overwritable or stage.ring_rows[op.output] != op.access.granule:
+            continue
         for tensor, row_map in op.reads():
             host = producers.get(tensor)
-            if (
-                host is not None
-                and op.may_lie_on(host)
-                and tensor not in (guest for guest, _ in found.values())
-                and host.op not in found
-                and host.access.granule == 1
-                and readers.count(tensor) == 1
-                and stage.ring_rows[op.output] == op.access.granule
-                and row_map.mul > 0
-                and row_map.div == 1
-                and row_map.lo <= 0
-            ):
+            if host is None or readers[tensor] != 1 or row_map.div != 1 or not op.may_lie_on(host):
+                continue
+            one_from_one = (row_map.mul, row_map.lo, row_map.hi, op.access.granule) == (1, 0, 0, 1)
+            behind = host.op not in found and host.access.granule == 1 and row_map.mul > 0 >= row_map.lo
+            if one_from_one or behind:
                 found[op.op] = tensor, row_map
                 break
+    return found
+
+
+def _overwriting(stage: StreamStage, found: Mapping[int, tuple[int, RowMap]]) -> int | None:
+    """Make the calls of a stage; return an operator of `found` that writes over rows still to be read.
+
+    Those whose rows lie on a row that lies in place itself need no look: it is theirs alone.
+    """
+    ops = stage.ops
+    producers = {op.output: op for op in ops[:-1]}
+    looked_at = {op: on for op, on in found.items() if producers[on[0]].op not in found}
+    if not looked_at:
+        return None
+    slots_of = {}
+    for tensor, _ in looked_at.values():
+        slot_bytes = producers[tensor].access.row_bytes
+        slots_of[tensor] = ring_slots(-(-stage.ring_rows[tensor] * slot_bytes // 4) * 4, producers[tensor])
     done = dict.fromkeys(producers, 0)
-    for event in events(ops, bands):
+    for event in stage.events:
         op = ops[event.index]
-        if op.op in found:
-            tensor, row_map = found[op.op]
-            slot_bytes = producers[tensor].access.row_bytes
-            slots = ring_slots(-(-stage.ring_rows[tensor] * slot_bytes // 4) * 4, producers[tensor])
+        if op.op in looked_at:
+            tensor, row_map = looked_at[op.op]
+            slots, slot_bytes = slots_of[tensor], producers[tensor].access.row_bytes
             first = row_map.mul * event.row % slots
             written = range(first, first - (event.row - event.end) * op.access.row_bytes // slot_bytes)
             newest = done[tensor] - 1
             held = [newest - (newest - row_map.lo - slot) % slots for slot in written]
             needed = row_map.first(event.end) if event.end < op.access.rows else row_map.rows
             if written.stop > slots or max(held) >= needed:
-                del found[op.op]
+                return op.op
         if op.output in done:
             done[op.output] = event.end
-    return {op: tensor for op, (tensor, _) in found.items()}
+    return None
