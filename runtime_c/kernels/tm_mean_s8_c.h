@@ -50,6 +50,7 @@ TM_INLINE void tm_mean_s8_c(const int8_t *x, int8_t *y, const int32_t *kept, con
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {0};
     const int32_t runs = tm_walk_runs(kept);
+    const int32_t reduced_runs = tm_walk_runs(reduced);
     const int32_t run = kept[TM_RANK - 1];
     const int32_t stride = kept[2 * TM_RANK - 1];
     for (int32_t r = 0; r < runs; ++r) {

@@ -102,10 +102,10 @@ def one_input(context: OpContext) -> bool:
 
 def six_runs(context: OpContext) -> bool:
     """At most six dimensions may be left where neighbours that are walked through evenly are joined."""
-    dims, steps, _ = _WALKS[context.op.kind](context)
     try:
+        dims, steps, _ = _WALKS[context.op.kind](context)
         walk("", dims, steps)
-    except ValueError:
+    except (ValueError, IndexError):  # of shapes that do not belong together, too
         return False
     return True
 
@@ -233,6 +233,20 @@ def constant_data(context: OpContext) -> bool:
 def integer_indices(context: OpContext) -> bool:
     """The indices must be int32 or int64."""
     return context.input(1).dtype in (DType.INT32, DType.INT64)
+
+
+def as_many_slices(context: OpContext) -> bool:
+    """The output must be of the data's element type, and have a slice of the data per index."""
+    data, indices, attrs = context.input(0), context.input(1), context.op.attrs
+    if isinstance(attrs, GatherAttrs):
+        batch = attrs.batch_dims
+        gone = data.shape[: attrs.axis] + data.shape[attrs.axis + 1 :]
+        shape = (*gone[: attrs.axis], *indices.shape[batch:], *gone[attrs.axis :])
+        valid = attrs.axis < len(data.shape) and data.shape[:batch] == indices.shape[:batch]
+    else:
+        depth = indices.shape[-1] if indices.shape else 0
+        shape, valid = (*indices.shape[:-1], *data.shape[depth:]), 0 < depth <= len(data.shape)
+    return valid and shape == context.output.shape and data.dtype is context.output.dtype
 
 
 def _gather_literals(context: OpContext) -> dict[str, int]:
@@ -391,7 +405,8 @@ def _lower_batch(context: OpContext) -> Lowered:
 
 def zero_bytes(context: OpContext) -> bool:
     """The zero point of elements wider than a byte must be 0."""
-    return context.output.dtype is DType.INT8 or numerics.pad_value_of(context.output) == 0
+    quant = context.output.quant
+    return context.output.dtype is DType.INT8 or quant is None or not any(quant.zero_point)
 
 
 def _lower_bilinear(context: OpContext) -> Lowered:
@@ -430,18 +445,40 @@ KERNELS: tuple[Kernel, ...] = (
         (one_type, some_constants),
         input_array=True,
     ),
-    Kernel("tm_gather_c", OpKind.GATHER, Isa.C, _lower_gather, (data_and_indices, integer_indices)),
     Kernel(
-        "tm_gather_const_c", OpKind.GATHER, Isa.C, _lower_gather_const, (constant_indices, integer_indices)
+        "tm_gather_c",
+        OpKind.GATHER,
+        Isa.C,
+        _lower_gather,
+        (data_and_indices, integer_indices, as_many_slices),
     ),
-    Kernel("tm_embedding_c", OpKind.GATHER, Isa.C, _lower_gather, (constant_data, integer_indices)),
-    Kernel("tm_gather_nd_c", OpKind.GATHER_ND, Isa.C, _lower_gather_nd, (data_and_indices, integer_indices)),
+    Kernel(
+        "tm_gather_const_c",
+        OpKind.GATHER,
+        Isa.C,
+        _lower_gather_const,
+        (constant_indices, integer_indices, as_many_slices),
+    ),
+    Kernel(
+        "tm_embedding_c",
+        OpKind.GATHER,
+        Isa.C,
+        _lower_gather,
+        (constant_data, integer_indices, as_many_slices),
+    ),
+    Kernel(
+        "tm_gather_nd_c",
+        OpKind.GATHER_ND,
+        Isa.C,
+        _lower_gather_nd,
+        (data_and_indices, integer_indices, as_many_slices),
+    ),
     Kernel(
         "tm_gather_const_c",
         OpKind.GATHER_ND,
         Isa.C,
         _lower_gather_nd_const,
-        (constant_indices, integer_indices),
+        (constant_indices, integer_indices, as_many_slices),
     ),
     Kernel(
         "tm_pad_nd_c",
