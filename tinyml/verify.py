@@ -21,7 +21,7 @@ from tinyml.errors import TargetError, UsageError
 from tinyml.graph import Array, DType, Graph, Tensor
 from tinyml.oracle import Oracle
 from tinyml.passes import Edges
-from tinyml.readers.tflite import read_model
+from tinyml.readers import read_model
 from tinyml.run.target import LayerInfo, Target
 
 Progress = Callable[[int, int], None]

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import DType, Graph, Op
+from tinyml.readers.files import read_bytes
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
-
-_MAX_FILE_BYTES = 2**31 - 1
 
 # With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
 _SHAPE_ARITHMETIC = frozenset(
@@ -81,18 +80,7 @@ def read_model(path: Path) -> Graph:
         UnsupportedOp: it uses operators or element types that no kernel runs; lists them all.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > _MAX_FILE_BYTES:
-            raise ModelError(f"{path.name} has {size} bytes", expected="a flatbuffer below 2 GiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read {path.name}",
-            where=str(path),
-            expected=error.strerror or str(error),
-            hint="check the path and its permissions",
-        ) from error
+    data = read_bytes(path)
     return _GraphReader(
         decode(data, path.name, {name: reader.options for name, reader in READERS.items() if reader.options}),
         path.name,

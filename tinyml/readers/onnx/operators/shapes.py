@@ -1,0 +1,347 @@
+"""Operators that only move, reshape, pad or enlarge; and the arithmetic of shapes, which is folded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyml import numerics
+from tinyml.graph import Array, OpKind, PadAttrs, ResizeAttrs
+from tinyml.readers.onnx.network import MAX_EXTENT, Constant, Network, Operand, Output, Stored
+from tinyml.readers.onnx.operators.reading import OnnxOperator
+from tinyml.readers.onnx.operators.reduction import commuting
+from tinyml.readers.onnx.order import channels_last, plain, transpose
+from tinyml.readers.onnx.proto import check_shape
+from tinyml.readers.tensors import dims
+
+_MAX_FOLDED = 4096  # elements of a constant that the arithmetic of shapes may give
+
+
+# What changes only the note on the order in memory
+
+
+def _seen_as(net: Network, shape: tuple[int, ...]) -> Operand:
+    """Return the input with another shape."""
+    value = net.operand(0)
+    check_shape(shape, f"the result of {net.node.op} '{net.node.name}'", net.file, smallest=0)
+    if math.prod(shape) != math.prod(value.shape):
+        raise net.error(f"it turns {dims(value.shape)} into {dims(shape)}", "expected as many elements")
+    if isinstance(value, Constant):
+        if value.quant is not None and value.quant.per_channel:
+            raise net.unsupported("it reshapes weights", "expected them as they are", "fold it")
+        return Constant(value.data.reshape(shape), value.quant)
+    if isinstance(value, Stored):
+        return dataclasses.replace(value, shape=shape)
+    inner = value
+
+    def build(output: Output) -> Stored:
+        return dataclasses.replace(inner.build(output), shape=shape)
+
+    return dataclasses.replace(inner, shape=shape, build=build)
+
+
+def _reshape(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    wanted = list(net.integers(1, "new shape"))
+    if not net.integer("allowzero", 0):
+        for i, size in enumerate(wanted):
+            if size == 0:
+                if i >= len(shape):
+                    raise net.error(f"its new shape is {wanted}", f"its input is {dims(shape)}")
+                wanted[i] = shape[i]
+    if wanted.count(-1) > 1 or min(wanted, default=0) < -1:
+        raise net.error(f"its new shape is {wanted}", "expected at most one -1")
+    if -1 in wanted:
+        rest = math.prod(w for w in wanted if w != -1)
+        if not rest or math.prod(shape) % rest:
+            raise net.error(f"its new shape is {wanted}", f"its input is {dims(shape)}")
+        wanted[wanted.index(-1)] = math.prod(shape) // rest
+    return _seen_as(net, tuple(wanted))
+
+
+def _flatten(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    axis = net.integer("axis", 1)
+    at = axis if axis == len(shape) else net.axis(axis, len(shape))
+    return _seen_as(net, (math.prod(shape[:at]), math.prod(shape[at:])))
+
+
+def _axes(net: Network, rank: int) -> set[int]:
+    axes = [net.axis(a, rank) for a in net.integers(1, "axes")]
+    if len(set(axes)) != len(axes):
+        raise net.error(f"its axes are {axes}", "expected each once")
+    return set(axes)
+
+
+def _squeeze(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    axes = _axes(net, len(shape)) if net.has_input(1) else {d for d, size in enumerate(shape) if size == 1}
+    if any(shape[a] != 1 for a in axes):
+        raise net.error(f"it removes axes {sorted(axes)} of {dims(shape)}", "expected sizes of 1")
+    return _seen_as(net, tuple(size for d, size in enumerate(shape) if d not in axes))
+
+
+def _unsqueeze(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    rank = len(shape) + len(net.integers(1, "axes"))
+    axes = _axes(net, rank)
+    sizes = iter(shape)
+    return _seen_as(net, tuple(1 if d in axes else next(sizes) for d in range(rank)))
+
+
+def _transpose(net: Network) -> Operand:
+    value = net.operand(0)
+    rank = len(value.shape)
+    perm = net.numbers("perm") if net.attribute("perm") is not None else tuple(reversed(range(rank)))
+    if sorted(perm) != list(range(rank)):
+        raise net.error(f"its permutation is {list(perm)}", f"expected each of 0 to {rank - 1} once")
+    shape = tuple(value.shape[p] for p in perm)
+    if isinstance(value, Constant):
+        quant = value.quant
+        if quant is not None and quant.per_channel:
+            quant = dataclasses.replace(quant, axis=perm.index(quant.axis))
+        return Constant(np.ascontiguousarray(value.data.transpose(perm)), quant)
+
+    def turned(stored: Stored) -> Stored:
+        order = transpose(stored.order, stored.shape, perm)
+        if order is None:  # its memory is that of another shape: back to the file's order
+            tensor = net.in_order(stored, stored.shape, range(rank))
+            stored = dataclasses.replace(stored, tensor=tensor, order=plain(stored.shape))
+            order = transpose(stored.order, stored.shape, perm)
+            assert order is not None
+        return dataclasses.replace(stored, shape=shape, order=order)
+
+    if isinstance(value, Stored):
+        return turned(value)
+    inner = value
+
+    def build(output: Output) -> Stored:
+        return turned(inner.build(output))
+
+    return dataclasses.replace(inner, shape=shape, build=build)
+
+
+def _identity(net: Network) -> Operand:
+    return net.operand(0)
+
+
+# What computes nothing, but writes
+
+
+def _pad(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    rank = len(shape)
+    mode = net.text("mode", "constant")
+    if mode != "constant":
+        raise net.unsupported(f"it pads with mode {mode}", "expected constant zeros", "pad with zeros")
+    if net.has_input(2):
+        value = net.operand(2)
+        real = np.ones(1)
+        if isinstance(value, Constant):
+            offset = value.quant.zero_point[0] if value.quant else 0
+            real = value.data.astype(np.float64) - offset
+        if real.any():
+            raise net.unsupported("it pads with another value than 0", "expected zeros", "pad with zeros")
+    axes = [net.axis(a, rank) for a in net.integers(3, "axes")] if net.has_input(3) else list(range(rank))
+    pads = net.integers(1, "pads")
+    if len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
+        raise net.error(f"its pads are {list(pads)}", f"expected two for each of {len(axes)} axes")
+    if any(not 0 <= p <= MAX_EXTENT for p in pads):
+        raise net.unsupported(
+            f"its pads are {list(pads)}", f"expected 0 to {MAX_EXTENT}", "crop outside the model"
+        )
+    paddings = [(0, 0)] * rank
+    for i, axis in enumerate(axes):
+        paddings[axis] = (pads[i], pads[len(axes) + i])
+    out = tuple(size + sum(pad) for size, pad in zip(shape, paddings, strict=True))
+
+    def padded(stored: Stored) -> Stored:
+        perm = net.order_of(stored)
+        source = net.in_order(stored, shape, perm)
+        index = net.emit(
+            OpKind.PAD,
+            (source,),
+            PadAttrs(tuple(paddings[p] for p in perm)),
+            tuple(out[p] for p in perm),
+            net.quant(source),
+            net.node.outputs[0],
+        )
+        return net.stored(index, out, perm)
+
+    return commuting(net, out, padded)
+
+
+def _resize(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    image = net.image_shape(shape)
+    if net.text("mode", "nearest") != "nearest":
+        raise net.unsupported(
+            f"it interpolates: mode {net.text('mode', 'nearest')}", "expected nearest", "use nearest"
+        )
+    if net.attribute("axes") is not None or net.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise net.unsupported("it resizes some axes", "expected sizes or scales of all", "export it again")
+    scales: list[float] = []
+    if net.has_input(3):
+        sizes = net.integers(3, "sizes")
+    else:
+        scales = [float(s) for s in net.constant(2, "scales").reshape(-1)[:6]] if net.has_input(2) else []
+        if len(scales) != len(shape) or not all(0 < s < MAX_EXTENT for s in scales):
+            raise net.error(f"its scales are {scales}", f"expected {len(shape)} positive numbers")
+        sizes = tuple(math.floor(size * s) for size, s in zip(shape, scales, strict=True))
+    if len(sizes) != len(shape) or sizes[:2] != shape[:2] or not all(1 <= s <= MAX_EXTENT for s in sizes):
+        raise net.unsupported(
+            f"it turns {dims(shape)} into {dims(sizes)}", "expected other heights and widths only", "split it"
+        )
+    out = net.image_shape(sizes)
+    ratios = scales[2:] if scales else [o / i for i, o in zip(image[2:], out[2:], strict=True)]
+    if len(ratios) == 1:
+        ratios = [1.0, *ratios]
+    wanted = [
+        _nearest(net, size, new, ratio) for size, new, ratio in zip(image[2:], out[2:], ratios, strict=True)
+    ]
+    for attrs in (ResizeAttrs(), ResizeAttrs(align_corners=True), ResizeAttrs(half_pixel_centers=True)):
+        if all(
+            np.array_equal(numerics.resize_indices(size, new, attrs), indices)
+            for size, new, indices in zip(image[2:], out[2:], wanted, strict=True)
+        ):
+            break
+    else:
+        raise net.unsupported(
+            "it takes other pixels than the kernel does",
+            "expected asymmetric and floor, align_corners, or half_pixel with whole factors",
+            "export it with coordinate_transformation_mode asymmetric and nearest_mode floor",
+        )
+
+    def resized(stored: Stored) -> Stored:
+        source = net.image(stored)
+        perm = channels_last(4)
+        memory = tuple(out[p] for p in perm)
+        kind = OpKind.RESIZE_NEAREST_NEIGHBOR
+        index = net.emit(kind, (source,), attrs, memory, net.quant(source), net.node.outputs[0])
+        return dataclasses.replace(net.stored(index, out, perm), shape=sizes)
+
+    return commuting(net, sizes, resized)
+
+
+def _nearest(net: Network, size: int, new: int, ratio: float) -> Array:
+    """Return the input row of every output row. Source: onnx/docs/Operators.md, Resize."""
+    x = np.arange(new, dtype=np.float64)
+    mode = net.text("coordinate_transformation_mode", "half_pixel")
+    if mode == "asymmetric":
+        x = x / ratio
+    elif mode == "align_corners":
+        x = x * ((size - 1) / (new - 1)) if new > 1 else x * 0
+    elif mode in ("half_pixel", "pytorch_half_pixel"):
+        x = (x + 0.5) / ratio - 0.5 if new > 1 or mode == "half_pixel" else x * 0
+    else:
+        raise net.unsupported(f"its coordinates are {mode}", "expected asymmetric", "export it again")
+    rounding = net.text("nearest_mode", "round_prefer_floor")
+    match rounding:
+        case "floor":
+            x = np.floor(x)
+        case "ceil":
+            x = np.ceil(x)
+        case "round_prefer_floor":
+            x = np.ceil(x - 0.5)
+        case "round_prefer_ceil":
+            x = np.floor(x + 0.5)
+        case _:
+            raise net.error(f"its nearest_mode is {rounding}", "expected floor, ceil, or rounding")
+    return np.clip(x, 0, size - 1).astype(np.int32)
+
+
+# The arithmetic of shapes
+
+
+def _constant(net: Network) -> Operand:
+    value = net.attribute("value")
+    if isinstance(value, np.ndarray):
+        return Constant(value)
+    for name, dtype in (
+        ("value_float", np.float32),
+        ("value_int", np.int64),
+        ("value_floats", np.float32),
+        ("value_ints", np.int64),
+    ):
+        if (number := net.attribute(name)) is not None and not isinstance(number, str | np.ndarray):
+            try:
+                with np.errstate(over="ignore"):
+                    return Constant(np.array(number, dtype))
+            except (OverflowError, ValueError):
+                break
+    raise net.error(f"its attributes are {', '.join(net.node.attributes)}", "expected a value")
+
+
+def _shape(net: Network) -> Operand:
+    shape = net.operand(0).shape
+    start, end = net.integer("start", 0), net.integer("end", len(shape))
+    return Constant(np.array(shape[start:end], np.int64))
+
+
+def folded(net: Network) -> Operand:
+    """Compute on constant integers."""
+    arrays = [net.constant(i, "input") for i in range(len(net.node.inputs)) if net.has_input(i)]
+    if not arrays or any(a.size > _MAX_FOLDED for a in arrays):
+        raise net.unsupported("it computes with large constants", "expected shapes only", "fold them")
+    try:
+        with np.errstate(all="ignore"):
+            result = _fold(net, arrays)
+    except (ValueError, IndexError, OverflowError, ZeroDivisionError, TypeError) as error:
+        raise net.error(f"it cannot be computed: {error}", "expected operands that fit") from error
+    if result.size > _MAX_FOLDED:
+        raise net.unsupported("it computes large constants", "expected shapes only", "fold them")
+    return Constant(result)
+
+
+def _fold(net: Network, arrays: Sequence[Array]) -> Array:
+    first = arrays[0]
+    match net.node.op:
+        case "Add":
+            return np.asarray(first + arrays[1])
+        case "Sub":
+            return np.asarray(first - arrays[1])
+        case "Mul":
+            return np.asarray(first * arrays[1])
+        case "Div":
+            return np.asarray(first // arrays[1])
+        case "Gather":
+            return np.asarray(np.take(first, arrays[1], axis=net.integer("axis", 0)))
+        case "Concat":
+            return np.concatenate(arrays, axis=net.integer("axis", 0))
+        case "Cast":
+            types = {1: np.float32, 6: np.int32, 7: np.int64}
+            to = net.integer("to", 0)
+            if to not in types:
+                raise ValueError(f"type {to}")
+            return first.astype(types[to])
+        case "Slice":
+            starts, ends = (a.reshape(-1).tolist() for a in arrays[1:3])
+            axes = arrays[3].reshape(-1).tolist() if len(arrays) > 3 else list(range(len(starts)))
+            steps = arrays[4].reshape(-1).tolist() if len(arrays) > 4 else [1] * len(starts)
+            slices = [slice(None)] * first.ndim
+            for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+                slices[axis] = slice(start, end, step)
+            return np.ascontiguousarray(first[tuple(slices)])
+    raise ValueError(net.node.op)
+
+
+OPERATORS = {
+    "Reshape": OnnxOperator(_reshape),
+    "Flatten": OnnxOperator(_flatten),
+    "Squeeze": OnnxOperator(_squeeze),
+    "Unsqueeze": OnnxOperator(_unsqueeze),
+    "Transpose": OnnxOperator(_transpose),
+    "Identity": OnnxOperator(_identity, "any"),
+    "Dropout": OnnxOperator(_identity, "any"),
+    "Pad": OnnxOperator(_pad, "any"),
+    "Resize": OnnxOperator(_resize, "channels"),
+    "Constant": OnnxOperator(_constant),
+    "Shape": OnnxOperator(_shape),
+    "Gather": OnnxOperator(folded),
+    "Concat": OnnxOperator(folded),
+    "Cast": OnnxOperator(folded),
+    "Slice": OnnxOperator(folded),
+}
