@@ -1,6 +1,7 @@
 """Does a target compute the bytes of the reference? Every output byte, sample by sample.
 
-The reference is LiteRT with its reference kernels (`oracle.py`). On the first sample that differs the
+The reference is LiteRT with its reference kernels (`oracle.py`); of ONNX networks it is `reference.py`,
+and its distance from onnxruntime is reported (`oracle_onnx.py`). On the first sample that differs the
 target runs layer by layer, so that the report names the operator where the difference begins.
 """
 
@@ -20,8 +21,9 @@ from tinyml.emit.context import printable
 from tinyml.errors import TargetError, UsageError
 from tinyml.graph import Array, DType, Graph, Tensor
 from tinyml.oracle import Oracle
+from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.passes import Edges
-from tinyml.readers import read_model
+from tinyml.readers import is_onnx, read_model
 from tinyml.run.target import LayerInfo, Target
 
 Progress = Callable[[int, int], None]
@@ -100,6 +102,7 @@ class VerifyReport:
         reference_accuracy: the same for the reference.
         cycles: of the last inference; None where the target counts none.
         stack_free: bytes of stack never used after the last inference; None where unknown.
+        runtime: of ONNX networks, the reference's distance from onnxruntime.
     """
 
     samples: int
@@ -109,6 +112,7 @@ class VerifyReport:
     reference_accuracy: float | None = None
     cycles: int | None = None
     stack_free: int | None = None
+    runtime: RuntimeComparison | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -120,6 +124,7 @@ class VerifyReport:
             "reference_accuracy": self.reference_accuracy,
             "cycles": self.cycles,
             "stack_free": self.stack_free,
+            "runtime": self.runtime.to_json() if self.runtime else None,
         }
 
 
@@ -136,7 +141,7 @@ def verify(
     """Compare a target with the reference.
 
     Args:
-        model_path: the .tflite file.
+        model_path: the model file.
         target: a connected target that runs this model, built with the same `edges`.
         samples: how many; by default all of `data`, or 8 random ones.
         data: a .npz (`x` [N, …], or `x0`, `x1`, … for several inputs; `y` [N] labels, optional) or a
@@ -151,7 +156,7 @@ def verify(
     """
     source = read_model(model_path)
     graph = passes.run(source, edges=edges)
-    oracle = Oracle(model_path)
+    oracle = OnnxOracle(model_path) if is_onnx(model_path) else Oracle(model_path)
     if graph.sha256 and target.info.model_sha256 != graph.sha256:
         raise TargetError(
             f"the target runs another model: {target.info.model}",
@@ -201,6 +206,7 @@ def verify(
         reference_accuracy=reference_right / count if labelled else None,
         cycles=cycles,
         stack_free=stack_free,
+        runtime=oracle.comparison() if isinstance(oracle, OnnxOracle) else None,
     )
 
 
@@ -272,7 +278,7 @@ def sample_inputs(model_path: Path, graph: Graph, *, data: Path | None, seed: in
     """Return one sample: sample `index` of a file, or a random one.
 
     Args:
-        model_path: the .tflite file.
+        model_path: the model file.
         graph: the model after passes.
         data: a .npy or .npz file as for `verify`; a single sample may lack the first axis.
         seed: of random values.
@@ -403,7 +409,11 @@ def _difference(expected: Array, received: Array) -> Difference:
 
 
 def _locate(
-    target: Target, graph: Graph, oracle: Oracle, inputs: Sequence[Array], mismatch: Mismatch
+    target: Target,
+    graph: Graph,
+    oracle: Oracle | OnnxOracle,
+    inputs: Sequence[Array],
+    mismatch: Mismatch,
 ) -> Mismatch:
     """Add the first differing layer. The oracle still holds the tensors of this sample."""
     sample, output, difference = mismatch.sample, mismatch.output, mismatch.difference

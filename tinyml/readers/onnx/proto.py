@@ -40,7 +40,7 @@ _EXTERNAL = 1  # TensorProto.DataLocation
 
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS = 1, 2, 3, 4, 6, 7  # AttributeProto.AttributeType
 
-Attribute = float | str | Array | tuple[float, ...] | tuple[int, ...]
+Attribute = int | float | str | Array | tuple[float, ...] | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
