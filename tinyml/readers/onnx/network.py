@@ -34,6 +34,11 @@ QUANTISE = (
 )
 
 
+def quantise_too(op: str) -> str:
+    """Return what to do about an operator that the quantiser left in float."""
+    return f"{QUANTISE}; it quantises other operators where op_types_to_quantize names them: {op}"
+
+
 @dataclass(frozen=True, slots=True)
 class FileValue:
     """What the file calls a tensor of the graph: its name, type and shape, and the order in the graph."""
@@ -83,10 +88,12 @@ class Output:
 class Pending:
     """A float result. `build` makes it an int8 tensor; [low, high] is what Relu and Clip leave of it.
 
-    `fuses` tells whether `build` can apply an activation; `name` is the value's, for messages.
+    `fuses` tells whether `build` can apply an activation; `name` is the value's and `op` the operator that
+    computes it ("input" for an input of the model), for messages.
     """
 
     name: str
+    op: str
     shape: tuple[int, ...]
     build: Callable[[Output], Stored]
     fuses: bool
@@ -163,10 +170,12 @@ class Network:
 
     def not_quantised(self, position: int) -> UnsupportedOp:
         """Return what to say of an input that is float and should not be."""
+        operand = self.operand(position)
+        writer = operand.op if isinstance(operand, Pending) and operand.op != "input" else self.node.op
         return self.unsupported(
             f"it computes in float: nothing quantises its input '{self.node.inputs[position]}'",
             "expected QuantizeLinear and DequantizeLinear before every operator",
-            QUANTISE,
+            quantise_too(writer),
         )
 
     def constant(self, position: int, what: str) -> Array:
@@ -263,7 +272,7 @@ class Network:
             self.node = later
             return stored
 
-        return Pending(node.outputs[0], shape, at_node, fuses)
+        return Pending(node.outputs[0], node.op, shape, at_node, fuses)
 
     def quant(self, tensor: int) -> Quant:
         """Return an activation's quantisation."""

@@ -11,7 +11,16 @@ from pathlib import Path
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import DType, Graph, NoAttrs, Op, OpKind, Tensor
 from tinyml.readers.files import read_bytes
-from tinyml.readers.onnx.network import QUANTISE, Constant, FileValue, Network, Pending, Stored
+from tinyml.readers.onnx.network import (
+    QUANTISE,
+    Constant,
+    FileValue,
+    Network,
+    Output,
+    Pending,
+    Stored,
+    quantise_too,
+)
 from tinyml.readers.onnx.operators import OPERATORS
 from tinyml.readers.onnx.order import channels_last, plain, transposed
 from tinyml.readers.onnx.proto import ModelInput, Node, OnnxFile, check_shape, decode
@@ -180,7 +189,18 @@ class _Reader:
         tensor = net.add_tensor(Tensor(value.name, tuple(known[p] for p in perm), _INPUT_TYPES[value.dtype]))
         order = transposed(known, perm)
         net.file_values[tensor] = FileValue(value.name, value.dtype, known, order)
-        net.operands[value.name] = Stored(tensor, known, order, real=value.dtype == "float32")
+        stored = Stored(tensor, known, order, real=True)
+
+        def quantise(output: Output) -> Stored:
+            shape = net.tensors[tensor].shape
+            name = f"{value.name}/quantised"
+            index = net.emit(OpKind.QUANTIZE, (tensor,), NoAttrs(), shape, output.quant, name)
+            return dataclasses.replace(stored, tensor=index)
+
+        if value.dtype == "float32":
+            net.operands[value.name] = Pending(value.name, "input", known, quantise, fuses=False)
+        else:
+            net.operands[value.name] = dataclasses.replace(stored, real=False)
         return tensor
 
     def _wants_channels_last(self, name: str) -> bool:
@@ -208,9 +228,9 @@ class _Reader:
             )
         if isinstance(value, Pending):
             raise UnsupportedOp(
-                f"{self._name}: output '{name}' is computed in float",
+                f"{self._name}: output '{name}' is computed in float, by {value.op}",
                 expected="expected QuantizeLinear behind the last operator",
-                hint=QUANTISE,
+                hint=quantise_too(value.op),
             )
         rank = len(value.shape)
         last = channels_last(rank)
@@ -230,4 +250,6 @@ class _Reader:
         return tensor, FileValue(name, held.dtype if held else "int8", value.shape, order)
 
     def _is_input(self, value: Stored | Pending) -> bool:
-        return isinstance(value, Stored) and not any(value.tensor in op.outputs for op in self._net.ops)
+        if isinstance(value, Pending):
+            return value.op == "input"
+        return not any(value.tensor in op.outputs for op in self._net.ops)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from tinyml.graph import Activation, Array, DType, NoAttrs, OpKind, Quant
+from tinyml.graph import Activation, Array, Quant
 from tinyml.readers.onnx.network import Constant, FileValue, Network, Operand, Output, Pending, Stored
 from tinyml.readers.onnx.operators.reading import OnnxOperator
 
@@ -31,12 +31,6 @@ def _quantize(net: Network) -> Operand:
     output = Output(quant, net.node.inputs[0])
     if isinstance(value, Pending):
         stored = _build(net, value, output)
-    elif net.tensors[value.tensor].dtype is DType.FLOAT32:
-        shape = net.tensors[value.tensor].shape
-        index = net.emit(
-            OpKind.QUANTIZE, (value.tensor,), NoAttrs(), shape, quant, f"{output.name}/quantised"
-        )
-        stored = dataclasses.replace(value, tensor=index)
     elif value.real:
         stored = net.requantised(value, output)
     else:
