@@ -193,8 +193,7 @@ class _Reader:
 
         def quantise(output: Output) -> Stored:
             shape = net.tensors[tensor].shape
-            name = f"{value.name}/quantised"
-            index = net.emit(OpKind.QUANTIZE, (tensor,), NoAttrs(), shape, output.quant, name)
+            index = net.emit(OpKind.QUANTIZE, (tensor,), NoAttrs(), shape, output.quant, value.name)
             return dataclasses.replace(stored, tensor=index)
 
         if value.dtype == "float32":
@@ -239,8 +238,9 @@ class _Reader:
             perm = last
         tensor = net.in_order(value, value.shape, perm)
         order = transposed(value.shape, perm)
+        # The quantiser has renamed it.
+        inner = net.tensors[tensor] = dataclasses.replace(net.tensors[tensor], name=name)
         if value.real:
-            inner = net.tensors[tensor]
             source = tensor
             tensor = net.add_tensor(dataclasses.replace(inner, name=name, dtype=DType.FLOAT32, quant=None))
             net.ops.append(Op(OpKind.DEQUANTIZE, (source,), (tensor,), NoAttrs(), name))
