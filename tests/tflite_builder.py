@@ -56,6 +56,7 @@ class OperatorRecord:
     outputs: list[int]
     table: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    intermediates: list[int] = field(default_factory=list)
 
 
 class ModelBuilder:
@@ -155,6 +156,47 @@ class ModelBuilder:
     ) -> None:
         """Add any operator, checked by no one."""
         self.operators.append(OperatorRecord(name, list(inputs), list(outputs), table, options))
+
+    # Recurrent layers
+
+    def lstm(self, x: int, units: int, cell_exponent: int = -11, cell_clip: float = 0.0) -> int:
+        """Add a plain LSTM over [1, steps, features]; its gates spread over the range of both activations."""
+        features = self.shape(x)[-1]
+        hidden_scale = self.random_scale(0.008)
+        hidden = self.tensor((1, units), "int8", hidden_scale, int(self.rng.integers(-128, 128)))
+        cell = self.tensor((1, units), "int16", 2.0**cell_exponent, 0)
+        for state in (hidden, cell):
+            self.tensors[state].is_variable = True
+
+        def weights(source: int, depth: int) -> list[int]:
+            scale = 2 / (self.tensors[source].scale[0] * 74 * 73 * math.sqrt(depth))
+            return [
+                self.constant(
+                    self.rng.integers(-127, 128, (units, depth)).astype(np.int8), self.random_scale(scale)
+                )
+                for _ in range(4)
+            ]
+
+        def gate_biases() -> list[int]:
+            values = (self.rng.normal(0, 2000, units).astype(np.int32) for _ in range(4))
+            return [self.constant(bias, 1e-4) for bias in values]
+
+        inputs = [x, *weights(x, features), *weights(hidden, units), -1, -1, -1, *gate_biases()]
+        inputs += [-1, -1, hidden, cell, -1, -1, -1, -1]
+        zero_point = self.tensors[hidden].zero_point
+        output = self.tensor((*self.shape(x)[:-1], units), "int8", hidden_scale, zero_point)
+        self._op(
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
+            inputs,
+            output,
+            "UnidirectionalSequenceLSTMOptions",
+            FusedActivationFunction=4,
+            CellClip=cell_clip,
+        )
+        gates = [self.tensor((1,), "float32") for _ in range(4)]
+        effective = self.tensor((1,), "int8", hidden_scale, zero_point)
+        self.operators[-1].intermediates = [*gates, effective]
+        return output
 
     # Layers with weights
 
@@ -554,6 +596,7 @@ class ModelBuilder:
     @staticmethod
     def _operator(fb: Any, op: OperatorRecord, code: int) -> int:
         inputs, outputs = _integers(fb, op.inputs), _integers(fb, op.outputs)
+        intermediates = _integers(fb, op.intermediates) if op.intermediates else None
         options = None
         if op.table:
             getattr(tflite, f"{op.table}Start")(fb)
@@ -564,6 +607,8 @@ class ModelBuilder:
         tflite.OperatorAddOpcodeIndex(fb, code)
         tflite.OperatorAddInputs(fb, inputs)
         tflite.OperatorAddOutputs(fb, outputs)
+        if intermediates is not None:
+            tflite.OperatorAddIntermediates(fb, intermediates)
         if options is not None:
             tflite.OperatorAddBuiltinOptionsType(fb, getattr(tflite.BuiltinOptions, op.table))
             tflite.OperatorAddBuiltinOptions(fb, options)
@@ -597,6 +642,7 @@ _VERSIONS = {
     "SOFTMAX": 2,
     "RESIZE_NEAREST_NEIGHBOR": 2,
     "DEQUANTIZE": 2,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 2,
 }
 
 

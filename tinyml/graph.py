@@ -50,6 +50,7 @@ class OpKind(StrEnum):
     TRANSPOSE = "TRANSPOSE"
     SOFTMAX = "SOFTMAX"
     RESIZE_NEAREST_NEIGHBOR = "RESIZE_NEAREST_NEIGHBOR"
+    UNIDIRECTIONAL_SEQUENCE_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
 
@@ -197,6 +198,15 @@ class ResizeAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class LstmAttrs:
+    """UNIDIRECTIONAL_SEQUENCE_LSTM: how the hidden state is quantised; a `cell_clip` of 0 is none."""
+
+    hidden_scale: float
+    hidden_zero_point: int
+    cell_clip: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class NoAttrs:
     """RESHAPE, QUANTIZE, DEQUANTIZE: all is in the tensors."""
 
@@ -209,6 +219,7 @@ Attrs = (
     | TransposeAttrs
     | SoftmaxAttrs
     | ResizeAttrs
+    | LstmAttrs
     | NoAttrs
 )
 
@@ -219,7 +230,8 @@ class Op:
 
     Inputs that only carry attributes in the file (axes, paddings, permutations, shapes, sizes)
     are not inputs here. CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED have three: activation,
-    weights, bias (−1 where the file has none).
+    weights, bias (−1 where the file has none). States that an operator updates are among its inputs
+    (`numerics/recurrent.py` has their order).
     """
 
     kind: OpKind
@@ -227,6 +239,27 @@ class Op:
     outputs: tuple[int, ...]
     attrs: Attrs
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What a network remembers from one inference to the next, as recurrent and streaming ones do.
+
+    Args:
+        tensor: where operators read it; its bytes stay in the arena between inferences.
+        next: the tensor whose value replaces it at the end of an inference; None where the operator that
+            reads it also updates it.
+        initial: its value before the first inference.
+    """
+
+    tensor: int
+    next: int | None
+    initial: Array
+
+    @property
+    def result(self) -> int:
+        """The tensor that holds the state when an inference has ended."""
+        return self.tensor if self.next is None else self.next
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,10 +276,26 @@ class Graph:
     ops: tuple[Op, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    states: tuple[State, ...] = ()
     source_index: tuple[int, ...] = ()
     sha256: str = ""
     folded_channels: int = 0
     folded_macs: int = 0
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Tensors that exist before the first operator runs: inputs and states."""
+        return (*self.inputs, *(state.tensor for state in self.states))
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """Tensors that are needed after the last operator: outputs, states, and what states become."""
+        following = [state.next for state in self.states if state.next is not None]
+        return (*self.outputs, *(state.tensor for state in self.states), *following)
+
+    def initial_states(self) -> dict[int, Array]:
+        """Return the states before the first inference, by tensor."""
+        return {state.tensor: state.initial.copy() for state in self.states}
 
     def producer(self, tensor: int) -> int | None:
         """Index of the operator that writes the tensor, or None for inputs and constants."""
@@ -271,6 +320,7 @@ class Graph:
             "sha256": self.sha256,
             "inputs": list(self.inputs),
             "outputs": list(self.outputs),
+            "states": [{"tensor": state.tensor, "next": state.next} for state in self.states],
             "tensors": [
                 {
                     "index": i,

@@ -9,7 +9,7 @@ from typing import Any
 
 from tinyml.build import Compiled, Toolchain, emulated_firmware, open_target
 from tinyml.errors import TargetError, UsageError
-from tinyml.graph import Array, DType
+from tinyml.graph import Array
 from tinyml.run.profile import Cost
 from tinyml.run.profile import profile as count_instructions
 from tinyml.verify import sample_inputs
@@ -170,7 +170,7 @@ def infer(
         tensor = graph.tensors[index]
         values = raw.view(tensor.dtype.value).reshape(tensor.shape)
         real = values
-        if tensor.dtype is DType.INT8 and tensor.quant is not None:
+        if tensor.quant is not None:
             real = tensor.scale * (values.astype("float64") - tensor.zero_point)
         outputs.append(Output(tensor.name, values, real))
     return InferenceReport(

@@ -159,7 +159,7 @@ def int8_edges(graph: Graph) -> Int8Edges:
     inputs = []
     for index in graph.inputs:
         inner = [graph.ops[i].outputs[0] for i in graph.consumers(index)]
-        if graph.tensors[index].dtype is DType.INT8:
+        if graph.tensors[index].dtype is not DType.FLOAT32:
             inputs.append(index)
             continue
         quants = {graph.tensors[t].quant for t in inner}

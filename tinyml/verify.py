@@ -174,11 +174,22 @@ def verify(
     def reference(inputs: Sequence[Array]) -> list[Array]:
         return oracle.run_int8(source, inputs) if edges == "int8" else oracle.run(inputs)
 
+    past: list[Sequence[Array]] = []  # samples that a model with states has seen
+
+    def replay() -> None:
+        """Bring the target to where it was before the last sample."""
+        target.reset_states()
+        for inputs in past[:-1]:
+            target.infer(inputs)
+
+    target.reset_states()
     mismatched = right = reference_right = 0
     first: Mismatch | None = None
     cycles = stack_free = None
     for i in range(count):
         inputs = dataset.sample(i) if dataset else random_inputs(ranges, seed, i)
+        if target.info.stateful:
+            past.append(inputs)
         wanted = reference(inputs)
         inference = target.infer(inputs)
         cycles, stack_free = inference.cycles, inference.stack_free
@@ -191,7 +202,11 @@ def verify(
             mismatched += 1
             if first is None:
                 k = unequal[0]
-                first = _locate(target, graph, oracle, inputs, Mismatch(i, k, _difference(wanted[k], got[k])))
+                found = Mismatch(i, k, _difference(wanted[k], got[k]))
+                first = _locate(target, graph, oracle, inputs, found, replay)
+                replay()
+                if past:
+                    target.infer(inputs)
         if dataset is not None and dataset.labels is not None:
             right += int(np.argmax(got[0])) == int(dataset.labels[i])
             reference_right += int(np.argmax(wanted[0])) == int(dataset.labels[i])
@@ -328,9 +343,14 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
             where=where,
             expected=f"expected shape {wanted}, received {list(x.shape)}",
         )
-    if x.dtype == np.int8 and tensor.dtype is DType.INT8:
+    if x.dtype == np.dtype(tensor.dtype.value) and x.dtype.kind != "f":
         return x
-    if x.dtype.kind == "f":
+    if tensor.quant is None and x.dtype.kind in "iu" and tensor.dtype in (DType.INT32, DType.INT64):
+        limits = np.iinfo(tensor.dtype.value)
+        if x.size and (int(x.min()) < limits.min or int(x.max()) > limits.max):
+            raise UsageError(f"the samples do not fit in {tensor.dtype.value}", where=where)
+        return x.astype(tensor.dtype.value)
+    if x.dtype.kind == "f" and (tensor.dtype is DType.FLOAT32 or tensor.quant is not None):
         with np.errstate(over="ignore"):
             real = x.astype(np.float32)
         if not np.isfinite(real).all():
@@ -387,7 +407,12 @@ def random_inputs(ranges: Sequence[_ValueRange], seed: int, index: int) -> list[
             q = (np.arange(size) * int(random.integers(1, 8)) + int(random.integers(256))) % 256 - 128
         else:
             q = np.clip(r.zero_point + random.integers(-6, 7, size), -128, 127)
-        if r.dtype is DType.FLOAT32:
+        if r.dtype is DType.INT16:  # the same shapes over 16 bits
+            q = q * 257 + random.integers(-128, 129, size) if kind != 3 else r.zero_point + q
+            inputs.append(np.clip(q, -32768, 32767).astype(np.int16).reshape(r.shape))
+        elif r.dtype is not DType.INT8 and r.dtype is not DType.FLOAT32:  # flags, numbers
+            inputs.append((q & 1).astype(r.dtype.value).reshape(r.shape))
+        elif r.dtype is DType.FLOAT32:
             real = r.scale * (q - r.zero_point + random.uniform(-0.7, 0.7, size))
             inputs.append(real.astype(np.float32).reshape(r.shape))
         else:
@@ -414,12 +439,14 @@ def _locate(
     oracle: Oracle | OnnxOracle,
     inputs: Sequence[Array],
     mismatch: Mismatch,
+    replay: Callable[[], None],
 ) -> Mismatch:
     """Add the first differing layer. The oracle still holds the tensors of this sample."""
     sample, output, difference = mismatch.sample, mismatch.output, mismatch.difference
     if not target.info.trace:
         return Mismatch(sample, output, difference, note="the firmware has no trace hooks: no layer is named")
     tensors = _layer_tensors(graph, target.layers())
+    replay()
     for layer, trace in zip(target.layers(), target.trace(inputs), strict=True):
         tensor = tensors[layer.index]
         if tensor is None or graph.source_index[tensor] < 0:
@@ -427,6 +454,7 @@ def _locate(
         expected = graph.tensors[tensor].of_file(oracle.tensor(graph.source_index[tensor]))
         if expected.nbytes != layer.size_bytes or zlib.crc32(expected.tobytes()) == trace.crc32:
             continue
+        replay()
         raw = target.layer_output(inputs, layer.index)
         received = np.frombuffer(raw, expected.dtype).reshape(expected.shape)
         if received.tobytes() != expected.tobytes():

@@ -12,16 +12,16 @@
 extern "C" {
 #endif
 
-/* clamp(round(real / scale) + zero_point, -128, 127), ties away from zero; NaN gives the zero point.
- * Source: TFLite AffineQuantize (tensorflow/lite/kernels/internal/reference/quantize.h). */
-static inline int8_t tm_quantize_s8(float real, float scale, int32_t zero_point)
+/* clamp(round(real / scale) + zero_point, low, high), ties away from zero; NaN gives the zero point.
+ * |low|, high <= 32768. Source: TFLite AffineQuantize (tensorflow/lite/kernels/internal/reference/quantize.h). */
+static inline int32_t tm_quantize(float real, float scale, int32_t zero_point, int32_t low, int32_t high)
 {
     const float q = real / scale;
-    if (!(q > -512.0f)) {
-        return (int8_t)(q != q ? zero_point : -128);
+    if (!(q > -131072.0f)) {
+        return q != q ? zero_point : low;
     }
-    if (q > 512.0f) {
-        return 127;
+    if (q > 131072.0f) {
+        return high;
     }
     int32_t r = (int32_t)q; /* toward zero; the fraction below is exact */
     const float fraction = q - (float)r;
@@ -31,7 +31,17 @@ static inline int8_t tm_quantize_s8(float real, float scale, int32_t zero_point)
         r -= 1;
     }
     r += zero_point;
-    return (int8_t)(r < -128 ? -128 : r > 127 ? 127 : r);
+    return r < low ? low : r > high ? high : r;
+}
+
+static inline int8_t tm_quantize_s8(float real, float scale, int32_t zero_point)
+{
+    return (int8_t)tm_quantize(real, scale, zero_point, -128, 127);
+}
+
+static inline int16_t tm_quantize_s16(float real, float scale, int32_t zero_point)
+{
+    return (int16_t)tm_quantize(real, scale, zero_point, -32768, 32767);
 }
 
 #ifdef __cplusplus

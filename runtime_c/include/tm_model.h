@@ -20,7 +20,8 @@ enum {
     TM_ERROR_ROWS = -3   /* a row out of turn, or not all rows of the image have been pushed */
 };
 
-enum { TM_INT8 = 0, TM_FLOAT32 = 1 };
+/* Element types; TM_BOOL is one byte, 0 or 1. */
+enum { TM_INT8 = 0, TM_FLOAT32 = 1, TM_INT16 = 2, TM_INT32 = 3, TM_INT64 = 4, TM_BOOL = 5 };
 
 /* The offset of an input that is never in the arena as a whole: its rows are pushed. */
 #define TM_PUSHED 0xFFFFFFFFu
@@ -32,7 +33,7 @@ typedef struct {
     uint32_t bytes;
     float scale; /* data for host tools; the runtime does not compute with it */
     int32_t zero_point;
-    uint8_t dtype; /* TM_INT8 or TM_FLOAT32 */
+    uint8_t dtype; /* TM_INT8, ... */
     uint8_t rank;
     uint16_t dims[6];
 } tm_tensor_info;
@@ -59,6 +60,7 @@ typedef struct {
     int (*invoke)(void *arena);
     int (*push_row)(void *arena, int32_t index, const void *row); /* NULL where no input is pushed */
     int32_t pushed_rows;                                          /* calls of it for one inference */
+    void (*reset)(void *arena); /* forgets earlier inferences; NULL where none is remembered */
 } tm_model;
 
 /* Hooks around every operator: nothing unless compiled with -DTM_TRACE=1, when the program

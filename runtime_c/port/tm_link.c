@@ -36,7 +36,7 @@ enum {
     STATUS_BAD_VERSION = 7
 };
 
-enum { FLAG_TRACE = 1, FLAG_CYCLES = 2, FLAG_FAULT = 4 };
+enum { FLAG_TRACE = 1, FLAG_CYCLES = 2, FLAG_FAULT = 4, FLAG_STATES = 8 };
 enum { TABLE_MODEL = 0, TABLE_LAYER = 1 };
 enum { SOURCE_OUTPUT = 0, SOURCE_LAYER = 1 };
 
@@ -320,6 +320,9 @@ static uint32_t flags(void)
     if (link.fault.fault != 0) {
         value |= FLAG_FAULT;
     }
+    if (link.model->reset != NULL) {
+        value |= FLAG_STATES;
+    }
     return value;
 }
 
@@ -362,6 +365,13 @@ static void emit_layer(record *r, const tm_layer_info *layer)
 static void refuse(uint8_t status)
 {
     reply(status, 0);
+}
+
+static void reset_states(void)
+{
+    if (link.model->reset != NULL) {
+        link.model->reset(link.arena);
+    }
 }
 
 /* HELLO: version u8, reserved u8, largest packet u16. */
@@ -739,6 +749,7 @@ static void handle(void)
     case KIND_HELLO:
         link.open = true;
         link.session = session;
+        reset_states(); /* a session begins as after a start */
         on_hello(payload, count);
         break;
     case KIND_INFO:

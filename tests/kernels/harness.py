@@ -88,7 +88,14 @@ EMULATED_M0_RUNNER = board_runner("mps2-an386")  # an M4 board runs Armv6-M code
 
 Array = npt.NDArray[np.generic]
 
-_CTYPES = {"int8": "int8_t", "float32": "float"}
+_CTYPES = {
+    "int8": "int8_t",
+    "int16": "int16_t",
+    "int32": "int32_t",
+    "int64": "int64_t",
+    "bool": "uint8_t",
+    "float32": "float",
+}
 _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
 _WORD = np.dtype("<i4")
 
@@ -220,7 +227,12 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
     if low.loop is not None:
         arguments.append("rows")
     else:
-        arguments += [f"(const {_CTYPES[x.dtype.name]} *)inputs[{i}]" for i, x in enumerate(case.inputs)]
+        arguments += [
+            f"({_CTYPES[x.dtype.name]} *)(uintptr_t)inputs[{i}]"
+            if i in low.updates
+            else f"(const {_CTYPES[x.dtype.name]} *)inputs[{i}]"
+            for i, x in enumerate(case.inputs)
+        ]
     arguments.append(f"({_CTYPES[case.output[1]]} *)output")
     if low.loop is not None and low.loop.step > 1:
         arguments.append("count")

@@ -364,8 +364,13 @@ def inputs_for(graph: Graph, rng: Rng) -> tuple[Array, ...]:
         tensor = graph.tensors[index]
         if tensor.dtype is DType.FLOAT32:
             values.append(_floats(rng, graph, tensor))
-        else:
+        elif tensor.dtype is DType.INT8:
             values.append(random_int8(rng, tensor.shape))
+        elif tensor.dtype is DType.BOOL:
+            values.append(rng.integers(0, 2, tensor.shape).astype(np.bool_))
+        else:
+            info = np.iinfo(tensor.dtype.value)
+            values.append(rng.integers(info.min, info.max, tensor.shape, tensor.dtype.value, endpoint=True))
     return tuple(values)
 
 
@@ -398,6 +403,27 @@ class _RefCall:
     symbol: str
     constants: tuple[tuple[str, Array], ...]  # (C element type, values)
     literals: tuple[int, ...]
+
+
+REFERENCES = frozenset(
+    (
+        OpKind.CONV_2D,
+        OpKind.DEPTHWISE_CONV_2D,
+        OpKind.FULLY_CONNECTED,
+        OpKind.ADD,
+        OpKind.MUL,
+        OpKind.AVERAGE_POOL_2D,
+        OpKind.MAX_POOL_2D,
+        OpKind.MEAN,
+        OpKind.PAD,
+        OpKind.TRANSPOSE,
+        OpKind.RESIZE_NEAREST_NEIGHBOR,
+        OpKind.SOFTMAX,
+        OpKind.QUANTIZE,
+        OpKind.DEQUANTIZE,
+    )
+)
+"""Operators with an obvious-loops twin in runtime_c/ref."""
 
 
 def reference_case(graph: Graph, inputs: tuple[Array, ...]) -> Case:

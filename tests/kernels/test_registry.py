@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.kernel_cases import GENERATORS
+from tests.kernels.portable_cases import GENERATORS
 from tinyml.emit.context import STREAM_HEADERS
 from tinyml.graph import OpKind
 from tinyml.kernels import KERNELS

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-pytest.importorskip("onnxruntime", reason="pip install 'tinyml-toolchain[onnx]'")
-
 from onnxruntime.quantization import QuantType
 
 from tests.onnx_builder import OnnxBuilder

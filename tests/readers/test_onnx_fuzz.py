@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-
-onnx = pytest.importorskip("onnx", reason="pip install 'tinyml-toolchain[onnx]'")
-pytest.importorskip("onnxruntime", reason="pip install 'tinyml-toolchain[onnx]'")
 
 from tests.onnx_builder import OnnxBuilder
 from tests.readers.test_fuzz import _damage

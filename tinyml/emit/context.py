@@ -17,7 +17,14 @@ from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
-_CTYPES = {DType.INT8: "int8_t", DType.FLOAT32: "float", DType.INT16: "int16_t", DType.INT32: "int32_t"}
+_CTYPES = {
+    DType.INT8: "int8_t",
+    DType.FLOAT32: "float",
+    DType.INT16: "int16_t",
+    DType.INT32: "int32_t",
+    DType.INT64: "int64_t",
+    DType.BOOL: "uint8_t",
+}
 
 STRIP_COLUMNS, ROW_SUMS = "tm_columns_s8_c", "tm_row_sums_s8_c"
 STREAM_HEADERS = (STRIP_COLUMNS, ROW_SUMS)
@@ -41,7 +48,7 @@ class FunctionContext:
     name: str
     kernel: str
     summary: str
-    input_types: tuple[str, ...]
+    input_types: tuple[str, ...]  # const but for states
     output_type: str
     constants: tuple[tuple[str, str], ...]  # (ctype, parameter name)
     literals: tuple[tuple[str, int], ...]
@@ -73,6 +80,19 @@ class CallContext:
 
 
 @dataclass(frozen=True, slots=True)
+class StateContext:
+    """Bytes of the arena that stay from one inference to the next."""
+
+    name: str
+    shape: str
+    offset: int
+    bytes: int
+    following: int | None  # offset of the tensor that replaces it at the end of an inference
+    fill: int | None  # the byte that it consists of at first
+    initial: str  # else the array that it begins as
+
+
+@dataclass(frozen=True, slots=True)
 class PortContext:
     """A model input or output as the header shows it."""
 
@@ -87,6 +107,7 @@ class PortContext:
     scale: str
     zero_point: int
     dtype: str
+    quantised: bool  # real = scale · (q − zero_point)
     pushed: bool  # arrives row by row and has no place in the arena
 
 
@@ -108,6 +129,7 @@ class ModelContext:
     kernels: tuple[str, ...]
     inputs: tuple[PortContext, ...]
     outputs: tuple[PortContext, ...]
+    states: tuple[StateContext, ...]
     constant_bytes: int
     arrays: tuple[ArrayContext, ...]
     functions: tuple[FunctionContext, ...]
@@ -222,6 +244,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 output_bytes=last.output.size_bytes,
             )
         )
+    states = tuple(_state(graph, plan, i, arrays) for i in range(len(graph.states)))
     two_way = {function.name for function in functions.values() if function.direction == "both"}
     calls = [
         call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
@@ -242,12 +265,33 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         kernels=_headers(selections, streams, calls),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
         outputs=_ports(graph, plan, graph.outputs, "OUTPUT"),
+        states=states,
         constant_bytes=sum(array.values.nbytes for array in arrays),
         arrays=tuple(arrays),
         functions=tuple(functions.values()),
         streams=tuple(streams),
         calls=tuple(calls),
         pushed=next((stream for stream in streams if stream.pushed), None),
+    )
+
+
+def _state(graph: Graph, plan: Plan, index: int, arrays: list[ArrayContext]) -> StateContext:
+    """Describe a state; what it is at first goes into flash where it is not one byte over and over."""
+    state = graph.states[index]
+    tensor = graph.tensors[state.tensor]
+    raw = np.ascontiguousarray(state.initial).reshape(-1)
+    values = np.unique(raw.view(np.uint8))
+    symbol = f"{graph.name}_state{index}"
+    if values.size != 1:
+        arrays.append(ArrayContext(symbol, _ctype(tensor), raw, "what a state is at first"))
+    return StateContext(
+        name=printable(tensor.name),
+        shape=_shape(tensor),
+        offset=plan.buffer_of(state.tensor).offset,
+        bytes=tensor.size_bytes,
+        following=plan.buffer_of(state.next).offset if state.next is not None else None,
+        fill=int(values[0]) if values.size == 1 else None,
+        initial=symbol,
     )
 
 
@@ -293,7 +337,10 @@ def _function(
     names: _Names,
 ) -> FunctionContext:
     graph = context.graph
-    input_types = tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs)
+    input_types = tuple(
+        _ctype(graph.tensors[t]) if i in lowered.updates else f"const {_ctype(graph.tensors[t])}"
+        for i, t in enumerate(context.activation_inputs)
+    )
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
     key = (
@@ -414,7 +461,8 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
                 offset=0 if plan.is_pushed(index) else plan.buffer_of(index).offset,
                 scale=float_literal(quant.scale[0] if quant else 1.0),
                 zero_point=quant.zero_point[0] if quant else 0,
-                dtype="TM_FLOAT32" if tensor.dtype is DType.FLOAT32 else "TM_INT8",
+                dtype=f"TM_{tensor.dtype.name}",
+                quantised=quant is not None,
                 pushed=plan.is_pushed(index),
             )
         )

@@ -10,6 +10,7 @@ from tinyml.kernels import (
     mve,
     pooling,
     quantization,
+    recurrent,
     reduction,
     softmax,
 )
@@ -28,5 +29,6 @@ KERNELS: tuple[Kernel, ...] = (
     *reduction.KERNELS,
     *softmax.KERNELS,
     *layout.KERNELS,
+    *recurrent.KERNELS,
     *quantization.KERNELS,
 )

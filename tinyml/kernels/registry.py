@@ -137,6 +137,7 @@ class Lowered:
     scratch_bytes: int = 0
     loop: RowLoop | None = None
     macs: int = 0
+    updates: tuple[int, ...] = ()  # activation inputs that are states, which the kernel writes
 
 
 Predicate = Callable[[OpContext], bool]

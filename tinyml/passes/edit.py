@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from tinyml.graph import Graph, Op, Tensor
+from tinyml.graph import Graph, Op, State, Tensor
 
 
 def repeat(graph: Graph, step: Callable[[Graph], Graph | None]) -> Graph:
@@ -48,6 +48,10 @@ def merge(graph: Graph, keep: int, drop: int) -> Graph:
         ops=tuple(Op(o.kind, swap(o.inputs), swap(o.outputs), o.attrs, o.name) for o in graph.ops),
         inputs=swap(graph.inputs),
         outputs=swap(graph.outputs),
+        states=tuple(
+            State(swap((s.tensor,))[0], s.next if s.next is None else swap((s.next,))[0], s.initial)
+            for s in graph.states
+        ),
         source_index=tuple(source),
     )
 
@@ -63,9 +67,9 @@ def bypass(graph: Graph, index: int) -> Graph | None:
     if x.shape != y.shape or x.dtype is not y.dtype or x.quant != y.quant:
         return None
     without = replace_op(graph, index, ())
-    if target not in graph.outputs:
+    if target not in graph.results:
         return merge(without, keep=source, drop=target)
-    if source in graph.inputs or source in graph.outputs or x.data is not None:
+    if source in graph.sources or source in graph.results or x.data is not None:
         return None
     return merge(without, keep=target, drop=source)
 

@@ -97,7 +97,7 @@ def _constant_vector(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Array
     index = op.outputs[0]
     output = graph.tensors[index]
     if (
-        index in graph.outputs
+        index in graph.results
         or index not in ranges
         or output.elements != channels_of(graph, index)
         or not ranges[index].constant.all()
@@ -105,7 +105,7 @@ def _constant_vector(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Array
         return None
     # An operator needs an activation: one on constants alone is left to `fold_constants`.
     for reader in (graph.ops[i] for i in graph.consumers(index)):
-        if reader.outputs[0] in graph.outputs and graph.activations(reader) == (index,):
+        if reader.outputs[0] in graph.results and graph.activations(reader) == (index,):
             return None
     return ranges[index].low.astype(np.int8).reshape(output.shape)
 
@@ -122,7 +122,7 @@ class _Needed:
         self.graph = graph
         self.ranges = ranges
         activations = {t for op in graph.ops for t in (*graph.activations(op), *op.outputs)}
-        edges = {*graph.inputs, *graph.outputs}
+        edges = {*graph.sources, *graph.results}
         self.channels: dict[int, _Mask] = {
             t: np.full(channels_of(graph, t), t in edges) for t in sorted(activations | edges)
         }

@@ -19,7 +19,7 @@ def fold_constants(graph: Graph) -> Graph:
 def _fold_one(graph: Graph) -> Graph | None:
     for i, op in enumerate(graph.ops):
         output = graph.tensors[op.outputs[0]]
-        if op.outputs[0] in graph.outputs or output.size_bytes > _MAX_BYTES:
+        if op.outputs[0] in graph.results or output.size_bytes > _MAX_BYTES:
             continue
         if all(t < 0 or graph.tensors[t].data is not None for t in op.inputs):
             folded = dataclasses.replace(output, data=reference.run_op(graph, op, {}))

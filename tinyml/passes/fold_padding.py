@@ -34,7 +34,7 @@ def _foldable(graph: Graph, pad: Op) -> bool:
         return False
     consumers = [graph.ops[i] for i in graph.consumers(pad.outputs[0])]
     return (
-        pad.outputs[0] not in graph.outputs
+        pad.outputs[0] not in graph.results
         and bool(consumers)
         and all(c.kind in _CONVOLUTIONS and c.inputs.count(pad.outputs[0]) == 1 for c in consumers)
     )

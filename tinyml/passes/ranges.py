@@ -69,7 +69,7 @@ def channel_ranges(graph: Graph) -> dict[int, Range]:
         for i, tensor in enumerate(graph.tensors)
         if tensor.dtype is DType.INT8 and tensor.data is not None and tensor.data.size
     }
-    ranges |= {i: _full(graph, i) for i in graph.inputs if graph.tensors[i].dtype is DType.INT8}
+    ranges |= {i: _full(graph, i) for i in graph.sources if graph.tensors[i].dtype is DType.INT8}
     for op in graph.ops:
         output = op.outputs[0]
         if graph.tensors[output].dtype is DType.INT8:

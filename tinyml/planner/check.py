@@ -100,7 +100,7 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
         f"operators without a stage: {sorted(coded - set(stage_of))}, "
         f"stages without code: {sorted(set(stage_of) - coded)}",
     )
-    written = {t: -1 for t in graph.inputs}  # tensor -> stage after which it exists
+    written = {t: -1 for t in graph.sources}  # tensor -> stage after which it exists
     pending = sorted(range(len(graph.ops)), key=lambda op: stage_of.get(op, -1))
     views = [op for op in pending if op not in stage_of]
 
@@ -123,7 +123,7 @@ def _check_stages(graph: Graph, selections: Sequence[Selection], plan: Plan) -> 
             )
             written.update(dict.fromkeys(graph.ops[op].outputs, index))
     expand_views()
-    lost = [t for t in graph.outputs if graph.tensors[t].data is None and t not in written]
+    lost = [t for t in graph.results if graph.tensors[t].data is None and t not in written]
     _require(not lost, f"model outputs {lost} are never written")
     return stage_of
 
@@ -171,7 +171,7 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
             _require((tensor, index) in rings, f"op {guest} writes over tensor {tensor}, which has no ring")
             buffer_of[graph.ops[guest].outputs[0]] = rings[tensor, index]
     used = {t for op in graph.ops for t in (*graph.activations(op), *op.outputs)}
-    used |= {t for t in (*graph.inputs, *graph.outputs) if graph.tensors[t].data is None}
+    used |= {t for t in (*graph.sources, *graph.results) if graph.tensors[t].data is None}
     _require(
         used == set(buffer_of),
         f"tensors without a buffer: {sorted(used - set(buffer_of))}, "
@@ -254,7 +254,7 @@ def _check_rings(graph: Graph, selections: Sequence[Selection], plan: Plan, stag
     rings: dict[int, _Ring] = {}  # by inner tensor that has one
     for call in calls[:-1]:
         _require(
-            call.output not in graph.outputs or call.op == FEED,
+            call.output not in graph.results or call.op == FEED,
             f"stage {stage}: tensor {call.output} is a model output, but only a ring of this stage",
         )
         own = plan.ring_of(call.output, stage)
@@ -404,9 +404,11 @@ def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
 
 
 def _check_lifetimes(graph: Graph, plan: Plan, stage_of: dict[int, int], buffer_of: dict[int, int]) -> None:
-    uses: list[tuple[int, int, str]] = [(t, 0, "model input") for t in graph.inputs]
     end = max(len(plan.stages) - 1, 0)
+    uses = [(t, 0, "model input") for t in graph.inputs]
     uses += [(t, end, "model output") for t in graph.outputs if t in buffer_of]
+    uses += [(state.tensor, stage, "state") for state in graph.states for stage in (0, end)]
+    uses += [(state.result, end, "what a state becomes") for state in graph.states]
     for op, stage in stage_of.items():
         uses += [(t, stage, f"input of op {op}") for t in graph.activations(graph.ops[op])]
         uses += [(t, stage, f"output of op {op}") for t in graph.ops[op].outputs]
@@ -512,9 +514,9 @@ def _first_lost_row(
 
 def _used_later(graph: Graph, plan: Plan, stage: int, buffer: int, buffer_of: dict[int, int]) -> str:
     """Name a use of the buffer after the stage, from the graph rather than from Buffer.last."""
-    for t in graph.outputs:
+    for t in graph.results:
         if buffer_of.get(t) == buffer:
-            return "a model output"
+            return "a model output" if t in graph.outputs else "a state"
     for index in range(stage + 1, len(plan.stages)):
         for op in plan.stages[index].ops:
             if any(buffer_of[t] == buffer for t in graph.activations(graph.ops[op])):

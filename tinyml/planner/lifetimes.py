@@ -118,7 +118,7 @@ class Flow:
             members.append([tensor])
             producers.append(producer)
 
-        for tensor in graph.inputs:
+        for tensor in graph.sources:
             store(tensor, -1)
         coded: list[tuple[int, tuple[int, ...]]] = []  # (op, storages it reads, with repetitions)
         for selection, op in zip(selections, graph.ops, strict=True):
@@ -147,7 +147,7 @@ class Flow:
             storage_of[op.outputs[0]] = storage_of[activations[0]]
             members[storage_of[activations[0]]].append(op.outputs[0])
 
-        lost = [t for t in graph.outputs if graph.tensors[t].data is None and t not in storage_of]
+        lost = [t for t in graph.results if graph.tensors[t].data is None and t not in storage_of]
         if lost:
             raise PlanError(f"model outputs {lost} are never written")
         sizes = [align(graph.tensors[tensors[0]].size_bytes, TENSOR_ALIGNMENT) for tensors in members]
@@ -176,7 +176,7 @@ class Flow:
                     reverse_gap=_reverse_gap(lowered, [sizes[s] for s in reads]),
                 )
             )
-        outputs = {storage_of[t] for t in graph.outputs if t in storage_of}
+        outputs = {storage_of[t] for t in graph.results if t in storage_of}
         storages = tuple(
             Storage(
                 tensors=tuple(tensors),

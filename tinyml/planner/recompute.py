@@ -84,7 +84,7 @@ def gated_maps(graph: Graph) -> list[int]:
         (tensor,) = op.outputs
         readers = [graph.ops[c] for c in graph.consumers(tensor)]
         reduced = [reader for reader in readers if _reduces(graph, reader)]
-        if reduced and len(reduced) < len(readers) and tensor not in graph.outputs:
+        if reduced and len(reduced) < len(readers) and tensor not in graph.results:
             found.append(tensor)
     return found
 

@@ -42,6 +42,7 @@ def simulate(
     plan: Plan,
     inputs: Mapping[int, Array],
     seed: int = 0,
+    states: dict[int, Array] | None = None,
 ) -> dict[int, Array]:
     """Execute a plan and return the model outputs by tensor index.
 
@@ -56,11 +57,15 @@ def simulate(
         plan: its plan; it need not have passed `check`, as long as its buffers lie in the arena.
         inputs: model inputs by tensor index, each of its tensor's shape and type.
         seed: of the poison.
+        states: by tensor, what the network remembers; afterwards what it remembers then. Without, those
+            before the first inference.
 
     Returns:
         The model outputs; equal to `reference.run` bit for bit if plan and access maps are right.
     """
     machine = _Machine(graph, plan, seed)
+    for state in graph.states:
+        machine.view(state.tensor)[...] = (states or graph.initial_states())[state.tensor]
     for tensor in graph.inputs:
         if plan.is_pushed(tensor):
             machine.pushed = np.asarray(inputs[tensor])
@@ -68,6 +73,8 @@ def simulate(
             machine.view(tensor)[...] = inputs[tensor]
     for stage in range(len(plan.stages)):
         machine.run_stage(stage, selections)
+    if states is not None:
+        states.update({s.tensor: machine.view(s.result).copy() for s in graph.states})
     return {
         tensor: data if (data := graph.tensors[tensor].data) is not None else machine.view(tensor).copy()
         for tensor in graph.outputs
@@ -82,7 +89,7 @@ class _Machine:
         self.arena: _Arena = self._random(plan.arena_bytes)
         self.buffers = {t: plan.buffer_of(t) for buffer in plan.buffers for t in buffer.tensors}
         self.pushed: Array | None = None
-        self.kept = {id(self.buffers[t]) for t in graph.outputs if t in self.buffers}
+        self.kept = {id(self.buffers[t]) for t in graph.results if t in self.buffers}
 
     def _random(self, size: int) -> _Arena:
         return self.rng.integers(0, 256, size, dtype=np.uint8)

@@ -63,6 +63,7 @@ class RawOperator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Any]  # only those that the reader interprets
+    intermediates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,9 @@ class _Decoder:
                 self._integers(op.InputsLength(), op.InputsAsNumpy, f"inputs of operator {i}", 4, 1 << 16),
                 self._integers(op.OutputsLength(), op.OutputsAsNumpy, f"outputs of operator {i}", 4, 1 << 16),
                 self._options(op, name, i) if name in self._tables else {},
+                self._integers(
+                    op.IntermediatesLength(), op.IntermediatesAsNumpy, f"intermediates of operator {i}", 4, 64
+                ),
             )
 
     def _operator_name(self, code: Any) -> str:

@@ -71,6 +71,7 @@ class ModelTensors:
         self.file = file
         self.where = ""
         self.shape_ops: frozenset[int] = frozenset()  # operators that only compute shapes of RESHAPEs
+        self.states: dict[int, Array] = {}  # variables that an operator updates, with their first values
         self._tensors: dict[int, Tensor] = {}
 
     def error(self, problem: str, expected: str, hint: str = "") -> ModelError:
@@ -94,9 +95,11 @@ class ModelTensors:
             raise self.error(
                 f"tensor '{name}' is sparse", "expected dense data", "convert without sparsity compression"
             )
-        if raw.is_variable:
+        if raw.is_variable and index not in self.states:
             raise self.error(
-                f"tensor '{name}' is a variable", "expected a stateless model", "export without state"
+                f"tensor '{name}' is a variable",
+                "expected variables only as states of recurrent operators",
+                "export without state",
             )
         shape = self._shape(raw, name)
         try:
@@ -176,7 +179,7 @@ class ModelTensors:
         return op.inputs + (-1,) * (high - len(op.inputs))
 
     def activation(self, index: int, dtypes: tuple[DType, ...] = (DType.INT8,)) -> Tensor:
-        """Return a tensor that operators compute with: int8 with one scale."""
+        """Return a tensor that operators compute with, of one of the types: int8 and int16 have one scale."""
         tensor = self.tensor(index)
         if tensor.dtype not in dtypes:
             raise self.error(
@@ -184,7 +187,7 @@ class ModelTensors:
                 f"expected {' or '.join(d.value for d in dtypes)}",
                 QUANTISE,
             )
-        if tensor.dtype is DType.INT8:
+        if tensor.dtype in (DType.INT8, DType.INT16):
             if tensor.quant is None:
                 raise self.error(f"tensor '{tensor.name}' has no scale", "expected a scale and zero point")
             if tensor.quant.per_channel:
@@ -192,6 +195,19 @@ class ModelTensors:
                     f"tensor '{tensor.name}' has {len(tensor.quant.scale)} scales",
                     "expected one scale: only weights are quantised per channel",
                 )
+        return tensor
+
+    def state(self, index: int, dtype: DType = DType.INT8) -> Tensor:
+        """Return a variable that the operator at hand updates; it begins as the real value zero."""
+        raw = self.raw.tensors[index]
+        if not raw.is_variable or raw.data is not None or index in self.states:
+            raise self.error(
+                f"its state '{raw.name}' is not a variable of its own",
+                "expected one that nobody else updates",
+            )
+        self.states[index] = np.zeros(0, dtype.value)  # from here on a tensor like others
+        tensor = self.activation(index, (dtype,))
+        self.states[index] = np.full(tensor.shape, tensor.zero_point, dtype.value)
         return tensor
 
     def check_rescale(self, factor: float) -> None:

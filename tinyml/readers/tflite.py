@@ -15,11 +15,13 @@ import re
 from pathlib import Path
 
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import DType, Graph, Op
+from tinyml.graph import DType, Graph, Op, State
 from tinyml.readers.files import read_bytes
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
+
+_INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
 
 # With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
 _SHAPE_ARITHMETIC = frozenset(
@@ -143,7 +145,7 @@ class _GraphReader(ModelTensors):
         """Number the tensors that are used from 0, in file order."""
         for index in self.raw.inputs:
             self.where = "the model's inputs"
-            self.activation(index, (DType.INT8, DType.FLOAT32))
+            self.activation(index, _INPUT_TYPES)
         used = sorted(
             {t for op in ops for t in (*op.inputs, *op.outputs) if t >= 0}
             | set(self.raw.inputs)
@@ -165,6 +167,7 @@ class _GraphReader(ModelTensors):
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
             outputs=tuple(new[t] for t in self.raw.outputs),
+            states=tuple(State(new[t], None, initial) for t, initial in self.states.items()),
             source_index=tuple(used),
             sha256=sha256,
         )
@@ -288,9 +291,10 @@ class _GraphReader(ModelTensors):
 
     def _check_order(self, op: RawOperator, available: set[int], written: dict[int, str]) -> None:
         for index in op.inputs:
-            if index >= 0 and index not in available and self.raw.tensors[index].data is None:
+            tensor = self.raw.tensors[index]
+            if index >= 0 and index not in available and tensor.data is None and not tensor.is_variable:
                 raise self.error(
-                    f"it reads tensor '{self.raw.tensors[index].name}' before anything has written it",
+                    f"it reads tensor '{tensor.name}' before anything has written it",
                     "expected operators in an executable order, without cycles",
                 )
         for index in op.outputs:

@@ -35,7 +35,7 @@ typedef struct { const char *name; uint8_t sha256[32]; uint32_t arena_bytes;
                  uint16_t input_count; uint16_t output_count; uint16_t layer_count;
                  const tm_tensor_info *inputs; const tm_tensor_info *outputs; const tm_layer_info *layers;
                  int (*invoke)(void *arena); int (*push_row)(void *arena, int32_t index, const void *row);
-                 int32_t pushed_rows; } tm_model;
+                 int32_t pushed_rows; void (*reset)(void *arena); } tm_model;
 typedef void (*tm_host_hook)(uint16_t layer);
 void tm_host_set_hooks(tm_host_hook begin, tm_host_hook end);
 """
@@ -182,7 +182,9 @@ class HostTarget:
             pushed_input=pushed,
             pushed_rows=model.pushed_rows,
             row_bytes=image.bytes // image.dims[1] if image is not None else 0,
+            stateful=model.reset != self._ffi.NULL,
         )
+        self.reset_states()
         self._layers = tuple(
             LayerInfo(i, self._text(layer.name), self._text(layer.op), layer.macs, layer.bytes)
             for i, layer in ((i, model.layers[i]) for i in range(model.layer_count))
@@ -245,6 +247,14 @@ class HostTarget:
         self._invoke(inputs, end)
         return found
 
+    def reset_states(self) -> None:
+        """Forget earlier inferences."""
+        if self.info.stateful:
+            self._model.reset(self._arena())
+
+    def _arena(self) -> Any:
+        return self._ffi.cast("void *", self._memory.ctypes.data + self._start)
+
     def _text(self, pointer: Any) -> str:
         return str(self._ffi.string(pointer).decode("utf-8", "replace"))
 
@@ -253,7 +263,7 @@ class HostTarget:
 
     def _invoke(self, inputs: Sequence[Array], end: Callable[[int], None] | None) -> None:
         info, model, ffi = self.info, self._model, self._ffi
-        arena = ffi.cast("void *", self._memory.ctypes.data + self._start)
+        arena = self._arena()
         raw = input_bytes(inputs, info)
         for i, data in enumerate(raw):
             if i != info.pushed_input:

@@ -177,6 +177,11 @@ class Link:
         self._request(Kind.RESET)
         self._open = False
 
+    def reset_states(self) -> None:
+        """Let a model that remembers earlier inferences forget them: a new session begins without them."""
+        if self.info.stateful:
+            self.connect()
+
     def close(self) -> None:
         """Close the port."""
         self._port.close()
@@ -221,6 +226,7 @@ class Link:
             pushed_input=record.pushed_input,
             pushed_rows=record.pushed_rows,
             row_bytes=record.row_bytes,
+            stateful=wire.Flags.STATES in hello.flags,
         )
         self._check_identity(info)
         if self._info is None or info != self._info:
@@ -443,6 +449,12 @@ class Link:
         assert self._hello is not None
         if wire.Flags.FAULT in self._hello.flags:
             raise self._fault(self._parse(wire.Fault.parse, self._request(Kind.STATUS)))
+        if self.info.stateful:
+            raise TargetError(
+                f"{self._name} restarted and has forgotten what {self.info.model} remembers",
+                expected="expected an answer, received a new start of the same firmware",
+                hint="begin the sequence of samples again; check the board's supply",
+            )
         try:
             return work()
         except BoardReset as error:

@@ -91,6 +91,10 @@ class LinkedTarget(ABC):
         """The operators of the model on the target."""
         return self.link.layers()
 
+    def reset_states(self) -> None:
+        """Let a model that remembers earlier inferences forget them, as after a start."""
+        self.link.reset_states()
+
     def infer(self, inputs: Sequence[Array]) -> Inference:
         """Run one inference."""
         return self.link.infer(inputs)

@@ -49,6 +49,7 @@ class TargetInfo:
     pushed_input: int | None = None
     pushed_rows: int = 0
     row_bytes: int = 0
+    stateful: bool = False  # an inference depends on those before it
 
     @property
     def transfers(self) -> tuple[tuple[int, int], ...]:
@@ -109,6 +110,10 @@ class Target(Protocol):
 
     def layers(self) -> tuple[LayerInfo, ...]:
         """The operators of the model on the target."""
+        ...
+
+    def reset_states(self) -> None:
+        """Let a model that remembers earlier inferences forget them, as after a start."""
         ...
 
     def infer(self, inputs: Sequence[Array]) -> Inference:

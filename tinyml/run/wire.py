@@ -61,6 +61,7 @@ class Flags(IntFlag):
     TRACE = 1
     CYCLES = 2
     FAULT = 4
+    STATES = 8
 
 
 class Table(IntEnum):
@@ -192,7 +193,7 @@ class Hello:
     def parse(cls, payload: bytes) -> Hello:
         """Read the payload; raises struct.error where it is too short."""
         version, flags, packet = struct.unpack_from("<BBH", payload)
-        return cls(version, Flags(flags & 7), packet)
+        return cls(version, Flags(flags & 15), packet)
 
 
 @dataclass(frozen=True, slots=True)

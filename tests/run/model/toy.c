@@ -76,5 +76,5 @@ static const tm_layer_info layers[] = {
 };
 
 const tm_model toy_model = {
-    "toy", {0x70, 0x71, 0x72}, APP_ARENA_BYTES, 2, 2, 3, inputs, outputs, layers, toy_invoke, NULL, 0,
+    "toy", {0x70, 0x71, 0x72}, APP_ARENA_BYTES, 2, 2, 3, inputs, outputs, layers, toy_invoke, NULL, 0, NULL,
 };

@@ -99,5 +99,6 @@ static const tm_layer_info layers[] = {
 };
 
 const tm_model pushed_model = {
-    "pushed", {0x80, 0x81}, APP_ARENA_BYTES, 2, 2, 2, inputs, outputs, layers, pushed_invoke, push, 2 * ROWS,
+    "pushed", {0x80, 0x81}, APP_ARENA_BYTES, 2,    2,        2,    inputs,
+    outputs,  layers,       pushed_invoke,   push, 2 * ROWS, NULL,
 };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyml.readers.operators import elementwise, layers, layout, reduction
+from tinyml.readers.operators import elementwise, layers, layout, recurrent, reduction
 from tinyml.readers.operators.reading import OperatorReader, Read
 
 __all__ = ["READERS", "OperatorReader", "Read"]
@@ -14,4 +14,5 @@ READERS: Mapping[str, OperatorReader] = {
     **elementwise.READERS,
     **layout.READERS,
     **reduction.READERS,
+    **recurrent.READERS,
 }

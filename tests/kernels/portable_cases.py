@@ -1,0 +1,14 @@
+"""Every portable kernel and the generators of the graphs it is tested with, from all families."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.kernels import kernel_cases, recurrent_cases
+from tests.kernels.kernel_cases import Rng
+from tinyml.graph import Graph
+
+GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
+    **kernel_cases.GENERATORS,
+    **recurrent_cases.GENERATORS,
+}

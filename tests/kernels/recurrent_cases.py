@@ -1,0 +1,39 @@
+"""Random graphs for the kernels of recurrent layers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tests.kernels.kernel_cases import Rng, activation_tensor, one_op, per_tensor, pick
+from tinyml.graph import DType, Graph, LstmAttrs, OpKind, State, Tensor
+
+
+def lstm(rng: Rng) -> Graph:
+    """An LSTM whose gates saturate now and then."""
+    steps, inputs, units = pick(rng, 1, 2, 5, 9), int(rng.integers(1, 20)), int(rng.integers(1, 14))
+    x = activation_tensor(rng, "x", (1, steps, inputs))
+    hidden = activation_tensor(rng, "hidden", (1, units), float(rng.uniform(0.004, 0.02)))
+    cell = Tensor("cell", (1, units), DType.INT16, per_tensor(2.0 ** -int(rng.integers(9, 16)), 0))
+    weights = []
+    for source, depth in ((x, inputs), (hidden, units)):
+        for _ in range(4):
+            scale = float(rng.uniform(0.2, 4.0)) / (source.scale * 74 * np.sqrt(depth) * 128)
+            values = rng.integers(-127, 128, (units, depth)).astype(np.int8)
+            weights.append(Tensor("w", values.shape, DType.INT8, per_tensor(scale, 0), values))
+    biases = [
+        Tensor("b", (units,), DType.INT32, None, rng.integers(-2000, 2000, units).astype(np.int32))
+        for _ in range(4)
+    ]
+    clip = float(rng.uniform(0.1, 2.0)) if rng.random() < 0.3 else 0.0
+    attrs = LstmAttrs(hidden.scale, hidden.zero_point, clip)
+    y = Tensor("y", (1, steps, units), DType.INT8, hidden.quant)
+    graph = one_op(OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM, attrs, (x, hidden, cell, *weights, *biases), y)
+    states = tuple(
+        State(i, None, np.zeros(graph.tensors[i].shape, graph.tensors[i].dtype.value)) for i in (1, 2)
+    )
+    return dataclasses.replace(graph, inputs=(0,), states=states)
+
+
+GENERATORS = {"tm_lstm_s8_c": (lstm,)}

@@ -1,0 +1,16 @@
+"""Random models of one recurrent operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.reference.cases import Case
+
+
+def lstm(c: Case) -> int:
+    x = c.input((1, c.below(1, 12), c.below(1, 24)), c.log_scale(-3, -1))
+    clip = c.log_scale(-1, 0.3) if c.below(0, 3) == 0 else 0.0
+    return c.lstm(x, c.below(1, 20), cell_exponent=-c.below(9, 16), cell_clip=clip)
+
+
+CASES: tuple[Callable[[Case], int], ...] = (lstm,)

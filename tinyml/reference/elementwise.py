@@ -1,0 +1,54 @@
+"""Operators on one element, or two, at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyml import numerics
+from tinyml.graph import Array, DType, Graph, Op, OpKind
+
+
+def _add(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    return add_values(numerics.add_params(graph, op), operands[0], operands[1])
+
+
+def add_values(p: numerics.AddParams, a: Array, b: Array) -> Array:
+    """ADD of int8 arrays that broadcast against each other."""
+    requantize = numerics.multiply_by_quantized_multiplier
+    first = requantize((a.astype(np.int64) + p.offset_1) << p.left_shift, p.multiplier_1, p.shift_1)
+    second = requantize((b.astype(np.int64) + p.offset_2) << p.left_shift, p.multiplier_2, p.shift_2)
+    total = requantize(first + second, p.multiplier_out, p.shift_out) + p.offset_out
+    return np.clip(total, p.low, p.high).astype(np.int8)
+
+
+def _mul(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    return mul_values(numerics.mul_params(graph, op), operands[0], operands[1])
+
+
+def mul_values(p: numerics.MulParams, a: Array, b: Array) -> Array:
+    """MUL of int8 arrays that broadcast against each other."""
+    product = (a.astype(np.int64) + p.offset_1) * (b.astype(np.int64) + p.offset_2)
+    scaled = numerics.multiply_by_quantized_multiplier(product, p.multiplier, p.shift) + p.offset_out
+    return np.clip(scaled, p.low, p.high).astype(np.int8)
+
+
+def _quantize(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    if graph.tensors[op.inputs[0]].dtype is DType.FLOAT32:
+        return numerics.quantize_floats(operands[0], graph.tensors[op.outputs[0]])
+    p = numerics.requant_params(graph, op)
+    scaled = numerics.multiply_by_quantized_multiplier(
+        operands[0].astype(np.int64) + p.offset, p.multiplier, p.shift
+    )
+    return np.clip(scaled + p.offset_out, p.low, p.high)
+
+
+def _dequantize(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    return numerics.dequantize_values(operands[0], graph.tensors[op.inputs[0]])
+
+
+RUNNERS = {
+    OpKind.ADD: _add,
+    OpKind.MUL: _mul,
+    OpKind.QUANTIZE: _quantize,
+    OpKind.DEQUANTIZE: _dequantize,
+}
