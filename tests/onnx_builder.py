@@ -90,6 +90,10 @@ class OnnxBuilder:
         values = self.constant(self.rng.integers(-127, 128, shape), np.int8)
         return self.dequantize(values, scale, 0, np.int8)
 
+    def conv_quantised(self, x: str, in_c: int, out_c: int) -> str:
+        """Return a 3x3 convolution, its result not yet quantised."""
+        return self.node("Conv", x, self.weights((out_c, in_c, 3, 3)), pads=[1, 1, 1, 1])
+
     # Files
 
     def model(self, opset: int = OPSET) -> onnx.ModelProto:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto
 from onnxruntime.quantization import QuantType
 
 from tests.onnx_builder import OnnxBuilder
 from tinyml import passes, reference
+from tinyml.errors import ModelError
+from tinyml.graph import OpKind
 from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.readers import read_model
 from tinyml.verify import _value_ranges, random_inputs
@@ -160,3 +165,332 @@ def test_networks_compute_what_onnxruntime_computes(
     b = OnnxBuilder(1)
     network(b)
     check(b.save_quantised(tmp_path / "m.onnx", activations=activations))
+
+
+# Operators one by one, quantised by hand
+
+
+def random_quant(rng: np.random.Generator, dtype: type) -> tuple[float, int]:
+    info = np.iinfo(dtype)
+    return float(np.float32(2.0 ** rng.uniform(-7, -3))), int(rng.integers(info.min + 64, info.max - 64))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_convolutions_of_any_geometry(seed: int, tmp_path: Path) -> None:
+    b = OnnxBuilder(seed)
+    rng = b.rng
+    dtype = np.uint8 if seed % 2 else np.int8
+    rank = int(rng.integers(1, 3))
+    groups, group_c, multiplier = (int(v) for v in rng.integers(1, 4, 3))
+    in_c, out_c = groups * group_c, groups * multiplier
+    kernel = tuple(int(k) for k in rng.integers(1, 5, rank))
+    dilations = tuple(int(d) for d in rng.integers(1, 3, rank))
+    attrs = {"group": groups, "strides": [int(s) for s in rng.integers(1, 4, rank)]}
+    auto = str(rng.choice(["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]))
+    if auto == "NOTSET":
+        attrs |= {"pads": [int(p) for p in rng.integers(0, 7, 2 * rank)], "dilations": dilations}
+    else:
+        attrs |= {"auto_pad": auto}
+    spatial = [int(s) for s in rng.integers(7, 12, rank)]
+    scale, zero_point = random_quant(rng, dtype)
+    x = b.qdq(b.input(["n", in_c, *spatial]), scale, zero_point, dtype)
+    values = b.constant(rng.integers(-127, 128, (out_c, group_c, *kernel)), np.int8)
+    if seed % 3:
+        scales = (rng.uniform(0.5, 1.5, out_c) * 0.01).astype(np.float32)
+        weights = b.dequantize(values, scales, np.zeros(out_c), np.int8, axis=0)
+    else:
+        scales = np.full(out_c, 0.01, np.float32)
+        weights = b.dequantize(values, 0.01, 0, np.int8)
+    operands = [x, weights]
+    units = np.float32(scale) * scales
+    bias = rng.integers(-3000, 3000, out_c)
+    if seed % 5 == 0:
+        operands.append(b.constant(bias * units))  # left in float
+    elif seed % 5 < 4:
+        operands.append(b.dequantize(b.constant(bias, np.int32), units, np.zeros(out_c), np.int32, axis=0))
+    y = b.node("Conv", *operands, **attrs)
+    if seed % 4 == 1:
+        y = b.node("Relu", y)
+    elif seed % 4 == 2:
+        y = b.node("Clip", y, b.constant(0.0), b.constant(6.0))
+    spread = float(scale * 0.01 * 73 * 73 * np.sqrt(np.prod(kernel) * group_c))
+    b.output(b.qdq(y, spread / 48, zero_point, dtype))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+POOLS = [
+    ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("MaxPool", {"kernel_shape": [2, 3], "strides": [2, 3], "ceil_mode": 1}),
+    ("MaxPool", {"kernel_shape": [3, 2], "auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+    ("AveragePool", {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 1, 2]}),
+    ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
+    ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
+    ("AveragePool", {"kernel_shape": [9, 7]}),
+    ("GlobalAveragePool", {}),
+    ("GlobalMaxPool", {}),
+    ("ReduceMean", {"axes": [1]}),
+    ("ReduceMean", {"axes": [-1, 2], "keepdims": 0}),
+    ("ReduceMean", {}),
+    ("Softmax", {"axis": 1}),
+    ("Softmax", {}),
+    ("Transpose", {"perm": [0, 2, 1, 3]}),
+    ("Flatten", {"axis": 2}),
+    ("Relu", {}),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8], ids=["uint8", "int8"])
+@pytest.mark.parametrize("same_scale", [True, False], ids=["same scale", "another scale"])
+@pytest.mark.parametrize(("op", "attributes"), POOLS, ids=[f"{op} {attrs}" for op, attrs in POOLS])
+def test_operators(op: str, attributes: dict, same_scale: bool, dtype: type, tmp_path: Path) -> None:
+    b = OnnxBuilder(3)
+    low = 128 if dtype is np.uint8 else 0
+    x = b.qdq(b.input((1, 5, 9, 7)), 0.05, low + 3, dtype)
+    x = b.node(op, x, **attributes)
+    scale, zero_point = (0.05, low + 3) if same_scale else (0.037, low - 9)
+    if op == "Softmax":
+        scale, zero_point = 1 / (256 if same_scale else 255), low - 128
+    b.output(b.qdq(x, scale, zero_point, dtype))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+RESIZES = [
+    {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+    {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"},
+    {"coordinate_transformation_mode": "half_pixel"},
+    {"coordinate_transformation_mode": "align_corners", "nearest_mode": "round_prefer_ceil"},
+]
+
+
+@pytest.mark.parametrize("attributes", RESIZES, ids=str)
+@pytest.mark.parametrize("sized", [True, False], ids=["sizes", "scales"])
+def test_nearest_pixels(attributes: dict, sized: bool, tmp_path: Path) -> None:
+    b = OnnxBuilder(4)
+    x = b.qdq(b.input((1, 3, 4, 6)), 0.05, 128)
+    size = ["", "", b.integers(1, 3, 8, 18)] if sized else ["", b.constant([1, 1, 2, 3])]
+    b.output(b.qdq(b.node("Resize", x, *size, mode="nearest", **attributes), 0.05, 128))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize("shape", [(1, 6, 5, 4), (6, 1, 1), (1, 1, 5, 1), (4,), (1, 6, 1, 4)], ids=str)
+@pytest.mark.parametrize("constant", [True, False], ids=["constant", "activation"])
+def test_broadcast(op: str, shape: tuple[int, ...], constant: bool, tmp_path: Path) -> None:
+    """The image has its channels last, whatever is added to it."""
+    b = OnnxBuilder(5)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 6, 5, 4)), 0.05, 120), 6, 6), 0.06, 131)
+    if constant:
+        other = b.dequantize(b.constant(b.rng.integers(0, 256, shape), np.uint8), 0.02, 110)
+    else:
+        other = b.qdq(b.input(shape), 0.02, 110)
+    y = b.qdq(b.node(op, x, other), 0.07, 125)
+    b.output(y)
+    check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("constant", [0.75, -2.0, 0.0])
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+def test_single_float_numbers(op: str, constant: float, tmp_path: Path) -> None:
+    b = OnnxBuilder(6)
+    x = b.qdq(b.input((1, 12)), 0.05, 120)
+    b.output(b.qdq(b.node(op, x, b.constant(constant)), 0.0973, 99))
+    path = b.save(tmp_path / "m.onnx")
+    if op == "Div" and constant == 0:
+        with pytest.raises(ModelError, match="divides by zero"):
+            read_model(path)
+    else:
+        check(path)
+
+
+def test_shapes_that_are_computed_are_folded(tmp_path: Path) -> None:
+    """What exporters write for x.view(x.shape[0], -1) with an open batch."""
+    b = OnnxBuilder(7)
+    x = b.qdq(b.input(("n", 3, 4, 5)), 0.05, 128)
+    batch = b.node("Gather", b.node("Shape", x), b.constant(0, np.int64))
+    size = b.node("Mul", b.node("Unsqueeze", batch, b.integers(0)), b.integers(60))
+    shape = b.node("Concat", b.node("Unsqueeze", batch, b.integers(0)), size, axis=0)
+    b.output(b.qdq(b.node("Reshape", b.node("Relu", x), shape), 0.04, 0))
+    path = b.save(tmp_path / "m.onnx")
+    check(path)
+    assert read_model(path).tensors[read_model(path).outputs[0]].shape == (1, 60)
+
+
+def test_weights_may_be_quantised_in_the_file(tmp_path: Path) -> None:
+    b = OnnxBuilder(8)
+    x = b.qdq(b.input((1, 9)), 0.05, 128)
+    weights = b.qdq(b.random(9, 4), 0.02, 0, np.int8)
+    b.output(b.qdq(b.node("MatMul", x, weights), 0.1, 128))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+def test_quantised_inputs_and_outputs(tmp_path: Path) -> None:
+    b = OnnxBuilder(9)
+    x = b.dequantize(b.input((1, 4, 6, 6), TensorProto.UINT8), 0.05, 100)
+    y = b.conv_quantised(x, 4, 8)
+    b.output(b.quantize(y, 0.1, 90), TensorProto.UINT8)
+    path = b.save(tmp_path / "m.onnx")
+    graph = read_model(path)
+    assert [op.kind for op in graph.ops] == [OpKind.CONV_2D]
+    (x_tensor,), (y_tensor,) = graph.inputs, graph.outputs
+    assert (graph.tensors[x_tensor].shape, graph.tensors[x_tensor].zero_point) == ((1, 6, 6, 4), -28)
+    assert (graph.tensors[y_tensor].shape, graph.tensors[y_tensor].zero_point) == ((1, 6, 6, 8), -38)
+    check(path)
+
+
+# The order in memory
+
+
+def kinds(path: Path) -> list[OpKind]:
+    return [op.kind for op in passes.run(read_model(path)).ops]
+
+
+def test_a_convolutional_network_moves_nothing(tmp_path: Path) -> None:
+    for network in (residual, mobile, pooling, upsampled):
+        b = OnnxBuilder(1)
+        network(b)
+        assert OpKind.TRANSPOSE not in kinds(b.save_quantised(tmp_path / "m.onnx"))
+
+
+def test_a_shuffle_of_channels_is_one_transpose(tmp_path: Path) -> None:
+    b = OnnxBuilder(1)
+    shuffled(b)
+    # The tokens behind it are rows of channels already, and the flattened image is never moved.
+    assert kinds(b.save_quantised(tmp_path / "m.onnx")).count(OpKind.TRANSPOSE) == 1
+
+
+def test_what_channels_last_exporters_transpose_costs_nothing(tmp_path: Path) -> None:
+    """From TensorFlow: the input is NHWC, and transposed before the first convolution."""
+    b = OnnxBuilder(2)
+    x = b.node("Transpose", b.input((1, 6, 5, 3)), perm=[0, 3, 1, 2])
+    y = b.conv_quantised(b.qdq(x, 0.05, 128), 3, 4)
+    b.output(b.node("Transpose", b.qdq(y, 0.1, 128), perm=[0, 2, 3, 1]))
+    path = b.save(tmp_path / "m.onnx")
+    assert kinds(path) == [OpKind.CONV_2D]
+    graph = read_model(path)
+    assert graph.tensors[graph.inputs[0]].shape == (1, 6, 5, 3)
+    assert graph.tensors[graph.outputs[0]].shape == (1, 6, 5, 4)
+    check(path)
+
+
+def test_inputs_without_convolutions_keep_their_order(tmp_path: Path) -> None:
+    b = OnnxBuilder(2)
+    x = b.node("Reshape", b.qdq(b.input((1, 3, 4, 5)), 0.05, 128), b.integers(1, 60))
+    b.output(b.qdq(b.node("MatMul", x, b.weights((60, 4))), 0.5, 128))
+    path = b.save(tmp_path / "m.onnx")
+    graph = read_model(path)
+    assert graph.tensors[graph.inputs[0]].shape == (1, 3, 4, 5)
+    check(path)
+
+
+# Refusals: what, where, what to do
+
+
+def refusal(b: OnnxBuilder, path: Path, opset: int = 17) -> str:
+    with pytest.raises(ModelError) as caught:
+        read_model(b.save(path, opset))
+    error = caught.value
+    assert error.what
+    assert error.hint or error.expected
+    return str(error)
+
+
+def refused_float(b: OnnxBuilder) -> None:
+    b.output(b.node("Relu", b.input((1, 4))))
+
+
+def refused_operators(b: OnnxBuilder) -> None:
+    x = b.node("LSTM", b.qdq(b.input((1, 4)), 0.1, 0))
+    b.output(b.node("DynamicQuantizeLinear", x))
+
+
+def refused_float_island(b: OnnxBuilder) -> None:
+    x = b.qdq(b.input((1, 4, 5, 5)), 0.1, 0)
+    x = b.node("GlobalAveragePool", b.node("Mul", x, x))
+    b.output(b.qdq(x, 0.1, 0))
+
+
+def refused_float_output(b: OnnxBuilder) -> None:
+    b.output(b.node("Softmax", b.qdq(b.input((1, 4)), 0.1, 0)))
+
+
+def refused_weights(b: OnnxBuilder) -> None:
+    values = b.constant(b.rng.integers(0, 255, (4, 3)), np.uint8)
+    weights = b.dequantize(values, 0.1, 100)
+    b.output(b.qdq(b.node("MatMul", b.qdq(b.input((1, 4)), 0.1, 0), weights), 1.0, 0))
+
+
+def refused_batch(b: OnnxBuilder) -> None:
+    b.output(b.qdq(b.conv_quantised(b.qdq(b.input((4, 3, 8, 8)), 0.1, 0), 3, 4), 0.1, 0))
+
+
+def refused_open_shape(b: OnnxBuilder) -> None:
+    b.output(b.qdq(b.conv_quantised(b.qdq(b.input((1, 3, "h", 8)), 0.1, 0), 3, 4), 0.1, 0))
+
+
+def refused_clip(b: OnnxBuilder) -> None:
+    x = b.node("Clip", b.qdq(b.input((1, 4)), 0.1, 128), b.constant(-0.5), b.constant(3.0))
+    b.output(b.qdq(x, 0.1, 128))
+
+
+def refused_interpolation(b: OnnxBuilder) -> None:
+    x = b.qdq(b.input((1, 3, 4, 4)), 0.1, 128)
+    b.output(b.qdq(b.node("Resize", x, "", b.constant([1, 1, 2, 2]), mode="linear"), 0.1, 128))
+
+
+def refused_axis(b: OnnxBuilder) -> None:
+    values = b.constant(b.rng.integers(-127, 128, (4, 3)), np.int8)
+    weights = b.dequantize(values, np.full(4, 0.1), np.zeros(4), np.int8, axis=0)
+    b.output(b.qdq(b.node("MatMul", b.qdq(b.input((1, 4)), 0.1, 0), weights), 1.0, 0))
+
+
+def refused_order(b: OnnxBuilder) -> None:
+    b.output(b.node("Add", b.qdq(b.input((1, 4)), 0.1, 0), "later"))
+
+
+def refused_scale(b: OnnxBuilder) -> None:
+    b.output(b.qdq(b.input((1, 4)), float("nan"), 0))
+
+
+REFUSALS = [
+    (refused_float, "is not quantised.*quantize_static"),
+    (refused_operators, r"2 operators that cannot run \(DynamicQuantizeLinear, LSTM\).*quantise statically"),
+    (
+        refused_float_island,
+        "computes in float.*GlobalAveragePool.*op_types_to_quantize.*Mul",
+    ),
+    (refused_float_output, "output 'softmax_2' is computed in float, by Softmax"),
+    (refused_weights, "zero point other than 0.*QInt8"),
+    (refused_batch, "a batch of 4.*export the model with a batch of 1"),
+    (refused_open_shape, "input_0' has an open shape.*fixed"),
+    (refused_clip, "clipped to -0.5 to 3.*ReLU6"),
+    (refused_interpolation, "interpolates: mode linear"),
+    (refused_axis, "quantised along axis 0.*axis 1"),
+    (refused_order, "reads 'later' before anything has written it"),
+    (refused_scale, "scale is nan"),
+]
+
+
+@pytest.mark.parametrize(("network", "message"), REFUSALS, ids=[f.__name__[8:] for f, _ in REFUSALS])
+def test_refusals_say_what_and_what_to_do(
+    network: Callable[[OnnxBuilder], None], message: str, tmp_path: Path
+) -> None:
+    b = OnnxBuilder(1)
+    network(b)
+    assert re.search(message, refusal(b, tmp_path / "m.onnx"), re.DOTALL)
+
+
+def test_old_operator_sets_are_refused(tmp_path: Path) -> None:
+    b = OnnxBuilder(1)
+    b.output(b.qdq(b.input((1, 4)), 0.1, 0))
+    assert "opset_version=13" in refusal(b, tmp_path / "m.onnx", opset=12)
+
+
+def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
+    b = OnnxBuilder(1)
+    b.output(b.qdq(b.input((1, 4)), 0.1, 0))
+    model = b.model()
+    onnx.save(
+        model, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0, location="m.onnx.data"
+    )
+    with pytest.raises(ModelError, match="keeps its weights in another file"):
+        read_model(tmp_path / "m.onnx")
