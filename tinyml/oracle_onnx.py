@@ -176,7 +176,7 @@ class OnnxOracle:
         feed = {}
         for index, given in zip(graph.inputs, inputs, strict=True):
             value = self._file_value(index)
-            feed[value.name] = _to_file(given, value)
+            feed[value.name] = value.to_file(given)
         inner = [self._file_value(i).name for i in self._inner]
         outputs = [value.name for value in self._model.outputs]
         results = dict(zip(inner + outputs, self._session.run(inner + outputs, feed), strict=True))
@@ -187,29 +187,13 @@ class OnnxOracle:
             if index in self._inner:  # compared, and what the layers behind it read
                 value = self._file_value(index)
                 ours = theirs[index]
-                theirs[index] = _from_file(results[value.name], value).reshape(ours.shape)
+                theirs[index] = value.from_file(results[value.name]).reshape(ours.shape)
                 self._inner[index].add(theirs[index], ours)
         for tensor, edge, value in zip(
             graph.outputs, int8_edges(graph).outputs, self._model.outputs, strict=True
         ):
-            received = _from_file(results[value.name], value).reshape(-1)
+            received = value.from_file(results[value.name])
             if graph.tensors[tensor].dtype is DType.FLOAT32:  # it is dequantised: back to its codes
                 held = graph.tensors[edge]
                 received = np.rint(received.astype(np.float64) / held.scale) + held.zero_point
             self._outputs.add(self._values[edge].reshape(-1), received)
-
-
-def _to_file(values: Array, value: FileValue) -> Array:
-    """Return values in the graph's order as the file has them."""
-    order = value.order
-    memory = values.reshape([order.dims[d] for d in order.order])
-    inverse = [order.order.index(d) for d in range(len(order.dims))]
-    result = np.ascontiguousarray(memory.transpose(inverse)).reshape(value.shape)
-    return (result.astype(np.int16) + 128).astype(np.uint8) if value.dtype == "uint8" else result
-
-
-def _from_file(values: Array, value: FileValue) -> Array:
-    """Return values of the file in the graph's order, flat; uint8 as int8."""
-    order = value.order
-    result = np.ascontiguousarray(values.reshape(order.dims).transpose(order.order))
-    return (result.astype(np.int16) - 128).astype(np.int8) if value.dtype == "uint8" else result

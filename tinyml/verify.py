@@ -24,6 +24,8 @@ from tinyml.oracle import Oracle
 from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.passes import Edges
 from tinyml.readers import is_onnx, read_model
+from tinyml.readers.onnx import FileValue
+from tinyml.readers.onnx import read as read_onnx
 from tinyml.run.target import LayerInfo, Target
 
 Progress = Callable[[int, int], None]
@@ -163,7 +165,7 @@ def verify(
             expected=f"expected SHA-256 {graph.sha256[:16]}…, received {target.info.model_sha256[:16]}…",
             hint=f"build {model_path.name} again",
         )
-    dataset = Dataset.load(data, graph) if data is not None else None
+    dataset = Dataset.load(data, graph, file_values(model_path)) if data is not None else None
     count = samples if samples is not None else (len(dataset) if dataset else 8)
     if dataset is not None:
         count = min(count, len(dataset))
@@ -244,8 +246,13 @@ class Dataset:
         return [x[i].reshape(shape) for x, shape in zip(self.inputs, self.shapes, strict=True)]
 
     @classmethod
-    def load(cls, path: Path, graph: Graph) -> Dataset:
+    def load(cls, path: Path, graph: Graph, file_values: Sequence[FileValue] = ()) -> Dataset:
         """Read a .npz or .npy file and fit it to the graph's inputs.
+
+        Args:
+            path: the file.
+            graph: the graph after passes.
+            file_values: of ONNX networks the inputs in the file: samples may have their shapes too.
 
         Raises:
             UsageError: unreadable, or of a wrong shape or type.
@@ -261,7 +268,12 @@ class Dataset:
                 expected=f"expected {', '.join(names)}; it has {', '.join(sorted(arrays)) or 'no such'}",
                 hint="numpy.savez(path, x=samples, y=labels)",
             )
-        inputs = tuple(_fit(arrays[n], t, f"{path.name}: {n}") for n, t in zip(names, tensors, strict=True))
+        samples = [arrays[name] for name in names]
+        for i, value in enumerate(file_values):
+            samples[i] = _in_graph_order(samples[i], tensors[i], value)
+        inputs = tuple(
+            _fit(x, t, f"{path.name}: {n}") for x, t, n in zip(samples, tensors, names, strict=True)
+        )
         counts = {len(x) for x in inputs}
         if len(counts) != 1 or 0 in counts:
             raise UsageError(
@@ -304,7 +316,7 @@ def sample_inputs(model_path: Path, graph: Graph, *, data: Path | None, seed: in
     """
     if data is None:
         return random_inputs(_value_ranges(read_model(model_path), graph), seed, index)
-    dataset = Dataset.load(data, graph)
+    dataset = Dataset.load(data, graph, file_values(model_path))
     if not 0 <= index < len(dataset):
         raise UsageError(
             f"{data.name} has no sample {index}", where=str(data), expected=f"it has {len(dataset)}"
@@ -327,6 +339,22 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             expected=str(error),
             hint="numpy.savez(path, x=samples, y=labels)",
         ) from error
+
+
+def file_values(model_path: Path) -> tuple[FileValue, ...]:
+    """Return the inputs of an ONNX file as it has them; none of other files, whose order is the graph's."""
+    if not is_onnx(model_path):
+        return ()
+    model = read_onnx(model_path)
+    return tuple(value for t in model.graph.inputs if (value := model.values[t]) is not None)
+
+
+def _in_graph_order(x: Array, tensor: Tensor, value: FileValue) -> Array:
+    """Return samples that have the file's shape, and not the graph's, in the graph's order."""
+    shape = x.shape[1:]
+    if not len(x) or shape in (tensor.shape, tensor.shape[1:]) or shape not in (value.shape, value.shape[1:]):
+        return x
+    return np.stack([value.from_file(sample) for sample in x]).reshape(len(x), *tensor.shape)
 
 
 def _fit(x: Array, tensor: Tensor, where: str) -> Array:

@@ -14,11 +14,13 @@ from onnxruntime.quantization import QuantType
 
 from tests.onnx_builder import OnnxBuilder
 from tests.readers.test_onnx import NETWORKS, mobile, residual, shuffled
-from tinyml import boards, oracle_onnx
+from tinyml import boards, oracle_onnx, passes
 from tinyml.build import Planning, compile_model, open_target
 from tinyml.cli.app import cli
+from tinyml.errors import UsageError
 from tinyml.planner import check
-from tinyml.verify import verify
+from tinyml.readers import read_model
+from tinyml.verify import Dataset, file_values, verify
 
 Network = Callable[[OnnxBuilder], None]
 
@@ -62,6 +64,22 @@ def test_float_edges_and_streams(tmp_path: Path) -> None:
         with open_target(compiled, tmp_path / planning.edges, toolchain="gcc") as target:
             report = verify(path, target, samples=4, edges=planning.edges)
         assert (report.samples, report.mismatched_samples) == (4, 0), report.first_mismatch
+
+
+def test_samples_may_have_the_order_of_the_file(tmp_path: Path) -> None:
+    path = save(mobile, tmp_path)
+    graph = passes.run(read_model(path))
+    images = np.random.default_rng(2).normal(size=(3, 3, 20, 20)).astype(np.float32)
+    loaded = []
+    for name, x in (("file", images), ("graph", images.transpose(0, 2, 3, 1))):
+        np.savez(tmp_path / f"{name}.npz", x=x)
+        loaded.append(Dataset.load(tmp_path / f"{name}.npz", graph, file_values(path)))
+        np.savez(tmp_path / "wrong.npz", x=x[:, :2])
+        with pytest.raises(UsageError, match="do not fit input"):
+            Dataset.load(tmp_path / "wrong.npz", graph, file_values(path))
+    for first, second in zip(*(dataset.inputs for dataset in loaded), strict=True):
+        assert first.shape == (3, 1, 20, 20, 3)
+        np.testing.assert_array_equal(first.reshape(second.shape), second)
 
 
 def test_the_distance_from_onnxruntime_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

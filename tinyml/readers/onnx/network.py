@@ -48,6 +48,20 @@ class FileValue:
     shape: tuple[int, ...]
     order: Order
 
+    def from_file(self, values: Array) -> Array:
+        """Return a value of the file as the graph holds it, flat: in the graph's order, uint8 as int8."""
+        order = self.order
+        moved = np.ascontiguousarray(values.reshape(order.dims).transpose(order.order)).reshape(-1)
+        return (moved.astype(np.int16) - 128).astype(np.int8) if moved.dtype == np.uint8 else moved
+
+    def to_file(self, values: Array) -> Array:
+        """Return what the graph holds as the file has it."""
+        order = self.order
+        memory = values.reshape([order.dims[d] for d in order.order])
+        inverse = [order.order.index(d) for d in range(len(order.dims))]
+        moved = np.ascontiguousarray(memory.transpose(inverse)).reshape(self.shape)
+        return (moved.astype(np.int16) + 128).astype(np.uint8) if self.dtype == "uint8" else moved
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
