@@ -26,6 +26,7 @@ import tflite
 
 from tinyml.graph import Array
 
+_RESOURCE = 13  # TensorType of a variable's handle
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
 _TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
 _PADDINGS = {"SAME": 0, "VALID": 1}
@@ -70,6 +71,7 @@ class ModelBuilder:
         self.outputs: list[int] = []
         self.version = 3
         self.subgraphs = 1
+        self.others: list[ModelBuilder] = []  # further subgraphs; no other may share their tensors
         self.external = False  # constants behind the flatbuffer, as in files beyond 2 GiB
 
     # Tensors
@@ -83,6 +85,7 @@ class ModelBuilder:
         axis: int = 0,
         data: Array | None = None,
         name: str = "",
+        type_code: int | None = None,
     ) -> int:
         """Add a tensor and return its index."""
         scales = (scale,) if isinstance(scale, int | float) else tuple(float(s) for s in scale)
@@ -97,6 +100,7 @@ class ModelBuilder:
                 points,
                 axis,
                 None if data is None else np.ascontiguousarray(data).tobytes(),
+                type_code=type_code,
             )
         )
         return len(self.tensors) - 1
@@ -197,6 +201,54 @@ class ModelBuilder:
         effective = self.tensor((1,), "int8", hidden_scale, zero_point)
         self.operators[-1].intermediates = [*gates, effective]
         return output
+
+    def svdf(self, x: int, units: int, rank: int = 1, memory: int = 4, bias: bool = True) -> int:
+        """Add an SVDF over [1, features]."""
+        depth, filters = self.shape(x)[-1], units * rank
+        scale, time_scale, state_scale = 0.01, self.random_scale(0.001), 2.0**-11
+        state = self.tensor((1, memory * filters), "int16", state_scale, 0)
+        self.tensors[state].is_variable = True
+        features = self.constant(self.rng.integers(-127, 128, (filters, depth)).astype(np.int8), scale)
+        time = self.constant(self.rng.integers(-3000, 3000, (filters, memory)).astype(np.int16), time_scale)
+        spread = self.tensors[x].scale[0] * 74 * scale * 73 * math.sqrt(depth) * 2000 * time_scale
+        output = self._activation((1, units), self.random_scale(spread * math.sqrt(rank) / 60), None)
+        values = self.rng.normal(0, 1e5, units).astype(np.int32)
+        constant = self.constant(values, state_scale * time_scale) if bias else -1
+        inputs = [x, features, time, constant, state]
+        return self._op("SVDF", inputs, output, "SVDFOptions", Rank=rank, FusedActivationFunction=1)
+
+    # Variables
+
+    def variable(self, initial: Array, scale: float | None = None, zero_point: int = 0) -> int:
+        """Add a variable that CALL_ONCE sets to `initial`; returns its handle, to read and to assign."""
+        name = f"v{len(self.others)}"
+        setting = ModelBuilder()
+        handle = setting.tensor((), "int32", type_code=_RESOURCE)
+        table = {"table": "VarHandleOptions", "Container": "", "SharedName": name}
+        setting.raw_op("VAR_HANDLE", [], [handle], **table)
+        quant = () if scale is None else scale
+        first = setting.constant(initial, quant, zero_point if scale is not None else ())
+        setting.raw_op("ASSIGN_VARIABLE", [handle, first], [])
+        self.others.append(setting)
+        self.raw_op("CALL_ONCE", [], [], "CallOnceOptions", InitSubgraphIndex=len(self.others))
+        handle = self.tensor((), "int32", type_code=_RESOURCE)
+        self.raw_op("VAR_HANDLE", [], [handle], **table)
+        return handle
+
+    def read_variable(
+        self, handle: int, shape: Sequence[int], scale: float | None = None, zero_point: int = 0
+    ) -> int:
+        """Read a variable: int8 where it has a scale, else float32."""
+        value = (
+            self.tensor(shape, "float32")
+            if scale is None
+            else self.tensor(shape, "int8", float(np.float32(scale)), zero_point)
+        )
+        return self._op("READ_VARIABLE", [handle], value)
+
+    def assign_variable(self, handle: int, value: int) -> None:
+        """Let a variable become a value."""
+        self.raw_op("ASSIGN_VARIABLE", [handle, value], [])
 
     # Layers with weights
 
@@ -496,7 +548,8 @@ class ModelBuilder:
 
     def build(self) -> bytes:
         """Return the file's bytes."""
-        data = [record.data for record in self.tensors if record.data is not None]
+        tensors = [record for graph in (self, *self.others) for record in graph.tensors]
+        data = [record.data for record in tensors if record.data is not None]
         if not self.external:
             return self._build(data, [None] * len(data))
         # The flatbuffer's length does not depend on the offsets' values, so it can be asked for first.
@@ -513,31 +566,32 @@ class ModelBuilder:
         fb = flatbuffers.Builder(1024)
         places = zip(data, offsets, strict=True)
         buffers = [self._buffer(fb, None, None)]
-        tensors = []
-        for record in self.tensors:
-            index = 0
-            if record.data is not None:
-                index = len(buffers)
-                buffers.append(self._buffer(fb, *next(places)))
-            tensors.append(self._tensor(fb, record, index))
-        names = list(dict.fromkeys(op.name for op in self.operators))
-        operators = [self._operator(fb, op, names.index(op.name)) for op in self.operators]
-        codes = [self._operator_code(fb, name) for name in names]
-
+        graphs = (self, *self.others)
+        names = list(dict.fromkeys(op.name for graph in graphs for op in graph.operators))
         subgraphs = []
-        for _ in range(self.subgraphs):
+        for graph in graphs:
+            tensors = []
+            for record in graph.tensors:
+                index = 0
+                if record.data is not None:
+                    index = len(buffers)
+                    buffers.append(self._buffer(fb, *next(places)))
+                tensors.append(self._tensor(fb, record, index))
+            operators = [self._operator(fb, op, names.index(op.name)) for op in graph.operators]
             parts = [
                 _offsets(fb, tflite.SubGraphStartTensorsVector, tensors),
-                _integers(fb, self.inputs),
-                _integers(fb, self.outputs),
+                _integers(fb, graph.inputs),
+                _integers(fb, graph.outputs),
                 _offsets(fb, tflite.SubGraphStartOperatorsVector, operators),
             ]
-            tflite.SubGraphStart(fb)
-            tflite.SubGraphAddTensors(fb, parts[0])
-            tflite.SubGraphAddInputs(fb, parts[1])
-            tflite.SubGraphAddOutputs(fb, parts[2])
-            tflite.SubGraphAddOperators(fb, parts[3])
-            subgraphs.append(tflite.SubGraphEnd(fb))
+            for _ in range(graph.subgraphs):
+                tflite.SubGraphStart(fb)
+                tflite.SubGraphAddTensors(fb, parts[0])
+                tflite.SubGraphAddInputs(fb, parts[1])
+                tflite.SubGraphAddOutputs(fb, parts[2])
+                tflite.SubGraphAddOperators(fb, parts[3])
+                subgraphs.append(tflite.SubGraphEnd(fb))
+        codes = [self._operator_code(fb, name) for name in names]
         code_vector = _offsets(fb, tflite.ModelStartOperatorCodesVector, codes)
         subgraph_vector = _offsets(fb, tflite.ModelStartSubgraphsVector, subgraphs)
         buffer_vector = _offsets(fb, tflite.ModelStartBuffersVector, buffers)
@@ -599,8 +653,12 @@ class ModelBuilder:
         intermediates = _integers(fb, op.intermediates) if op.intermediates else None
         options = None
         if op.table:
+            values = {
+                name: fb.CreateString(value) if isinstance(value, str) else value
+                for name, value in op.options.items()
+            }
             getattr(tflite, f"{op.table}Start")(fb)
-            for name, value in op.options.items():
+            for name, value in values.items():
                 getattr(tflite, f"{op.table}Add{name}")(fb, value)
             options = getattr(tflite, f"{op.table}End")(fb)
         tflite.OperatorStart(fb)
@@ -643,6 +701,7 @@ _VERSIONS = {
     "RESIZE_NEAREST_NEIGHBOR": 2,
     "DEQUANTIZE": 2,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": 2,
+    "SVDF": 3,
 }
 
 

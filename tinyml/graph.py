@@ -51,6 +51,7 @@ class OpKind(StrEnum):
     SOFTMAX = "SOFTMAX"
     RESIZE_NEAREST_NEIGHBOR = "RESIZE_NEAREST_NEIGHBOR"
     UNIDIRECTIONAL_SEQUENCE_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    SVDF = "SVDF"
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
 
@@ -207,6 +208,13 @@ class LstmAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class SvdfAttrs:
+    """SVDF: filters of this rank add up to one unit."""
+
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoAttrs:
     """RESHAPE, QUANTIZE, DEQUANTIZE: all is in the tensors."""
 
@@ -220,6 +228,7 @@ Attrs = (
     | SoftmaxAttrs
     | ResizeAttrs
     | LstmAttrs
+    | SvdfAttrs
     | NoAttrs
 )
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from tests.kernels.kernel_cases import Rng, activation_tensor, one_op, per_tensor, pick
-from tinyml.graph import DType, Graph, LstmAttrs, OpKind, State, Tensor
+from tinyml.graph import DType, Graph, LstmAttrs, OpKind, State, SvdfAttrs, Tensor
 
 
 def lstm(rng: Rng) -> Graph:
@@ -36,4 +36,23 @@ def lstm(rng: Rng) -> Graph:
     return dataclasses.replace(graph, inputs=(0,), states=states)
 
 
-GENERATORS = {"tm_lstm_s8_c": (lstm,)}
+def svdf(rng: Rng) -> Graph:
+    """An SVDF whose state holds features of steps before."""
+    inputs, units, rank, memory = (int(rng.integers(1, n)) for n in (20, 9, 4, 9))
+    filters = units * rank
+    x = activation_tensor(rng, "x", (1, inputs))
+    state = Tensor("state", (1, filters * memory), DType.INT16, per_tensor(float(rng.uniform(1e-4, 1e-3)), 0))
+    values = rng.integers(-127, 128, (filters, inputs)).astype(np.int8)
+    features = Tensor("f", values.shape, DType.INT8, per_tensor(float(rng.uniform(1e-3, 1e-2)), 0), values)
+    weights = rng.integers(-3000, 3000, (filters, memory)).astype(np.int16)
+    time = Tensor("t", weights.shape, DType.INT16, per_tensor(float(rng.uniform(1e-4, 1e-3)), 0), weights)
+    bias = Tensor("b", (units,), DType.INT32, None, rng.integers(-(10**6), 10**6, units).astype(np.int32))
+    spread = state.scale * 19000 * time.scale * 1700 * np.sqrt(memory * rank)
+    y = activation_tensor(rng, "y", (1, units), float(spread / rng.uniform(40, 120)))
+    operands = (x, state, features, time, None if rng.random() < 0.3 else bias)
+    graph = one_op(OpKind.SVDF, SvdfAttrs(rank), operands, y)
+    zeros = np.zeros(state.shape, np.int16)
+    return dataclasses.replace(graph, inputs=(0,), states=(State(1, None, zeros),))
+
+
+GENERATORS = {"tm_lstm_s8_c": (lstm,), "tm_svdf_s8_c": (svdf,)}

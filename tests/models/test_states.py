@@ -12,8 +12,10 @@ from tests.shared_models import shared_models
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, planner, reference
 from tinyml.build import compile_model, generate, open_target
+from tinyml.errors import ModelError
 from tinyml.oracle import Oracle
 from tinyml.planner.simulate import simulate
+from tinyml.readers import read_model
 from tinyml.run.target import Target
 from tinyml.verify import verify
 
@@ -117,3 +119,69 @@ def test_the_header_says_what_is_remembered(model: Path, tmp_path: Path) -> None
     header = (tmp_path / "lib/memory/src/memory.h").read_text()
     assert "#define MEMORY_STATE_BYTES 57" in header
     assert "void memory_reset(void *arena);" in header
+
+
+def _streaming(tmp_path: Path) -> Path:
+    """A leaky sum, and a delay line of two steps, over what comes in."""
+    b = ModelBuilder(3)
+    x = b.input((1, 4, 5), 0.1, 3)
+    total = b.variable(np.full((1, 4, 5), -7, np.int8), 0.1, 3)
+    older = b.variable(np.arange(20, dtype=np.int8).reshape(1, 4, 5), 0.1, 3)
+    newer = b.variable(np.full((1, 4, 5), 3, np.int8), 0.1, 3)
+    before = [b.read_variable(v, (1, 4, 5), 0.1, 3) for v in (total, older, newer)]
+    half = b.constant(np.array([64], np.int8), 1 / 128)
+    y = b.add(b.mul(before[0], half), x, out_scale=0.1, out_zero_point=3)
+    b.assign_variable(total, y)
+    b.assign_variable(older, before[2])
+    b.assign_variable(newer, x)
+    again = b.read_variable(total, (1, 4, 5), 0.1, 3)  # what has just been assigned
+    b.output(b.add(again, before[1]))
+    return b.save(tmp_path / "streaming.tflite")
+
+
+@pytest.mark.parametrize("board", ["host", "mps2-an386"])
+def test_variables_equal_litert(board: str, tmp_path: Path) -> None:
+    model = _streaming(tmp_path)
+    compiled = compile_model(model, boards.load(board))
+    assert len(compiled.graph.states) == 3
+    with open_target(compiled, tmp_path / "out") as target:
+        assert verify(model, target, samples=6).mismatched_samples == 0
+
+
+def test_svdf_remembers_its_features(tmp_path: Path) -> None:
+    b = ModelBuilder(4)
+    x = b.input((1, 20), 0.05)
+    b.output(b.svdf(b.svdf(x, 12, rank=2, memory=5), 6, memory=3))
+    model = b.save(tmp_path / "svdf.tflite")
+    with open_target(compile_model(model, boards.load("host")), tmp_path / "out") as target:
+        assert verify(model, target, samples=8).mismatched_samples == 0
+
+
+def test_variables_are_checked(tmp_path: Path) -> None:
+    for number, (spoil, message) in enumerate(_SPOILT):
+        b = ModelBuilder(3)
+        x = b.input((1, 4), 0.1, 3)
+        handle = b.variable(np.zeros((1, 4), np.int8), 0.1, 3)
+        value = b.read_variable(handle, (1, 4), 0.1, 3)
+        y = b.add(x, value, out_scale=0.1, out_zero_point=3)
+        b.assign_variable(handle, y)
+        b.output(y)
+        spoil(b)
+        with pytest.raises(ModelError, match=message):
+            read_model(b.save(tmp_path / f"spoilt{number}.tflite"))
+
+
+def _no_call(b: ModelBuilder) -> None:
+    b.operators = [op for op in b.operators if op.name != "CALL_ONCE"]
+    b.others.clear()
+
+
+_SPOILT = (
+    (_no_call, "no first value"),
+    (lambda b: b.others[0].operators.pop(), "no first value"),
+    (lambda b: b.others.append(ModelBuilder(1)), "3 subgraphs"),
+    (lambda b: b.operators[0].options.update(InitSubgraphIndex=7), "calls subgraph 7"),
+    (lambda b: b.operators[1].outputs.clear(), "0 inputs and 0 outputs"),
+    (lambda b: setattr(b.others[0].tensors[1], "data", b"123"), "first value has|bytes of data"),
+    (lambda b: setattr(b.operators[-1], "inputs", [0, 0]), "has no variable"),
+)

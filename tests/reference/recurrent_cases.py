@@ -13,4 +13,9 @@ def lstm(c: Case) -> int:
     return c.lstm(x, c.below(1, 20), cell_exponent=-c.below(9, 16), cell_clip=clip)
 
 
-CASES: tuple[Callable[[Case], int], ...] = (lstm,)
+def svdf(c: Case) -> int:
+    x = c.input((1, c.below(1, 40)), c.log_scale(-3, -1))
+    return c.svdf(x, c.below(1, 60), c.below(1, 4), c.below(1, 9), c.flip())
+
+
+CASES: tuple[Callable[[Case], int], ...] = (lstm, svdf)

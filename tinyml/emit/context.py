@@ -244,7 +244,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 output_bytes=last.output.size_bytes,
             )
         )
-    states = tuple(_state(graph, plan, i, arrays) for i in range(len(graph.states)))
+    states = tuple(_state(graph, plan, i, arrays) for i in _replacement_order(graph))
     two_way = {function.name for function in functions.values() if function.direction == "both"}
     calls = [
         call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
@@ -273,6 +273,19 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         calls=tuple(calls),
         pushed=next((stream for stream in streams if stream.pushed), None),
     )
+
+
+def _replacement_order(graph: Graph) -> list[int]:
+    """Return the states in an order in which none is replaced while another is still to become it."""
+    waiting = dict(enumerate(graph.states))
+    order: list[int] = []
+    while waiting:
+        wanted = {state.next for state in waiting.values() if state.next != state.tensor}
+        ready = next((i for i, state in waiting.items() if state.tensor not in wanted), None)
+        assert ready is not None, "states exchange their values"  # the reader refuses that
+        order.append(ready)
+        del waiting[ready]
+    return order
 
 
 def _state(graph: Graph, plan: Plan, index: int, arrays: list[ArrayContext]) -> StateContext:

@@ -1,4 +1,4 @@
-"""UNIDIRECTIONAL_SEQUENCE_LSTM in portable C."""
+"""UNIDIRECTIONAL_SEQUENCE_LSTM and SVDF in portable C."""
 
 from __future__ import annotations
 
@@ -56,6 +56,43 @@ def _lower(context: OpContext) -> Lowered:
     )
 
 
+def filters_fit_31_bits(context: OpContext) -> bool:
+    """The sums of weights of time times a full state, and of features, must fit in 31 bits."""
+    p = recurrent.svdf_params(context.graph, context.op)
+    time = np.abs(p.time_weights.astype(np.int64)).sum(axis=1).reshape(-1, p.rank).sum(axis=1)
+    features = 256 * np.abs(p.feature_weights.astype(np.int64)).sum(axis=1)
+    largest = max(int((32768 * time + np.abs(p.bias.astype(np.int64))).max()), int(features.max()))
+    return largest < 2**31
+
+
+def _lower_svdf(context: OpContext) -> Lowered:
+    p = recurrent.svdf_params(context.graph, context.op)
+    (filters, inputs), memory = p.feature_weights.shape, p.time_weights.shape[1]
+    literals = {
+        "inputs": inputs,
+        "units": filters // p.rank,
+        "rank": p.rank,
+        "memory": memory,
+        "feature_multiplier": p.feature_multiplier,
+        "feature_shift": p.feature_shift,
+        "multiplier": p.multiplier,
+        "shift": p.shift,
+        "zp_out": p.zero_point_out,
+    }
+    return Lowered(
+        access=AccessMap(rows=1, row_bytes=context.output.size_bytes, inputs=(None, None)),
+        constants=(
+            Constant("feature_weights", "int8_t", p.feature_weights, "[filters][inputs]"),
+            Constant("feature_bias", "int32_t", p.feature_bias, "[filters], the zero point folded in"),
+            Constant("time_weights", "int16_t", p.time_weights, "[filters][memory]"),
+            Constant("bias", "int32_t", p.bias, "[units]"),
+        ),
+        literals=tuple(literals.items()),
+        macs=filters * (inputs + memory),
+        updates=(1,),
+    )
+
+
 KERNELS: tuple[Kernel, ...] = (
     Kernel(
         "tm_lstm_s8_c",
@@ -64,4 +101,5 @@ KERNELS: tuple[Kernel, ...] = (
         _lower,
         (sums_fit_31_bits,),
     ),
+    Kernel("tm_svdf_s8_c", OpKind.SVDF, Isa.C, _lower_svdf, (filters_fit_31_bits,)),
 )

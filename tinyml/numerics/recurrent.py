@@ -1,10 +1,11 @@
-"""The integers of UNIDIRECTIONAL_SEQUENCE_LSTM with int8 activations and an int16 cell state.
+"""The integers of recurrent operators with int8 activations and int16 states: LSTM and SVDF.
 
-Gates are Q3.12 before and Q0.15 after their activation; the cell state has a power of two as its scale.
+The gates of an LSTM are Q3.12 before and Q0.15 after their activation; its cell state has a power of two as
+its scale.
 
 Source: TensorFlow Lite, `kernels/lstm_eval.cc` (LstmStepInteger) and
-`kernels/unidirectional_sequence_lstm.cc` (PopulateQuantizedLstmParams8x8_16); gemmlowp `fixedpoint.h` with
-16-bit raw values.
+`kernels/unidirectional_sequence_lstm.cc` (PopulateQuantizedLstmParams8x8_16), `kernels/svdf.cc` and
+`reference/svdf.h` (EvalIntegerSVDF); gemmlowp `fixedpoint.h` with 16-bit raw values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyml.graph import Array, Graph, LstmAttrs, Op
+from tinyml.graph import Array, Graph, LstmAttrs, Op, SvdfAttrs
 from tinyml.numerics import Int32Array, Int64Array, quantize_multiplier, rounding_divide_by_pot
 
 GATES = ("input", "forget", "cell", "output")
@@ -93,6 +94,51 @@ def lstm_params(graph: Graph, op: Op) -> LstmParams:
         attrs.hidden_zero_point,
         exponent,
         clip,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SvdfParams:
+    """What a step of an SVDF computes with; `rank` filters in a row belong to one unit."""
+
+    feature_weights: Array  # int8 [filters, inputs]
+    feature_bias: Int32Array  # [filters], -zp_x * sum of the weights
+    time_weights: Array  # int16 [filters, memory]
+    bias: Int32Array  # [units]
+    rank: int
+    feature_multiplier: int
+    feature_shift: int
+    multiplier: int
+    shift: int
+    zero_point_out: int
+
+
+SVDF_X, SVDF_STATE, SVDF_FEATURES, SVDF_TIME, SVDF_BIAS = range(5)
+"""The operator's inputs: x, state, weights of features, weights of time, bias (-1 where there is none)."""
+
+
+def svdf_params(graph: Graph, op: Op) -> SvdfParams:
+    """Derive the parameters of an SVDF; its scales are multiplied in float32, as there."""
+    assert isinstance(op.attrs, SvdfAttrs)
+    x, state, features, time = (graph.tensors[i] for i in op.inputs[:SVDF_BIAS])
+    output = graph.tensors[op.outputs[0]]
+    assert features.data is not None
+    assert time.data is not None
+    units = len(features.data) // op.attrs.rank
+    bias = op.inputs[SVDF_BIAS]
+    values = np.zeros(units, np.int32) if bias < 0 else np.asarray(graph.tensors[bias].data, np.int32)
+    f = np.float32
+    feature = quantize_multiplier(float(f(x.scale) * f(features.scale) / f(state.scale)))
+    final = quantize_multiplier(float(f(state.scale) * f(time.scale) / f(output.scale)))
+    return SvdfParams(
+        features.data,
+        (-x.zero_point * features.data.sum(axis=1, dtype=np.int64)).astype(np.int32),
+        time.data,
+        values,
+        op.attrs.rank,
+        *feature,
+        *final,
+        output.zero_point,
     )
 
 

@@ -30,6 +30,7 @@ _ACCESS_ERRORS = (struct.error, IndexError, ValueError, TypeError, OverflowError
 _VECTOR_BUDGET = 16  # vector elements read in all, in multiples of the file's size
 _MAX_RANK = 8
 _MAX_NAME = 256
+_MAX_SUBGRAPHS = 64
 
 OPERATOR_NAMES: Mapping[int, str] = {
     value: name for name, value in vars(tflite.BuiltinOperator).items() if isinstance(value, int)
@@ -67,13 +68,20 @@ class RawOperator:
 
 
 @dataclass(frozen=True, slots=True)
-class RawModel:
-    """The one subgraph of a model."""
+class RawSubgraph:
+    """Tensors and operators that refer to each other."""
 
     tensors: tuple[RawTensor, ...]
     operators: tuple[RawOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RawModel(RawSubgraph):
+    """The main subgraph of a model; `subgraphs` are the others."""
+
+    subgraphs: tuple[RawSubgraph, ...] = ()
 
 
 def decode(data: bytes, where: str, options: Mapping[str, tuple[str, ...]] | None = None) -> RawModel:
@@ -85,7 +93,7 @@ def decode(data: bytes, where: str, options: Mapping[str, tuple[str, ...]] | Non
         options: the options to read of operators, by name: their table in the schema and its fields.
 
     Raises:
-        ModelError: the bytes are not a readable TFLite model with one subgraph.
+        ModelError: the bytes are not a readable TFLite model.
     """
     if len(data) < 8:
         raise ModelError(
@@ -122,7 +130,7 @@ class _Decoder:
         self._budget = _VECTOR_BUDGET * len(data)
 
     def model(self) -> RawModel:
-        """Return the records of the only subgraph."""
+        """Return the records of all subgraphs."""
         root = struct.unpack_from("<I", self._data, 0)[0]
         if not 4 <= root <= len(self._data) - 4:
             raise self._damaged(f"the root table's offset is {root}, the file has {len(self._data)} bytes")
@@ -133,20 +141,19 @@ class _Decoder:
                 expected="expected version 3",
                 hint="convert the model again with a current TensorFlow Lite converter",
             )
-        subgraphs = self._count(model.SubgraphsLength(), 4, "subgraphs")
-        if subgraphs != 1:
-            raise ModelError(
-                f"{self._where} has {subgraphs} subgraphs",
-                expected="expected one: control flow (IF, WHILE) and several entry points are not supported",
-                hint="export a single inference function without control flow",
-            )
-        graph = model.Subgraphs(0)
+        count = self._count(model.SubgraphsLength(), 4, "subgraphs")
+        if not 1 <= count <= _MAX_SUBGRAPHS:
+            raise self._damaged(f"it has {count} subgraphs, expected 1 to {_MAX_SUBGRAPHS}")
+        main, *others = (self._subgraph(model, model.Subgraphs(i)) for i in range(count))
+        return RawModel(main.tensors, main.operators, main.inputs, main.outputs, tuple(others))
+
+    def _subgraph(self, model: Any, graph: Any) -> RawSubgraph:
         operators = tuple(self._operators(model, graph))
         tensors = tuple(
             self._tensor(model, graph.Tensors(i))
             for i in range(self._count(graph.TensorsLength(), 4, "tensors"))
         )
-        return RawModel(
+        return RawSubgraph(
             tensors,
             operators,
             self._integers(graph.InputsLength(), graph.InputsAsNumpy, "model inputs", 4, 1024),

@@ -10,16 +10,21 @@ Source: TensorFlow Lite operator preparation, `lite/kernels/*.cc` (`Prepare`) an
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import DType, Graph, Op, State
+from tinyml.graph import Array, DType, Graph, Op, State
 from tinyml.readers.files import read_bytes
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import READERS, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
+from tinyml.readers.variables import OPTIONS, Variable, resolve
 
 _INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
 
@@ -31,7 +36,7 @@ _INT8_EDGES = (
     "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
     "or leave both float32"
 )
-_ADVICE = {
+ADVICE = {
     "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "RELU6": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "RELU_N1_TO_1": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
@@ -83,10 +88,9 @@ def read_model(path: Path) -> Graph:
     """
     path = Path(path)
     data = read_bytes(path)
-    return _GraphReader(
-        decode(data, path.name, {name: reader.options for name, reader in READERS.items() if reader.options}),
-        path.name,
-    ).graph(identifier(path.stem), hashlib.sha256(data).hexdigest())
+    options = {name: reader.options for name, reader in READERS.items() if reader.options} | OPTIONS
+    reader = _GraphReader(decode(data, path.name, options), path.name)
+    return reader.graph(identifier(path.stem), hashlib.sha256(data).hexdigest())
 
 
 def identifier(stem: str) -> str:
@@ -106,17 +110,25 @@ def identifier(stem: str) -> str:
 class _GraphReader(ModelTensors):
     """Turns raw records into a Graph."""
 
+    variables: tuple[Variable, ...] = ()
+    _variable_ops: frozenset[int] = frozenset()
+
     # The whole graph
 
     def graph(self, name: str, sha256: str) -> Graph:
         """Check and convert everything."""
         self._check_indices()
+        resolved = resolve(self.raw, self.file)
+        self.raw = dataclasses.replace(self.raw, operators=resolved.operators, outputs=resolved.outputs)
+        self._variable_ops, self.variables = resolved.left_out, resolved.variables
         self.shape_ops = self._shape_arithmetic()
         self._refuse_unsupported()
-        available = set(self.raw.inputs)
+        available = {*self.raw.inputs, *(variable.tensor for variable in self.variables)}
         written: dict[int, str] = dict.fromkeys(self.raw.inputs, "the model's inputs")
         ops: list[Op] = []
         for i, raw in enumerate(self.raw.operators):
+            if i in self._variable_ops:
+                continue
             self.where = f"op {i} {raw.name} '{self.raw.tensors[raw.outputs[0]].name}'"
             self._check_order(raw, available, written)
             if i in self.shape_ops:
@@ -146,10 +158,16 @@ class _GraphReader(ModelTensors):
         for index in self.raw.inputs:
             self.where = "the model's inputs"
             self.activation(index, _INPUT_TYPES)
+        for variable in self.variables:
+            self._check_variable(variable, ops)
+        self._check_exchange()
+        states = [State(t, None, initial) for t, initial in self.states.items()]
+        states += [State(v.tensor, v.next, self._first_value(v)) for v in self.variables]
         used = sorted(
             {t for op in ops for t in (*op.inputs, *op.outputs) if t >= 0}
             | set(self.raw.inputs)
             | set(self.raw.outputs)
+            | {t for state in states for t in (state.tensor, state.result)}
         )
         new = {old: i for i, old in enumerate(used)} | {-1: -1}
         return Graph(
@@ -167,10 +185,60 @@ class _GraphReader(ModelTensors):
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
             outputs=tuple(new[t] for t in self.raw.outputs),
-            states=tuple(State(new[t], None, initial) for t, initial in self.states.items()),
+            states=tuple(
+                State(new[s.tensor], None if s.next is None else new[s.next], s.initial) for s in states
+            ),
             source_index=tuple(used),
             sha256=sha256,
         )
+
+    def _check_variable(self, variable: Variable, ops: Sequence[Op]) -> None:
+        """Check that what a variable becomes is computed and of its type."""
+        tensor = self.activation(variable.tensor, _INPUT_TYPES)
+        self.where = f"the variable read as '{tensor.name}'"
+        if variable.next is None:
+            return
+        following = self.tensor(variable.next)
+        if (following.shape, following.dtype) != (tensor.shape, tensor.dtype):
+            raise self.error(
+                f"it is {tensor.dtype.value} {dims(tensor.shape)}, and assigned "
+                f"{following.dtype.value} {dims(following.shape)}",
+                "expected the same type and shape",
+            )
+        known = {
+            *self.raw.inputs,
+            *(v.tensor for v in self.variables),
+            *(t for op in ops for t in op.outputs),
+        }
+        if variable.next not in known:
+            raise self.error(
+                f"it is assigned '{following.name}'", "expected a value that the model computes, or an input"
+            )
+
+    def _check_exchange(self) -> None:
+        """Refuse variables that exchange their values: each would have to be replaced before the other."""
+        following = {v.tensor: v.next for v in self.variables if v.next is not None}
+        for start in following:
+            tensor, seen = start, set[int]()
+            while tensor in following and tensor not in seen:
+                seen.add(tensor)
+                tensor = following[tensor]
+            if tensor in seen:
+                raise self.error(
+                    f"variables, '{self.tensor(start).name}' among them, exchange their values",
+                    "expected values that the model computes",
+                    "keep them in one variable",
+                )
+
+    def _first_value(self, variable: Variable) -> Array:
+        """Return a variable's value before the first inference."""
+        tensor = self.tensor(variable.tensor)
+        if variable.initial.size != tensor.size_bytes:
+            raise self.error(
+                f"its first value has {variable.initial.size} bytes", f"expected {tensor.size_bytes}"
+            )
+        dtype = np.dtype(tensor.dtype.value).newbyteorder("<")
+        return np.asarray(variable.initial.view(dtype).reshape(tensor.shape))
 
     def _check_indices(self) -> None:
         count = len(self.raw.tensors)
@@ -191,7 +259,7 @@ class _GraphReader(ModelTensors):
                 if not 0 <= index < count:
                     raise self._bad_index(f"the model's {what}", index)
         for i, op in enumerate(self.raw.operators):
-            if not op.outputs:
+            if not op.outputs and op.name not in OPTIONS:
                 raise ModelError(
                     f"{self.file}: op {i} {op.name} has no output", expected="expected one or more"
                 )
@@ -237,11 +305,11 @@ class _GraphReader(ModelTensors):
         kinds: set[str] = set()
         wrong_types = edges = 0
         for i, op in enumerate(self.raw.operators):
-            if i in self.shape_ops:
+            if i in self.shape_ops or i in self._variable_ops:
                 continue
             output = self.raw.tensors[op.outputs[0]]
             if op.name not in READERS:
-                advice = _ADVICE.get(op.name, "replace this layer, or run it outside the model")
+                advice = ADVICE.get(op.name, "replace this layer, or run it outside the model")
                 kinds.add(op.name)
             else:
                 wrong = self._unsupported_type(op)

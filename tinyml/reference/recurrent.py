@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyml.graph import Array, Graph, Op, OpKind
-from tinyml.numerics import Int64Array, multiply_by_quantized_multiplier, recurrent, rounding_divide_by_pot
+from tinyml.numerics import (
+    Int64Array,
+    multiply_by_quantized_multiplier,
+    recurrent,
+    rounding_divide_by_pot,
+    wrap_int32,
+)
 
 
 def _lstm(graph: Graph, op: Op, operands: list[Array]) -> Array:
@@ -44,4 +50,19 @@ def _lstm(graph: Graph, op: Op, operands: list[Array]) -> Array:
     return y
 
 
-RUNNERS = {OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM: _lstm}
+def _svdf(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    """SVDF of one sample: every filter's features of the last steps, weighted and added up."""
+    p = recurrent.svdf_params(graph, op)
+    x = operands[recurrent.SVDF_X].reshape(-1).astype(np.int64)
+    state = operands[recurrent.SVDF_STATE].reshape(p.time_weights.shape)
+    features = p.feature_weights.astype(np.int64) @ x + p.feature_bias
+    newest = multiply_by_quantized_multiplier(features, p.feature_multiplier, p.feature_shift)
+    state[:, :-1] = state[:, 1:].copy()
+    state[:, -1] = np.clip(newest, -32768, 32767)
+    filtered = (state.astype(np.int64) * p.time_weights).sum(axis=1)
+    total = wrap_int32(filtered.reshape(-1, p.rank).sum(axis=1) + p.bias)
+    scaled = multiply_by_quantized_multiplier(total, p.multiplier, p.shift)
+    return np.clip(scaled + p.zero_point_out, -128, 127)
+
+
+RUNNERS = {OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM: _lstm, OpKind.SVDF: _svdf}

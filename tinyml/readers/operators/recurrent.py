@@ -1,8 +1,8 @@
-"""UNIDIRECTIONAL_SEQUENCE_LSTM, fully quantised: int8 activations, int16 cell state."""
+"""UNIDIRECTIONAL_SEQUENCE_LSTM and SVDF, fully quantised: int8 activations, int16 states."""
 
 from __future__ import annotations
 
-from tinyml.graph import DType, LstmAttrs, OpKind
+from tinyml.graph import DType, LstmAttrs, OpKind, SvdfAttrs
 from tinyml.numerics import recurrent
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
@@ -94,6 +94,47 @@ def _hidden_quant(model: ModelTensors, op: RawOperator) -> tuple[float, int]:
     )
 
 
+def _svdf(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 3, 5)
+    if len(op.inputs) != 5:
+        raise model.error(f"it has inputs {list(op.inputs)}", "expected five, the last one its state")
+    x = model.activation(inputs[0])
+    output = model.activation(op.outputs[0])
+    features = model.weights(inputs[1], 2, axis=0)
+    model.constant(inputs[2], DType.INT16, "weights of time")
+    time = model.tensor(inputs[2])
+    state = model.state(inputs[4], DType.INT16)
+    filters, depth = features.shape
+    rank = op.options["Rank"]
+    if len(x.shape) != 2 or x.shape != (1, depth):
+        raise model.error(
+            f"its input is {dims(x.shape)}",
+            f"expected 1x{depth}",
+            "convert the model with an input batch of 1",
+        )
+    if rank < 1 or filters % rank:
+        raise model.error(f"it has {filters} filters of rank {rank}", "expected a multiple of the rank")
+    if len(time.shape) != 2 or time.shape[0] != filters or state.elements != time.elements:
+        raise model.error(
+            f"its weights of time are {dims(time.shape)}, its state is {dims(state.shape)}",
+            f"expected {filters} x steps, and as many numbers in the state",
+        )
+    for tensor in (features, time, state):
+        if tensor.quant is None or len(tensor.quant.scale) != 1 or tensor.quant.zero_point != (0,):
+            raise model.error(
+                f"tensor '{tensor.name}' is not quantised symmetrically",
+                "expected one scale and zero point 0",
+            )
+    model.bias(inputs[3], filters // rank)
+    model.check_rescale(x.scale * features.scale / state.scale)
+    model.check_rescale(state.scale * time.scale / output.scale)
+    if op.options["FusedActivationFunction"] not in (0, 1):
+        raise model.error("its activation is neither none nor RELU", "expected none or RELU")
+    return Read(
+        (inputs[0], inputs[4], inputs[1], inputs[2], inputs[3]), SvdfAttrs(rank), (1, filters // rank)
+    )
+
+
 READERS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": OperatorReader(
         OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM,
@@ -101,4 +142,5 @@ READERS = {
         1,
         ("UnidirectionalSequenceLSTMOptions", "FusedActivationFunction", "CellClip", "TimeMajor"),
     ),
+    "SVDF": OperatorReader(OpKind.SVDF, _svdf, 2, ("SVDFOptions", "Rank", "FusedActivationFunction")),
 }
