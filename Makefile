@@ -32,8 +32,8 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "setup: installing the development tools into $(VENV)" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo "setup: installing the development tools, and TensorFlow for tinyml quantize, into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,quantize]'
 	@touch $@
 
 # Looked up every time (a quarter of a second): a compiler can be uninstalled behind a stamp's back.

@@ -28,7 +28,7 @@ from tinyml.graph import Array
 
 _RESOURCE = 13  # TensorType of a variable's handle
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
-_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9, "int4": 17}
 _PADDINGS = {"SAME": 0, "VALID": 1}
 
 
@@ -72,6 +72,7 @@ class ModelBuilder:
         self.version = 3
         self.subgraphs = 1
         self.others: list[ModelBuilder] = []  # further subgraphs; no other may share their tensors
+        self.int4_weights = False  # weights of the layers that follow are packed two to a byte
         self.external = False  # constants behind the flatbuffer, as in files beyond 2 GiB
 
     # Tensors
@@ -117,8 +118,14 @@ class ModelBuilder:
         dtype: str = "int8",
         name: str = "",
     ) -> int:
-        """Add a model input; int8 with the given or a random quantisation, or float32."""
-        if dtype == "float32":
+        """Add a model input; int8 with the given or a random quantisation, int16 symmetric, others plain."""
+        if dtype == "int16":
+            scale = 0.05 if scale is None else scale
+            index = self.tensor(shape, dtype, float(np.float32(scale)), zero_point or 0, name=name)
+        """Add a model input; int8 with the given or a random quantisation, int16, or a type without one."""
+        if dtype == "int16":
+            index = self.tensor(shape, dtype, 0.05 if scale is None else scale, 0, name=name)
+        elif dtype != "int8":
             index = self.tensor(shape, dtype, name=name)
         else:
             index = self._activation(shape, 0.05 if scale is None else scale, zero_point, name)
@@ -259,8 +266,13 @@ class ModelBuilder:
         count = channels if per_channel else 1
         scale = tuple(self.random_scale(0.01) for _ in range(count))
         if weights is None:
-            weights = self.rng.integers(-127, 128, shape).astype(np.int8)
+            low, high = (-7, 8) if self.int4_weights else (-127, 128)
+            weights = self.rng.integers(low, high, shape).astype(np.int8)
         assert weights.shape == shape
+        if self.int4_weights:
+            nibbles = np.append(weights.reshape(-1), np.zeros(weights.size % 2, np.int8)) & 15
+            packed = (nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8)
+            return self.tensor(shape, "int4", scale, (0,) * count, axis, packed), scale
         return self.constant(weights, scale, (0,) * count, axis), scale
 
     def _bias(self, x: int, channels: int, scale: tuple[float, ...], bias: bool, spread: float) -> int:
@@ -386,6 +398,62 @@ class ModelBuilder:
             KeepNumDims=keep_num_dims,
         )
 
+    def transpose_conv(
+        self,
+        x: int,
+        out_c: int,
+        kernel: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 2,
+        padding: str = "SAME",
+        size: tuple[int, int] | None = None,
+        activation: str = "none",
+        bias: bool = True,
+        per_channel: bool = True,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add a TRANSPOSE_CONV; weights [out_c, kh, kw, in_c]; `size` is the output's."""
+        kh, kw = _pair(kernel)
+        batch, height, width, in_c = self.shape(x)
+        w, scale = self._weights((out_c, kh, kw, in_c), 0, per_channel, x, None)
+        depth = max(kh * kw * in_c // math.prod(_pair(stride)), 1)
+        b = self._bias(x, out_c, scale, bias, math.sqrt(depth) * 2000)
+        if size is None:
+            size = (height * _pair(stride)[0], width * _pair(stride)[1])
+        shape = (batch, *size, out_c)
+        y = self._layer_output(shape, x, scale, depth, out_scale, out_zero_point)
+        inputs = [self.constant(np.array(shape, np.int32)), w, x, b]
+        return self._op(
+            "TRANSPOSE_CONV",
+            inputs if bias else inputs[:3],
+            y,
+            "TransposeConvOptions",
+            Padding=_PADDINGS[padding],
+            StrideH=_pair(stride)[0],
+            StrideW=_pair(stride)[1],
+            FusedActivationFunction=_ACTIVATIONS[activation],
+        )
+
+    def batch_matmul(
+        self,
+        a: int,
+        b: int,
+        adj_x: bool = False,
+        adj_y: bool = False,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add a BATCH_MATMUL; batches broadcast."""
+        (*before_a, m, k), (*before_b, _, n) = self.shape(a), self.shape(b)
+        m, k = (k, m) if adj_x else (m, k)
+        n = self.shape(b)[-2] if adj_y else n
+        shape = (*np.broadcast_shapes(tuple(before_a), tuple(before_b)), m, n)
+        if out_scale is None:
+            typical = self.tensors[a].scale[0] * self.tensors[b].scale[0]
+            out_scale = self.random_scale(typical * math.sqrt(k) * 100)
+        y = self._activation(shape, out_scale, out_zero_point)
+        return self._op("BATCH_MATMUL", [a, b], y, "BatchMatMulOptions", AdjX=adj_x, AdjY=adj_y)
+
     # Elementwise
 
     def add(
@@ -416,14 +484,65 @@ class ModelBuilder:
         y = self._activation(shape, out_scale or self.random_scale(typical), out_zero_point)
         return self._op("MUL", [a, b], y, "MulOptions", FusedActivationFunction=_ACTIVATIONS[activation])
 
-    def quantize(self, x: int, scale: float | None = None, zero_point: int | None = None) -> int:
-        """Add a QUANTIZE from float32 or int8 to int8."""
+    def unary(
+        self,
+        name: str,
+        x: int,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        table: str = "",
+        **options: Any,
+    ) -> int:
+        """Add an operator on one int8 tensor; the input's scale unless given."""
+        y = self._activation(self.shape(x), out_scale or self.tensors[x].scale[0], out_zero_point)
+        return self._op(name, [x], y, table, **options)
+
+    def binary(
+        self,
+        name: str,
+        a: int,
+        b: int,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        table: str = "",
+        **options: Any,
+    ) -> int:
+        """Add an operator on two tensors that broadcast, to int8; the first one's scale unless given."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        y = self._activation(shape, out_scale or self.tensors[a].scale[0], out_zero_point)
+        return self._op(name, [a, b], y, table, **options)
+
+    def relation(self, name: str, *operands: int) -> int:
+        """Add an operator that gives a bool: a comparison, LOGICAL_AND, LOGICAL_OR or LOGICAL_NOT."""
+        shape = np.broadcast_shapes(*(self.shape(i) for i in operands))
+        return self._op(name, list(operands), self.tensor(shape, "bool"))
+
+    def select(self, condition: int, a: int, b: int, name: str = "SELECT_V2") -> int:
+        """Add a SELECT_V2, or a SELECT whose output has the shape of its data."""
+        shapes = [self.shape(i) for i in (condition, a, b)]
+        shape = np.broadcast_shapes(*shapes) if name == "SELECT_V2" else shapes[1]
+        first = self.tensors[a]
+        y = self.tensor(shape, first.dtype, first.scale, first.zero_point)
+        return self._op(name, [condition, a, b], y)
+
+    def cast(self, x: int, dtype: str) -> int:
+        """Add a CAST; int8 and int16 get some scale, which it does not look at."""
+        quant = (0.05, 0) if dtype in ("int8", "int16") else ()
+        return self._op("CAST", [x], self.tensor(self.shape(x), dtype, *quant), "CastOptions")
+
+    def quantize(
+        self, x: int, scale: float | None = None, zero_point: int | None = None, dtype: str = "int8"
+    ) -> int:
+        """Add a QUANTIZE from float32, int8 or int16 to int8 or int16."""
         typical = self.tensors[x].scale[0] if self.tensors[x].scale else 0.05
-        y = self._activation(self.shape(x), scale or self.random_scale(typical), zero_point)
+        scale = scale or self.random_scale(typical)
+        if dtype == "int8":
+            return self._op("QUANTIZE", [x], self._activation(self.shape(x), scale, zero_point))
+        y = self.tensor(self.shape(x), dtype, float(np.float32(scale)), zero_point or 0)
         return self._op("QUANTIZE", [x], y)
 
     def dequantize(self, x: int) -> int:
-        """Add a DEQUANTIZE from int8 to float32."""
+        """Add a DEQUANTIZE from int8 or int16 to float32."""
         return self._op("DEQUANTIZE", [x], self.tensor(self.shape(x), "float32"))
 
     def softmax(self, x: int, beta: float = 1.0) -> int:
@@ -474,6 +593,18 @@ class ModelBuilder:
         out_zero_point: int | None = None,
     ) -> int:
         """Add a MEAN; same quantisation as its input unless given."""
+        return self.reduce("MEAN", x, axes, keep_dims, out_scale, out_zero_point)
+
+    def reduce(
+        self,
+        name: str,
+        x: int,
+        axes: Sequence[int],
+        keep_dims: bool = False,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add MEAN, SUM, REDUCE_MAX, ...; same quantisation as its input unless given."""
         rank = len(self.shape(x))
         gone = {a % rank for a in axes}
         shape = tuple(
@@ -481,7 +612,23 @@ class ModelBuilder:
         )
         y = self._like(x, shape, out_scale, out_zero_point)
         axis = self.constant(np.array(axes, np.int32))
-        return self._op("MEAN", [x, axis], y, "ReducerOptions", KeepDims=keep_dims)
+        return self._op(name, [x, axis], y, "ReducerOptions", KeepDims=keep_dims)
+
+    def arg(self, name: str, x: int, axis: int, dtype: str = "int32") -> int:
+        """Add ARG_MAX or ARG_MIN, with indices of int32 or int64."""
+        rank = len(self.shape(x))
+        shape = tuple(n for d, n in enumerate(self.shape(x)) if d != axis % rank)
+        table = "ArgMaxOptions" if name == "ARG_MAX" else "ArgMinOptions"
+        inputs = [x, self.constant(np.array([axis], np.int32))]
+        return self._op(name, inputs, self.tensor(shape, dtype), table, OutputType=_TYPES[dtype])
+
+    def l2_normalization(self, x: int) -> int:
+        """Add an L2_NORMALIZATION over the last dimension."""
+        return self._op("L2_NORMALIZATION", [x], self._activation(self.shape(x), 1 / 128, 0), "L2NormOptions")
+
+    def log_softmax(self, x: int) -> int:
+        """Add a LOG_SOFTMAX over the last dimension."""
+        return self._op("LOG_SOFTMAX", [x], self._activation(self.shape(x), 1 / 16, 127), "LogSoftmaxOptions")
 
     def pad(self, x: int, paddings: Sequence[tuple[int, int]]) -> int:
         """Add a PAD with (before, after) per dimension."""
@@ -513,6 +660,160 @@ class ModelBuilder:
             HalfPixelCenters=half_pixel_centers,
         )
 
+    def resize_bilinear(
+        self, x: int, size: tuple[int, int], align_corners: bool = False, half_pixel_centers: bool = False
+    ) -> int:
+        """Add a RESIZE_BILINEAR."""
+        n, _, _, c = self.shape(x)
+        return self._op(
+            "RESIZE_BILINEAR",
+            [x, self.constant(np.array(size, np.int32))],
+            self._like(x, (n, *size, c)),
+            "ResizeBilinearOptions",
+            AlignCorners=align_corners,
+            HalfPixelCenters=half_pixel_centers,
+        )
+
+    def pad_value(self, x: int, paddings: Sequence[tuple[int, int]], value: float) -> int:
+        """Add a PADV2."""
+        shape = tuple(n + sum(p) for n, p in zip(self.shape(x), paddings, strict=True))
+        source = self.tensors[x]
+        fill = self.constant(np.array(value, source.dtype), source.scale, source.zero_point)
+        inputs = [x, self.constant(np.array(paddings, np.int32)), fill]
+        return self._op("PADV2", inputs, self._like(x, shape), "PadV2Options")
+
+    def mirror_pad(self, x: int, paddings: Sequence[tuple[int, int]], reflect: bool = True) -> int:
+        """Add a MIRROR_PAD."""
+        shape = tuple(n + sum(p) for n, p in zip(self.shape(x), paddings, strict=True))
+        inputs = [x, self.constant(np.array(paddings, np.int32))]
+        return self._op("MIRROR_PAD", inputs, self._like(x, shape), "MirrorPadOptions", Mode=int(not reflect))
+
+    def tile(self, x: int, multiples: Sequence[int]) -> int:
+        """Add a TILE."""
+        shape = tuple(n * m for n, m in zip(self.shape(x), multiples, strict=True))
+        return self._op("TILE", [x, self.constant(np.array(multiples, np.int32))], self._like(x, shape))
+
+    def broadcast_to(self, x: int, shape: Sequence[int]) -> int:
+        """Add a BROADCAST_TO."""
+        return self._op("BROADCAST_TO", [x, self.constant(np.array(shape, np.int32))], self._like(x, shape))
+
+    # Slicing and joining
+
+    def slice(self, x: int, begin: Sequence[int], size: Sequence[int]) -> int:
+        """Add a SLICE."""
+        shape = [n - b if s == -1 else s for n, b, s in zip(self.shape(x), begin, size, strict=True)]
+        inputs = [x, self.constant(np.array(begin, np.int32)), self.constant(np.array(size, np.int32))]
+        return self._op("SLICE", inputs, self._like(x, shape))
+
+    def strided_slice(
+        self,
+        x: int,
+        begin: Sequence[int],
+        end: Sequence[int],
+        strides: Sequence[int],
+        shape: Sequence[int],
+        **masks: int,
+    ) -> int:
+        """Add a STRIDED_SLICE; keywords `begin_mask`, `end_mask`, `ellipsis_mask` and so on."""
+        options = {"".join(w.capitalize() for w in name.split("_")): mask for name, mask in masks.items()}
+        values = [self.constant(np.array(v, np.int32)) for v in (begin, end, strides)]
+        return self._op("STRIDED_SLICE", [x, *values], self._like(x, shape), "StridedSliceOptions", **options)
+
+    def split(self, x: int, count: int, axis: int) -> list[int]:
+        """Add a SPLIT; returns its outputs."""
+        shape = list(self.shape(x))
+        shape[axis] //= count
+        outputs = [self._like(x, shape) for _ in range(count)]
+        axes = self.constant(np.array(axis, np.int32))
+        self.raw_op("SPLIT", [axes, x], outputs, "SplitOptions", NumSplits=count)
+        return outputs
+
+    def split_v(self, x: int, sizes: Sequence[int], axis: int, written: Sequence[int] = ()) -> list[int]:
+        """Add a SPLIT_V; `written` are the sizes in the file, where a −1 stands for the rest."""
+        shapes = [list(self.shape(x)) for _ in sizes]
+        for shape, size in zip(shapes, sizes, strict=True):
+            shape[axis] = size
+        outputs = [self._like(x, shape) for shape in shapes]
+        inputs = [x, *(self.constant(np.array(v, np.int32)) for v in (written or sizes, axis))]
+        self.raw_op("SPLIT_V", inputs, outputs, "SplitVOptions", NumSplits=len(sizes))
+        return outputs
+
+    def unpack(self, x: int, axis: int) -> list[int]:
+        """Add an UNPACK; returns its outputs."""
+        shape = list(self.shape(x))
+        count = shape.pop(axis)
+        outputs = [self._like(x, shape) for _ in range(count)]
+        self.raw_op("UNPACK", [x], outputs, "UnpackOptions", Num=count, Axis=axis)
+        return outputs
+
+    def reverse(self, x: int, axes: Sequence[int]) -> int:
+        """Add a REVERSE_V2."""
+        inputs = [x, self.constant(np.array(axes, np.int32))]
+        return self._op("REVERSE_V2", inputs, self._like(x, self.shape(x)), "ReverseV2Options")
+
+    def concatenation(self, parts: Sequence[int], axis: int) -> int:
+        """Add a CONCATENATION."""
+        shape = list(self.shape(parts[0]))
+        shape[axis] = sum(self.shape(p)[axis] for p in parts)
+        y = self._like(parts[0], shape)
+        return self._op("CONCATENATION", list(parts), y, "ConcatenationOptions", Axis=axis)
+
+    def pack(self, parts: Sequence[int], axis: int) -> int:
+        """Add a PACK."""
+        shape = list(self.shape(parts[0]))
+        shape.insert(axis if axis >= 0 else len(shape) + 1 + axis, len(parts))
+        y = self._like(parts[0], shape)
+        return self._op("PACK", list(parts), y, "PackOptions", Axis=axis, ValuesCount=len(parts))
+
+    def gather(self, x: int, indices: int, axis: int = 0, batch_dims: int = 0) -> int:
+        """Add a GATHER."""
+        data, where = self.shape(x), self.shape(indices)
+        at = axis % len(data)
+        shape = (*data[:at], *where[batch_dims:], *data[at + 1 :])
+        y = self._like(x, shape)
+        return self._op("GATHER", [x, indices], y, "GatherOptions", Axis=axis, BatchDims=batch_dims)
+
+    def gather_nd(self, x: int, indices: int) -> int:
+        """Add a GATHER_ND."""
+        where = self.shape(indices)
+        shape = (*where[:-1], *self.shape(x)[where[-1] :])
+        return self._op("GATHER_ND", [x, indices], self._like(x, shape), "GatherNdOptions")
+
+    def embedding_lookup(self, ids: int, values: int) -> int:
+        """Add an EMBEDDING_LOOKUP."""
+        shape = (*self.shape(ids), *self.shape(values)[1:])
+        return self._op("EMBEDDING_LOOKUP", [ids, values], self._like(values, shape))
+
+    # Blocks
+
+    def space_to_depth(self, x: int, block: int) -> int:
+        """Add a SPACE_TO_DEPTH."""
+        n, h, w, c = self.shape(x)
+        y = self._like(x, (n, h // block, w // block, c * block * block))
+        return self._op("SPACE_TO_DEPTH", [x], y, "SpaceToDepthOptions", BlockSize=block)
+
+    def depth_to_space(self, x: int, block: int) -> int:
+        """Add a DEPTH_TO_SPACE."""
+        n, h, w, c = self.shape(x)
+        y = self._like(x, (n, h * block, w * block, c // (block * block)))
+        return self._op("DEPTH_TO_SPACE", [x], y, "DepthToSpaceOptions", BlockSize=block)
+
+    def space_to_batch(self, x: int, block: Sequence[int], paddings: Sequence[tuple[int, int]]) -> int:
+        """Add a SPACE_TO_BATCH_ND of images, or of sequences with one block."""
+        n, *sizes, c = self.shape(x)
+        sizes = [(s + sum(p)) // b for s, b, p in zip(sizes, block, paddings, strict=True)]
+        y = self._like(x, (n * math.prod(block), *sizes, c))
+        values = [self.constant(np.array(v, np.int32)) for v in (block, paddings)]
+        return self._op("SPACE_TO_BATCH_ND", [x, *values], y, "SpaceToBatchNDOptions")
+
+    def batch_to_space(self, x: int, block: Sequence[int], crops: Sequence[tuple[int, int]]) -> int:
+        """Add a BATCH_TO_SPACE_ND."""
+        n, *sizes, c = self.shape(x)
+        sizes = [s * b - sum(p) for s, b, p in zip(sizes, block, crops, strict=True)]
+        y = self._like(x, (n // math.prod(block), *sizes, c))
+        values = [self.constant(np.array(v, np.int32)) for v in (block, crops)]
+        return self._op("BATCH_TO_SPACE_ND", [x, *values], y, "BatchToSpaceNDOptions")
+
     def _like(
         self,
         x: int,
@@ -521,6 +822,8 @@ class ModelBuilder:
         zero_point: int | None = None,
     ) -> int:
         source = self.tensors[x]
+        if source.dtype != "int8":
+            return self.tensor(shape, source.dtype, source.scale, source.zero_point)
         return self._activation(
             shape, scale or source.scale[0], source.zero_point[0] if zero_point is None else zero_point
         )
@@ -687,6 +990,29 @@ class ModelBuilder:
 
 # Versions in which the operators learned int8; LiteRT refuses to run older ones on it.
 _VERSIONS = {
+    "HARD_SWISH": 1,
+    "LEAKY_RELU": 2,
+    "LOGISTIC": 2,
+    "TANH": 2,
+    "EXP": 2,
+    "LOG": 2,
+    "RELU": 2,
+    "RELU6": 2,
+    "RSQRT": 2,
+    "SUB": 2,
+    "MINIMUM": 2,
+    "MAXIMUM": 2,
+    "SQUARED_DIFFERENCE": 2,
+    "EQUAL": 2,
+    "NOT_EQUAL": 2,
+    "LESS": 2,
+    "LESS_EQUAL": 2,
+    "GREATER": 2,
+    "GREATER_EQUAL": 2,
+    "ABS": 2,
+    "GELU": 2,
+    "SQRT": 2,
+    "DIV": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,
@@ -699,9 +1025,36 @@ _VERSIONS = {
     "TRANSPOSE": 2,
     "SOFTMAX": 2,
     "RESIZE_NEAREST_NEIGHBOR": 2,
-    "DEQUANTIZE": 2,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": 2,
     "SVDF": 3,
+    "DEQUANTIZE": 3,
+    "QUANTIZE": 3,
+    "CAST": 4,
+    "ARG_MAX": 2,
+    "ARG_MIN": 2,
+    "BATCH_MATMUL": 2,
+    "L2_NORMALIZATION": 2,
+    "LOG_SOFTMAX": 2,
+    "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2,
+    "REDUCE_PROD": 2,
+    "SUM": 2,
+    "TRANSPOSE_CONV": 4,
+    "RESIZE_BILINEAR": 2,
+    "CONCATENATION": 2,
+    "SLICE": 2,
+    "STRIDED_SLICE": 2,
+    "SPLIT": 2,
+    "SPLIT_V": 2,
+    "GATHER": 2,
+    "PACK": 2,
+    "UNPACK": 2,
+    "PADV2": 2,
+    "TILE": 2,
+    "BROADCAST_TO": 2,
+    "SPACE_TO_DEPTH": 2,
+    "SPACE_TO_BATCH_ND": 2,
+    "BATCH_TO_SPACE_ND": 2,
 }
 
 

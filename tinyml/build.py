@@ -28,7 +28,7 @@ from tinyml.planner.plan import Plan
 from tinyml.readers import read_model
 from tinyml.report.html import render_html
 from tinyml.report.model import BuildReport, SymbolSize, from_plan, with_firmware
-from tinyml.select import Choice, Selection, select
+from tinyml.select import Choice, Selection, copies, select
 
 if TYPE_CHECKING:
     from tinyml.run.target import Target
@@ -135,11 +135,26 @@ def compile_model(
         UsageError: the network cannot be planned in this way.
     """
     planning = planning or Planning()
-    graph = passes.run(read_model(path), edges=planning.edges)
-    selections = select(graph, isa or instruction_sets(board), choices=choices)
+    source = passes.run(read_model(path), edges=planning.edges)
+    isas = isa or instruction_sets(board)
+    selections = select(source, isas, choices=choices)
     limit = _arena_limit(board, planning)
-    graph, chosen, plan = _plan(graph, selections, planning, limit, front)
+    best = _plan(source, selections, planning, limit, front)
+    # A view keeps all of what it is a part of, which a copy lets go: where memory matters, both are tried.
+    views = copies(selections, source)
+    for copied in dict.fromkeys((views, *(frozenset({kind}) for kind in sorted(views)))) if views else ():
+        if not _smallest(planning) and (limit is None or best[2].arena_bytes <= limit):
+            break
+        selections = select(source, isas, choices=choices, copied=copied)
+        other = _plan(source, selections, planning, limit, front)
+        best = min(best, other, key=lambda found: found[2].arena_bytes)
+    graph, chosen, plan = best
     return Compiled(path, graph, tuple(chosen), plan, board, limit)
+
+
+def _smallest(planning: Planning) -> bool:
+    """Whether the arena is to be as small as it can be."""
+    return planning.schedule == "stream" or planning.objective == "sram"
 
 
 def _plan(

@@ -42,6 +42,17 @@ class OpKind(StrEnum):
     FULLY_CONNECTED = "FULLY_CONNECTED"
     ADD = "ADD"
     MUL = "MUL"
+    BATCH_TO_SPACE_ND = "BATCH_TO_SPACE_ND"
+    CONCATENATION = "CONCATENATION"
+    DEPTH_TO_SPACE = "DEPTH_TO_SPACE"
+    GATHER = "GATHER"
+    GATHER_ND = "GATHER_ND"
+    MIRROR_PAD = "MIRROR_PAD"
+    RESIZE_BILINEAR = "RESIZE_BILINEAR"
+    SLICE = "SLICE"
+    SPACE_TO_BATCH_ND = "SPACE_TO_BATCH_ND"
+    SPACE_TO_DEPTH = "SPACE_TO_DEPTH"
+    TILE = "TILE"
     AVERAGE_POOL_2D = "AVERAGE_POOL_2D"
     MAX_POOL_2D = "MAX_POOL_2D"
     MEAN = "MEAN"
@@ -54,6 +65,21 @@ class OpKind(StrEnum):
     SVDF = "SVDF"
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
+    CAST = "CAST"
+    LOOKUP = "LOOKUP"  # any function of one int8 value: LOGISTIC, HARD_SWISH, ... (LookupAttrs)
+    BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
+    LOGICAL_NOT = "LOGICAL_NOT"
+    SELECT = "SELECT"  # SELECT_V2 too
+    ARG_MAX = "ARG_MAX"
+    ARG_MIN = "ARG_MIN"
+    BATCH_MATMUL = "BATCH_MATMUL"
+    L2_NORMALIZATION = "L2_NORMALIZATION"
+    LOG_SOFTMAX = "LOG_SOFTMAX"
+    REDUCE_MAX = "REDUCE_MAX"
+    REDUCE_MIN = "REDUCE_MIN"
+    REDUCE_PROD = "REDUCE_PROD"
+    SUM = "SUM"
+    TRANSPOSE_CONV = "TRANSPOSE_CONV"
 
 
 class Activation(StrEnum):
@@ -63,6 +89,24 @@ class Activation(StrEnum):
     RELU = "relu"
     RELU6 = "relu6"
     RELU_N1_TO_1 = "relu_n1_to_1"
+
+
+class BinaryFunction(StrEnum):
+    """Functions of BINARY, by their TFLite names."""
+
+    SUB = "SUB"
+    MINIMUM = "MINIMUM"
+    MAXIMUM = "MAXIMUM"
+    SQUARED_DIFFERENCE = "SQUARED_DIFFERENCE"
+    PRELU = "PRELU"
+    EQUAL = "EQUAL"
+    NOT_EQUAL = "NOT_EQUAL"
+    LESS = "LESS"
+    LESS_EQUAL = "LESS_EQUAL"
+    GREATER = "GREATER"
+    GREATER_EQUAL = "GREATER_EQUAL"
+    LOGICAL_AND = "LOGICAL_AND"
+    LOGICAL_OR = "LOGICAL_OR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +185,9 @@ class WindowAttrs:
     """CONV_2D, DEPTHWISE_CONV_2D and pooling. Pads are explicit: SAME and VALID are resolved by the reader.
 
     Pooling leaves `dilation_*` at 1 and sets `kernel_*`; convolutions read the kernel size off
-    their weights (CONV_2D [O,KH,KW,I/groups], DEPTHWISE [1,KH,KW,O]) and repeat it here.
+    their weights (CONV_2D [O,KH,KW,I/groups], DEPTHWISE [1,KH,KW,O]) and repeat it here. So does
+    TRANSPOSE_CONV ([O,KH,KW,I]), whose strides and pads are those of the convolution that it transposes:
+    input pixel (y, x) adds to output pixels (stride_h·y − top + ky, stride_w·x − left + kx).
     """
 
     kernel_h: int
@@ -163,17 +209,82 @@ class ActivationAttrs:
 
 @dataclass(frozen=True, slots=True)
 class ReduceAttrs:
-    """MEAN: axes are non-negative, sorted, unique."""
+    """MEAN, SUM, REDUCE_*: axes are non-negative, sorted, unique."""
 
     axes: tuple[int, ...]
     keep_dims: bool
 
 
 @dataclass(frozen=True, slots=True)
+class ArgAttrs:
+    """ARG_MAX, ARG_MIN: the axis is not negative."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulAttrs:
+    """BATCH_MATMUL: whether the last two dimensions of an operand are swapped before it is multiplied."""
+
+    adj_x: bool = False
+    adj_y: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PadAttrs:
-    """PAD: (before, after) per dimension."""
+    """PAD: (before, after) per dimension, filled with `value`; None is the zero point, or 0 without one."""
 
     paddings: tuple[tuple[int, int], ...]
+    value: int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPadAttrs:
+    """MIRROR_PAD: (before, after) per dimension; `reflect` leaves the edge out, else it is repeated."""
+
+    paddings: tuple[tuple[int, int], ...]
+    reflect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SliceAttrs:
+    """SLICE, and what is one: STRIDED_SLICE, SPLIT, SPLIT_V, UNPACK, REVERSE_V2.
+
+    Index i of input dimension d is taken from begin[d] + i · steps[d]. Dimension d of the input is dimension
+    axes[d] of the output, −1 where it takes a single index and is gone; further dimensions of the output
+    are new, of size 1.
+    """
+
+    begin: tuple[int, ...]
+    steps: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConcatAttrs:
+    """CONCATENATION, PACK: the inputs one after another for each index of the first `axis` dimensions."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatherAttrs:
+    """GATHER: output[b, o, i, k] = data[b, o, indices[b, i], k]; b over `batch_dims`, o up to `axis`."""
+
+    axis: int
+    batch_dims: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAttrs:
+    """SPACE_TO_DEPTH and its kin: blocks of (height, width).
+
+    `edges` are rows and columns (before, after): padded by SPACE_TO_BATCH_ND, cut off by BATCH_TO_SPACE_ND.
+    An input of three dimensions is one column wide.
+    """
+
+    block: tuple[int, int]
+    edges: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +303,7 @@ class SoftmaxAttrs:
 
 @dataclass(frozen=True, slots=True)
 class ResizeAttrs:
-    """RESIZE_NEAREST_NEIGHBOR; the output size is the output tensor's shape."""
+    """RESIZE_NEAREST_NEIGHBOR, RESIZE_BILINEAR; the output size is the output tensor's shape."""
 
     align_corners: bool = False
     half_pixel_centers: bool = False
@@ -215,20 +326,61 @@ class SvdfAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupAttrs:
+    """LOOKUP: the output for each of the 256 inputs.
+
+    Args:
+        function: what the file calls it; several joined by '+' where a pass made one table of them.
+        table: the outputs of the inputs -128 to 127, in this order.
+    """
+
+    function: str
+    table: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryAttrs:
+    """BINARY; the activation is SUB's."""
+
+    function: BinaryFunction
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class SelectAttrs:
+    """SELECT: all inputs broadcast, unless the condition has one value per index of the first dimension."""
+
+    leading_condition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NoAttrs:
-    """RESHAPE, QUANTIZE, DEQUANTIZE: all is in the tensors."""
+    """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT: all is in the tensors."""
+
+    """RESHAPE, QUANTIZE, DEQUANTIZE, L2_NORMALIZATION, LOG_SOFTMAX: all is in the tensors."""
+    """RESHAPE, QUANTIZE, DEQUANTIZE, TILE, GATHER_ND: all is in the tensors."""
 
 
 Attrs = (
     WindowAttrs
     | ActivationAttrs
     | ReduceAttrs
+    | ArgAttrs
+    | MatmulAttrs
     | PadAttrs
+    | MirrorPadAttrs
+    | SliceAttrs
+    | ConcatAttrs
+    | GatherAttrs
+    | BlockAttrs
     | TransposeAttrs
     | SoftmaxAttrs
     | ResizeAttrs
     | LstmAttrs
     | SvdfAttrs
+    | LookupAttrs
+    | BinaryAttrs
+    | SelectAttrs
     | NoAttrs
 )
 
@@ -241,6 +393,8 @@ class Op:
     are not inputs here. CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED have three: activation,
     weights, bias (−1 where the file has none). States that an operator updates are among its inputs
     (`numerics/recurrent.py` has their order).
+    are not inputs here. CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED have three:
+    activation, weights, bias (−1 where the file has none).
     """
 
     kind: OpKind
@@ -248,6 +402,13 @@ class Op:
     outputs: tuple[int, ...]
     attrs: Attrs
     name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What reports call the operator: its kind, or the function where the kind stands for many."""
+        if isinstance(self.attrs, LookupAttrs | BinaryAttrs):
+            return str(self.attrs.function)
+        return self.kind.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,13 +26,14 @@ class Oracle:
 
     Args:
         path: the .tflite file.
+        reference: False takes LiteRT's faster kernels, for float models, and keeps no inner tensors.
 
     Raises:
         ToolchainError: LiteRT is not installed.
         ModelError: LiteRT refuses the model.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reference: bool = True) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
@@ -51,8 +52,10 @@ class Oracle:
         try:
             self._interpreter: Any = Interpreter(
                 model_content=self._content,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_REF
+                if reference
+                else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=reference,
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -62,10 +65,30 @@ class Oracle:
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         raw = decode(self._content, Path(path).name)
+        self._sums_unsigned = any(
+            op.name == "SUM" and raw.tensors[op.inputs[0]].type == "int8" for op in raw.operators
+        )
         self._may_abort = any(
             op.name == "SOFTMAX" and raw.tensors[op.inputs[0]].shape[-1:] >= (_SOFTMAX_LIMIT,)
             for op in raw.operators
         )
+
+    @property
+    def input_names(self) -> list[str]:
+        """The inputs' names, in the file's order: its signature's, or else the tensors'."""
+        return self._names(self._inputs, "get_input_details")
+
+    @property
+    def output_names(self) -> list[str]:
+        """The outputs' names, in the file's order: its signature's, or else the tensors'."""
+        return self._names(self._outputs, "get_output_details")
+
+    def _names(self, details: Sequence[Any], method: str) -> list[str]:
+        names: dict[int, str] = {}
+        if len(self._interpreter.get_signature_list()) == 1:
+            signature = getattr(self._interpreter.get_signature_runner(), method)()
+            names = {tensor["index"]: name for name, tensor in signature.items()}
+        return [names.get(tensor["index"], tensor["name"]) for tensor in details]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run once.
@@ -79,6 +102,12 @@ class Oracle:
         Raises:
             UsageError: the inputs do not fit the model, or LiteRT has no result for them.
         """
+        if self._sums_unsigned:
+            raise UsageError(
+                "LiteRT's reference SUM reads int8 as uint8: it has no result to compare with",
+                where="LiteRT issue 4079; LiteRT's optimised SUM, with which tinyml agrees, is right",
+                hint="use MEAN, and multiply by the number of elements in the layer behind it",
+            )
         if len(inputs) != len(self._inputs):
             raise UsageError(f"{len(inputs)} inputs given", expected=f"the model has {len(self._inputs)}")
         for details, value in zip(self._inputs, inputs, strict=True):
@@ -91,7 +120,14 @@ class Oracle:
             self._interpreter.set_tensor(details["index"], value)
         if self._may_abort:
             self._refuse_abort()
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise UsageError(
+                "LiteRT's reference has no result for these inputs",
+                where=str(error).strip(),
+                hint="give samples that the network was trained for with --data",
+            ) from error
         return [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
 
     def _refuse_abort(self) -> None:
@@ -158,8 +194,9 @@ def int8_edges(graph: Graph) -> Int8Edges:
     """
     inputs = []
     for index in graph.inputs:
-        inner = [graph.ops[i].outputs[0] for i in graph.consumers(index)]
-        if graph.tensors[index].dtype is not DType.FLOAT32:
+        readers = [graph.ops[i] for i in graph.consumers(index)]
+        inner = [op.outputs[0] for op in readers if op.kind is OpKind.QUANTIZE]
+        if graph.tensors[index].dtype is not DType.FLOAT32 or len(inner) < len(readers):
             inputs.append(index)
             continue
         quants = {graph.tensors[t].quant for t in inner}

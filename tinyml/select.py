@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinyml.access import AccessMap, RowMap
+from tinyml.aliases import Aliases
 from tinyml.errors import UnsupportedOp
 from tinyml.graph import Graph, Op, OpKind
 from tinyml.kernels import KERNELS
@@ -27,7 +30,7 @@ class Selection:
     Args:
         op: index into Graph.ops.
         kernel: the registry row, or None for a view: an operator that only renames bytes
-            (RESHAPE), runs no code and shares its input's buffer.
+            (aliases.py), runs no code and shares its inputs' buffer.
         lowered: the operator lowered to that kernel (None for a view).
         reason: why this kernel, in a sentence.
         parameters: as OpContext.parameters, for lowering it again to another size.
@@ -41,7 +44,11 @@ class Selection:
 
 
 def select(
-    graph: Graph, isas: Sequence[Isa], *, choices: Mapping[int, Choice] | None = None
+    graph: Graph,
+    isas: Sequence[Isa],
+    *,
+    choices: Mapping[int, Choice] | None = None,
+    copied: Set[OpKind] = frozenset(),
 ) -> list[Selection]:
     """Choose a kernel for every operator: the first that accepts it, fastest instruction set first.
 
@@ -49,6 +56,7 @@ def select(
         graph: a graph after passes.
         isas: instruction sets of the core, preferred first, e.g. (Isa.DSP, Isa.C).
         choices: by operator, kernels to take instead (`tinyml build --tune`); each must accept it.
+        copied: operators that get a kernel even where they could be views.
 
     Returns:
         One selection per operator, in the order of `graph.ops`.
@@ -58,22 +66,25 @@ def select(
     """
     selections = []
     refused: list[str] = []
+    aliases = Aliases(graph)
     for index, op in enumerate(graph.ops):
-        if op.kind is OpKind.RESHAPE:
-            selections.append(Selection(index, None, None, "a view: only the shape changes"))
+        view = _VIEWS.get(op.kind) if op.kind not in copied else None
+        if view is not None and aliases.alias(op):
+            selections.append(Selection(index, None, None, view))
             continue
+        aliases.store(op.outputs[0])
         context = OpContext(graph, op)
         if choices and index in choices:
             kernel, reason = choices[index].kernel, choices[index].reason
-            lowered = kernel.lower(context)
+            lowered = _lower(kernel, context)
             selections.append(Selection(index, kernel, lowered, reason, context.parameters))
             continue
         notes: list[str] = []
         for kernel in _candidates(op.kind, isas):
-            refusals = kernel.refusals(context)
+            refusals = _refusals(kernel, context)
             if not refusals:
                 reason = "; ".join([*notes, f"{kernel.symbol} accepts it"]) if notes else "first choice"
-                lowered = kernel.lower(context)
+                lowered = _lower(kernel, context)
                 selections.append(Selection(index, kernel, lowered, reason, context.parameters))
                 break
             notes.append(f"{kernel.symbol} refuses: {' '.join(refusals)}")
@@ -90,10 +101,39 @@ def select(
     return selections
 
 
+def copies(selections: Sequence[Selection], graph: Graph) -> frozenset[OpKind]:
+    """Return the operators that are views here and could be copies: memory may be the better for either."""
+    return frozenset(graph.ops[s.op].kind for s in selections if s.lowered is None) - {OpKind.RESHAPE}
+
+
+_VIEWS = {
+    OpKind.CONCATENATION: "a view: its inputs lie side by side",
+    OpKind.RESHAPE: "a view: only the shape changes",
+    OpKind.SLICE: "a view: a part of its input",
+}
+
+
 def accepting(graph: Graph, op: Op, isas: Sequence[Isa]) -> list[Kernel]:
     """Return every kernel that accepts an operator, in the order in which select() asks them."""
     context = OpContext(graph, op)
-    return [kernel for kernel in _candidates(op.kind, isas) if not kernel.refusals(context)]
+    return [kernel for kernel in _candidates(op.kind, isas) if not _refusals(kernel, context)]
+
+
+def _refusals(kernel: Kernel, context: OpContext) -> list[str]:
+    return kernel.refusals(context.one_image() if context.images > 1 else context)
+
+
+def _lower(kernel: Kernel, context: OpContext) -> Lowered:
+    """Lower an operator; a batch of images to one call for each image."""
+    images = context.images
+    if images == 1:
+        return kernel.lower(context)
+    one = kernel.lower(context.one_image())
+    inputs = tuple(
+        RowMap(images, context.graph.tensors[t].size_bytes // images) for t in context.activation_inputs
+    )
+    access = AccessMap(images, context.output.size_bytes // images, inputs)
+    return dataclasses.replace(one, access=access, macs=one.macs * images, batches=images)
 
 
 def _candidates(kind: OpKind, isas: Sequence[Isa]) -> list[Kernel]:

@@ -16,7 +16,7 @@ from tests.tflite_builder import ModelBuilder
 from tinyml.cli.app import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = ["inspect", "plan", "generate", "build", "run", "verify", "flash", "boards", "doctor"]
+VERBS = ["quantize", "inspect", "plan", "generate", "build", "run", "verify", "flash", "boards", "doctor"]
 
 
 def invoke(*arguments: object) -> Result:

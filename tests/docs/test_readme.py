@@ -1,7 +1,8 @@
-"""The commands and code of the README and of docs/memory.md, executed as they stand."""
+"""The commands and code of the README, docs/memory.md and docs/quantize.md, executed as they stand."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY = "from tinyml.cli.app import main; main()"  # what the installed `tinyml` does
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MEMORY = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+QUANTIZE = (ROOT / "docs" / "quantize.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, page: str = README) -> list[str]:
@@ -65,6 +67,19 @@ def test_the_commands_of_the_memory_page_show_what_it_says(tmp_path: Path) -> No
     assert "live at the peak" in log
     assert "═ streamed row by row" in log
     assert "<polygon" in (tmp_path / "plan.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None and not os.environ.get("CI"),
+    reason="TensorFlow is not installed: pip install -e '.[quantize]'",
+)
+def test_the_commands_of_the_quantisation_page(tmp_path: Path) -> None:
+    (training,) = blocks("python", QUANTIZE)
+    (commands,) = blocks("sh", QUANTIZE)
+    (tmp_path / "train.py").write_text(training)
+    log = run_commands(tmp_path, f"{sys.executable} train.py\n{commands}")
+    assert "accuracy   float" in log
+    assert "every output byte of 80 samples equals TensorFlow Lite's" in log
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "g++"])
@@ -118,7 +133,7 @@ def test_links_point_at_files() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", ["architecture.md", "memory.md"])
+@pytest.mark.parametrize("page", ["architecture.md", "memory.md", "quantize.md"])
 def test_pages_name_files_that_exist(page: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     for path in re.findall(r"`((?:tinyml|tests|runtime_c|codegen|boards|docs|tools)/[\w./-]+)`", text):

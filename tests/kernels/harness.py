@@ -96,6 +96,7 @@ _CTYPES = {
     "bool": "uint8_t",
     "float32": "float",
 }
+_MOST_INPUTS = 16  # of a case; the driver's arrays are as long
 _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
 _WORD = np.dtype("<i4")
 
@@ -118,6 +119,7 @@ class Case:
     inputs: tuple[Array, ...]
     output: tuple[tuple[int, ...], str]
     overlap: tuple[int, int] | None = None
+    input_array: bool = False
 
     @property
     def output_bytes(self) -> int:
@@ -136,6 +138,7 @@ class Case:
             low.scratch_bytes > 0,
             len(low.literals),
             low.loop and low.loop.step,
+            self.input_array,
         )
 
 
@@ -226,6 +229,9 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
     arguments = []
     if low.loop is not None:
         arguments.append("rows")
+    elif case.input_array:
+        assert len(case.inputs) <= _MOST_INPUTS
+        arguments.append("inputs")
     else:
         arguments += [
             f"({_CTYPES[x.dtype.name]} *)(uintptr_t)inputs[{i}]"
@@ -234,7 +240,7 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
             for i, x in enumerate(case.inputs)
         ]
     arguments.append(f"({_CTYPES[case.output[1]]} *)output")
-    if low.loop is not None and low.loop.step > 1:
+    if low.loop is not None and (low.loop.step > 1 or low.loop.upscale is not None):
         arguments.append("count")
     arguments += [f"(const {c.ctype} *)constants[{i}]" for i, c in enumerate(low.constants)]
     if low.scratch_bytes > 0:
@@ -258,11 +264,11 @@ def _encode(wrapper: int, case: Case) -> bytes:
     loop = low.loop
     words = [wrapper, case.output_bytes, low.scratch_bytes, overlap_input, overlap_bytes]
     if loop is None:
-        words += [0] * 9
+        words += [0] * 10
     else:
         words += [loop.kernel_h, loop.stride_h, loop.dilation_h, loop.pad_top, loop.in_rows]
         words += [loop.in_row_bytes, loop.out_rows, _NULL if loop.pad_value is None else loop.pad_value]
-        words += [loop.step]
+        words += [loop.step, loop.upscale or 0]
     literals = [value for _, value in low.literals]
     words += [len(literals), *literals, len(case.inputs), len(low.constants)]
     chunks = [np.array(words, _WORD).tobytes()]
@@ -369,16 +375,16 @@ static void *block(FILE *file, size_t *bytes)
 
 static void run_case(FILE *cases, FILE *outputs)
 {
-    void *inputs[4] = {NULL};
+    void *inputs[16] = {NULL};
     void *constants[8] = {NULL};
-    size_t input_bytes[4] = {0};
+    size_t input_bytes[16] = {0};
     size_t constant_bytes;
     const int32_t kernel = word(cases);
     const size_t output_bytes = (size_t)word(cases);
     const size_t scratch_bytes = (size_t)word(cases);
     const int32_t overlap_input = word(cases);
     const int32_t overlap_bytes = word(cases);
-    int32_t loop[9];
+    int32_t loop[10];
     int32_t literals[32];
     int32_t literal_count, input_count, constant_count;
     uint8_t *shared = NULL;
@@ -386,7 +392,7 @@ static void run_case(FILE *cases, FILE *outputs)
     size_t shared_bytes = 0;
     uint8_t *scratch = scratch_bytes > 0 ? allocate_guarded(scratch_bytes) : NULL;
 
-    for (int i = 0; i < 9; ++i) {
+    for (int i = 0; i < 10; ++i) {
         loop[i] = word(cases);
     }
     literal_count = word(cases);
@@ -428,13 +434,16 @@ static void run_case(FILE *cases, FILE *outputs)
             memset(pad, loop[7], (size_t)in_row_bytes);
         }
         for (int32_t r = 0; r < out_rows; r += step) {
+            const int32_t upscale = loop[9] > 0 ? loop[9] : 1;
+            const int32_t scaled = r * loop[1] - loop[3] + 1024 * upscale;
+            const int32_t rest = out_rows - r < step ? out_rows - r : step;
             for (int32_t k = 0; k < pointers; ++k) {
-                const int32_t row = r * loop[1] - loop[3] + k * loop[2];
+                const int32_t row = scaled / upscale - 1024 + k * loop[2];
                 const int8_t *x = (const int8_t *)inputs[0];
                 rows[k] = row < 0 || row >= in_rows ? pad : x + row * in_row_bytes;
             }
             wrappers[kernel](rows, NULL, output + (size_t)r * (output_bytes / (size_t)out_rows),
-                             out_rows - r < step ? out_rows - r : step, (const void *const *)constants,
+                             loop[9] > 0 ? scaled % upscale : rest, (const void *const *)constants,
                              scratch, literals);
         }
         free(rows);

@@ -118,7 +118,7 @@ def _window(
         return attrs, (size[0], size[1]), (out[0], out[1])
 
 
-def _weighted(
+def weighted(
     rng: Rng, kind: OpKind, attrs: Attrs, x: Tensor, weights: Array, axis: int, output_shape: Sequence[int]
 ) -> Graph:
     """Put random scales and a bias around weights, so that outputs spread over int8."""
@@ -158,7 +158,7 @@ def convolution(rng: Rng, pointwise: bool = False) -> Graph:
     out_c = groups * pick(rng, 1, 2, 3, 4, 5, 7, 8)
     x = activation_tensor(rng, "x", (1, *size, group_in * groups))
     weights = _weights(rng, (out_c, attrs.kernel_h, attrs.kernel_w, group_in))
-    return _weighted(rng, OpKind.CONV_2D, attrs, x, weights, 0, (1, *out, out_c))
+    return weighted(rng, OpKind.CONV_2D, attrs, x, weights, 0, (1, *out, out_c))
 
 
 def pointwise(rng: Rng) -> Graph:
@@ -171,7 +171,7 @@ def depthwise(rng: Rng) -> Graph:
     out_c = in_c * pick(rng, 1, 1, 1, 2, 3, 8)
     x = activation_tensor(rng, "x", (1, *size, in_c))
     weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, out_c))
-    return _weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, out_c))
+    return weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, out_c))
 
 
 def large_depthwise(rng: Rng) -> Graph:
@@ -179,7 +179,7 @@ def large_depthwise(rng: Rng) -> Graph:
     channels = pick(rng, 1, 2, 3, 4, 5, 7, 8, 9)
     x = activation_tensor(rng, "x", (1, *size, channels))
     weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, channels))
-    return _weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, channels))
+    return weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, channels))
 
 
 def fully_connected(rng: Rng) -> Graph:
@@ -190,13 +190,13 @@ def fully_connected(rng: Rng) -> Graph:
     )
     x = activation_tensor(rng, "x", (batches, in_c))
     attrs = ActivationAttrs(activation(rng))
-    return _weighted(rng, OpKind.FULLY_CONNECTED, attrs, x, _weights(rng, (out_c, in_c)), 0, (batches, out_c))
+    return weighted(rng, OpKind.FULLY_CONNECTED, attrs, x, _weights(rng, (out_c, in_c)), 0, (batches, out_c))
 
 
 # Elementwise
 
 
-def _shape(rng: Rng, ranks: Sequence[int], largest: int = 6) -> tuple[int, ...]:
+def random_shape(rng: Rng, ranks: Sequence[int], largest: int = 6) -> tuple[int, ...]:
     return tuple(pick(rng, 1, *range(1, largest)) for _ in range(pick(rng, *ranks)))
 
 
@@ -213,21 +213,21 @@ def _binary(rng: Rng, shapes: tuple[tuple[int, ...], tuple[int, ...]], constant:
     return one_op(kind, ActivationAttrs(activation(rng)), operands, output)
 
 
-def _repeating(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
+def repeating(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape that broadcasts to this one."""
     kept = tuple(1 if rng.random() < 0.5 else dim for dim in shape)
     return kept[int(rng.integers(0, len(kept) + 1)) :]
 
 
 def same_shape(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 5))
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 5))
     return _binary(rng, (shape, shape), None)
 
 
 def broadcast(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
-    first = shape if rng.random() < 0.6 else _repeating(rng, shape)
-    shapes = (first, _repeating(rng, shape))
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
+    first = shape if rng.random() < 0.6 else repeating(rng, shape)
+    shapes = (first, repeating(rng, shape))
     return _binary(rng, shapes if rng.random() < 0.5 else shapes[::-1], None)
 
 
@@ -250,7 +250,7 @@ def pooling(rng: Rng) -> Graph:
 
 
 def mean(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
     axes = tuple(axis for axis in range(len(shape)) if rng.random() < 0.5)
     keep = bool(rng.random() < 0.5)
     kept = [(1 if axis in axes else dim) for axis, dim in enumerate(shape) if keep or axis not in axes]
@@ -260,7 +260,7 @@ def mean(rng: Rng) -> Graph:
 
 
 def pad(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 4, 5), 5)
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 4, 5), 5)
     if rng.random() < 0.5 and len(shape) == 4:
         shape = (1, *shape[1:])
     some = [
@@ -274,7 +274,7 @@ def pad(rng: Rng) -> Graph:
 
 
 def transpose(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 5, 6), 5)
+    shape = random_shape(rng, (1, 2, 3, 4, 5, 6), 5)
     perm = tuple(int(i) for i in rng.permutation(len(shape)))
     x = activation_tensor(rng, "x", shape)
     y = Tensor("y", tuple(shape[i] for i in perm), DType.INT8, x.quant)
@@ -293,25 +293,25 @@ def resize(rng: Rng) -> Graph:
 
 
 def softmax(rng: Rng) -> Graph:
-    shape = (*_shape(rng, (0, 1, 1, 2), 4), pick(rng, 1, 2, 3, 10, 12, 100, 700))
+    shape = (*random_shape(rng, (0, 1, 1, 2), 4), pick(rng, 1, 2, 3, 10, 12, 100, 700))
     x = activation_tensor(rng, "x", shape, float(rng.choice([0.001, 0.02, 0.1, 0.3, 1.0])))
     y = Tensor("y", shape, DType.INT8, per_tensor(1 / 256, -128))
     return one_op(OpKind.SOFTMAX, SoftmaxAttrs(float(rng.choice([0.5, 1.0, 1.0, 2.0]))), (x,), y)
 
 
 def requantize(rng: Rng) -> Graph:
-    x = activation_tensor(rng, "x", _shape(rng, (1, 2, 3, 4)))
+    x = activation_tensor(rng, "x", random_shape(rng, (1, 2, 3, 4)))
     y = activation_tensor(rng, "y", x.shape, x.scale * float(rng.choice([0.01, 0.3, 0.999, 1.0, 5.0])))
     return one_op(OpKind.QUANTIZE, NoAttrs(), (x,), y)
 
 
 def quantize(rng: Rng) -> Graph:
-    x = Tensor("x", _shape(rng, (1, 2, 3, 4)), DType.FLOAT32)
+    x = Tensor("x", random_shape(rng, (1, 2, 3, 4)), DType.FLOAT32)
     return one_op(OpKind.QUANTIZE, NoAttrs(), (x,), activation_tensor(rng, "y", x.shape))
 
 
 def dequantize(rng: Rng) -> Graph:
-    x = activation_tensor(rng, "x", _shape(rng, (1, 2, 3, 4)))
+    x = activation_tensor(rng, "x", random_shape(rng, (1, 2, 3, 4)))
     return one_op(OpKind.DEQUANTIZE, NoAttrs(), (x,), Tensor("y", x.shape, DType.FLOAT32))
 
 
@@ -332,7 +332,6 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_mean_s8_c": (mean,),
     "tm_pad_s8_c": (pad,),
     "tm_pad_nd_s8_c": (pad,),
-    "tm_transpose_s8_c": (transpose,),
     "tm_resize_nearest_s8_c": (resize,),
     "tm_softmax_s8_c": (softmax,),
     "tm_requantize_s8_c": (requantize,),
@@ -358,11 +357,18 @@ def graphs_for(
 
 
 def inputs_for(graph: Graph, rng: Rng) -> tuple[Array, ...]:
-    """Return random values of the operator's activation inputs."""
+    """Return random values of the operator's activation inputs; some indices lie outside."""
     values: list[Array] = []
-    for index in OpContext(graph, graph.ops[0]).activation_inputs:
+    op = graph.ops[0]
+    for index in OpContext(graph, op).activation_inputs:
         tensor = graph.tensors[index]
-        if tensor.dtype is DType.FLOAT32:
+        if op.kind in (OpKind.GATHER, OpKind.GATHER_ND) and index == op.inputs[1]:
+            far = [np.iinfo(tensor.dtype.value).min, -1, 9, np.iinfo(tensor.dtype.value).max]
+            some = rng.integers(0, 8, tensor.shape)
+            values.append(np.where(some == 7, rng.choice(far, tensor.shape), some).astype(tensor.dtype.value))
+        elif op.kind in MOVING and tensor.dtype is DType.FLOAT32:
+            values.append(rng.normal(0, 1, tensor.shape).astype(np.float32))
+        elif tensor.dtype is DType.FLOAT32:
             values.append(_floats(rng, graph, tensor))
         elif tensor.dtype is DType.INT8:
             values.append(random_int8(rng, tensor.shape))
@@ -392,7 +398,8 @@ def case_for(
     """Return the case that runs the graph's operator with the kernel."""
     context = OpContext(graph, graph.ops[0])
     output = context.output
-    return Case(kernel.symbol, kernel.lower(context), inputs, (output.shape, output.dtype.value), overlap)
+    shape = output.shape, output.dtype.value
+    return Case(kernel.symbol, kernel.lower(context), inputs, shape, overlap, kernel.input_array)
 
 
 # The references, called with the definition's own numbers
@@ -404,6 +411,9 @@ class _RefCall:
     constants: tuple[tuple[str, Array], ...]  # (C element type, values)
     literals: tuple[int, ...]
 
+
+MOVING = frozenset(OpKind) - frozenset((OpKind.QUANTIZE, OpKind.DEQUANTIZE))
+"""Operators whose floats, where they have any, need no care: they are only moved."""
 
 REFERENCES = frozenset(
     (
@@ -424,6 +434,15 @@ REFERENCES = frozenset(
     )
 )
 """Operators with an obvious-loops twin in runtime_c/ref."""
+
+
+def has_reference(graph: Graph) -> bool:
+    """Return whether a graph's operator has such a twin, which takes int8 but where the operator converts."""
+    op = graph.ops[0]
+    moves = op.kind in (OpKind.PAD, OpKind.TRANSPOSE)
+    if moves:
+        return graph.tensors[op.outputs[0]].dtype is DType.INT8
+    return op.kind in REFERENCES and all(t.dtype is not DType.INT16 for t in graph.tensors)
 
 
 def reference_case(graph: Graph, inputs: tuple[Array, ...]) -> Case:

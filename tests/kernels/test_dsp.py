@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels import kernel_cases
+from tests.kernels import binary_cases, kernel_cases
 from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
 from tests.kernels.harness import (
     INCLUDES,
@@ -33,6 +33,7 @@ from tinyml.kernels.registry import OpContext
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
     "tm_add_fixed_s8_dsp": (kernel_cases.same_shape,),
+    "tm_sub_fixed_s8_dsp": binary_cases.GENERATORS["tm_sub_s8_c"],
     "tm_add_s8_dsp": (kernel_cases.same_shape,),
     "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
@@ -42,6 +43,7 @@ GENERATORS = {
     "tm_dwconv2d_pairs_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),
+    "tm_fully_connected_rows_s8_dsp": (kernel_cases.fully_connected,),
     "tm_fully_connected_s8_dsp": (kernel_cases.fully_connected,),
     "tm_mean_s8_dsp": (kernel_cases.mean,),
     "tm_mul_channels_s8_dsp": (kernel_cases.broadcast, kernel_cases.same_shape),
@@ -66,7 +68,7 @@ def everything() -> Work:
 
 def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
     literals = [dict(case.lowered.literals) for case in everything.apart]
-    assert {values["form"] for values in literals if "form" in values} == {0, 3, 4}
+    assert {values["form"] for values in literals if "form" in values} == {0, 1, 3, 4}
     assert {values["per_output"] for values in literals if "per_output" in values} == {0, 1}
     for kind in ("form", "per_output"):  # of convolutions and of dense layers
         assert {values["packed"] for values in literals if "packed" in values and kind in values} == {0, 1}
@@ -212,6 +214,7 @@ def test_every_dsp_kernel_has_cases() -> None:
     assert {kernel.op for kernel in KERNELS} == {
         OpKind.ADD,
         OpKind.AVERAGE_POOL_2D,
+        OpKind.BINARY,
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,

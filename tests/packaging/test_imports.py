@@ -22,6 +22,7 @@ ORDER = (
     "access",
     "boards",
     "numerics",
+    "aliases",
     "readers",
     "reference",
     "passes",
@@ -38,6 +39,7 @@ ORDER = (
     "verify",
     "infer",
     "tune",
+    "quantize",
     "cli",
 )
 LIGHT = ORDER[: ORDER.index("emit") + 1]  # what inspect, plan and generate stand on
@@ -58,8 +60,8 @@ OWNERS = {
     "SCons": {"toolchain"},
     "click": {"cli"},
     "rich": {"cli", "report"},
-    "tensorflow": set(),
-    "keras": set(),
+    "tensorflow": {"quantize"},
+    "keras": {"quantize"},
     "sklearn": set(),
 }
 
@@ -112,6 +114,14 @@ def test_imports_point_backwards(path: Path) -> None:
             assert names[0] in LIGHT_PACKAGES, f"{path}:{line}: {module} is in no list of this test"
         if own in LIGHT and names[0] != "tinyml" and names[0] not in sys.stdlib_module_names:
             assert names[0] in LIGHT_PACKAGES, f"{path}:{line}: {own} must work without {module}"
+
+
+def test_one_file_imports_tensorflow_and_nothing_of_ours() -> None:
+    """It runs in a process of its own, where `tinyml` need not be importable."""
+    packages = {path: {module.split(".")[0] for _, module in imported(path)} for path in modules()}
+    (worker,) = (path for path, names in packages.items() if names & {"tensorflow", "keras"})
+    assert worker == PACKAGE / "quantize" / "worker.py"
+    assert "tinyml" not in packages[worker]
 
 
 @pytest.mark.parametrize(

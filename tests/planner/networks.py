@@ -13,12 +13,18 @@ from unittest import mock
 import numpy as np
 
 from tinyml.access import AccessMap, RowMap
+from tinyml.aliases import Aliases
 from tinyml.graph import (
     Activation,
     ActivationAttrs,
     Attrs,
+    BinaryAttrs,
+    BinaryFunction,
+    ConcatAttrs,
     DType,
     Graph,
+    LookupAttrs,
+    MatmulAttrs,
     NoAttrs,
     Op,
     OpKind,
@@ -27,6 +33,8 @@ from tinyml.graph import (
     Quant,
     ReduceAttrs,
     ResizeAttrs,
+    SelectAttrs,
+    SliceAttrs,
     SoftmaxAttrs,
     Tensor,
     TransposeAttrs,
@@ -38,14 +46,20 @@ from tinyml.planner.lifetimes import Flow
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
+_VIEWS = (OpKind.CONCATENATION, OpKind.SLICE)
 _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
+    OpKind.CONCATENATION,
+    OpKind.SLICE,
     OpKind.RESHAPE,
     OpKind.AVERAGE_POOL_2D,
     OpKind.MAX_POOL_2D,
     OpKind.PAD,
     OpKind.TRANSPOSE,
     OpKind.RESIZE_NEAREST_NEIGHBOR,
+    OpKind.REDUCE_MAX,
 }
+
+_FUNCTIONS = (BinaryFunction.SUB, BinaryFunction.MAXIMUM, BinaryFunction.SQUARED_DIFFERENCE)
 
 
 @dataclass
@@ -113,17 +127,35 @@ class Network:
         out_h, out_w = self._window(x, attrs)
         shape = (channels, attrs.kernel_h, attrs.kernel_w, self.shape(x)[3])
         w, b = self._weights(shape, channels, 0, x)
-        return self.op(OpKind.CONV_2D, (x, w, b), (1, out_h, out_w, channels), attrs)
+        return self.op(OpKind.CONV_2D, (x, w, b), (self.shape(x)[0], out_h, out_w, channels), attrs)
 
     def depthwise(self, x: int, attrs: WindowAttrs) -> int:
         out_h, out_w = self._window(x, attrs)
         channels = self.shape(x)[3]
         w, b = self._weights((1, attrs.kernel_h, attrs.kernel_w, channels), channels, 3, x)
-        return self.op(OpKind.DEPTHWISE_CONV_2D, (x, w, b), (1, out_h, out_w, channels), attrs)
+        return self.op(OpKind.DEPTHWISE_CONV_2D, (x, w, b), (self.shape(x)[0], out_h, out_w, channels), attrs)
 
     def pool(self, x: int, attrs: WindowAttrs, kind: OpKind = OpKind.AVERAGE_POOL_2D) -> int:
         out_h, out_w = self._window(x, attrs)
-        return self.op(kind, (x,), (1, out_h, out_w, self.shape(x)[3]), attrs)
+        return self.op(kind, (x,), (self.shape(x)[0], out_h, out_w, self.shape(x)[3]), attrs)
+
+    def transpose_conv(self, x: int, channels: int, attrs: WindowAttrs, height: int, width: int) -> int:
+        shape = (channels, attrs.kernel_h, attrs.kernel_w, self.shape(x)[3])
+        w, b = self._weights(shape, channels, 0, x)
+        return self.op(OpKind.TRANSPOSE_CONV, (x, w, b), (1, height, width, channels), attrs)
+
+    def matmul(self, x: int, y: int, shape: tuple[int, ...], *, adj_y: bool = False) -> int:
+        return self.op(OpKind.BATCH_MATMUL, (x, y), shape, MatmulAttrs(adj_y=adj_y))
+
+    def rows(self, x: int, units: int) -> int:
+        """A dense layer over each row."""
+        rows, depth = self.shape(x)
+        w, b = self._weights((units, depth), units, 0, x)
+        return self.op(OpKind.FULLY_CONNECTED, (x, w, b), (rows, units), ActivationAttrs())
+
+    def reduce(self, x: int, kind: OpKind, axes: tuple[int, ...]) -> int:
+        shape = tuple(1 if d in axes else n for d, n in enumerate(self.shape(x)))
+        return self.op(kind, (x,), shape, ReduceAttrs(axes, keep_dims=True))
 
     def dense(self, x: int, units: int) -> int:
         w, b = self._weights((units, self.tensors[x].elements), 1, 0, x)
@@ -136,12 +168,43 @@ class Network:
     def add(self, x: int, y: int, kind: OpKind = OpKind.ADD) -> int:
         return self.op(kind, (x, y), self.shape(x), ActivationAttrs())
 
+    def combine(self, x: int, y: int, kind: OpKind) -> int:
+        """ADD or MUL as asked for, or now and then another function of two elements, or a choice."""
+        choice = int(self.rng.integers(8))
+        if choice < len(_FUNCTIONS):
+            return self.op(OpKind.BINARY, (x, y), self.shape(x), BinaryAttrs(_FUNCTIONS[choice]))
+        if choice == len(_FUNCTIONS):
+            condition = self.op(OpKind.BINARY, (x, y), self.shape(x), BinaryAttrs(BinaryFunction.LESS))
+            self.tensors[condition] = replace(self.tensors[condition], dtype=DType.BOOL, quant=None)
+            if self.rng.random() < 0.5:
+                condition = self.op(OpKind.LOGICAL_NOT, (condition,), self.shape(x), NoAttrs())
+                self.tensors[condition] = replace(self.tensors[condition], dtype=DType.BOOL, quant=None)
+            return self.op(OpKind.SELECT, (condition, x, y), self.shape(x), SelectAttrs())
+        return self.add(x, y, kind)
+
     def reshape(self, x: int, *shape: int) -> int:
         return self.op(OpKind.RESHAPE, (x,), shape, NoAttrs())
 
     def pad(self, x: int, paddings: tuple[tuple[int, int], ...]) -> int:
         shape = tuple(n + sum(pads) for n, pads in zip(self.shape(x), paddings, strict=True))
         return self.op(OpKind.PAD, (x,), shape, PadAttrs(paddings))
+
+    def concat(self, parts: list[int], axis: int) -> int:
+        shape = list(self.shape(parts[0]))
+        shape[axis] = sum(self.shape(part)[axis] for part in parts)
+        return self.op(OpKind.CONCATENATION, tuple(parts), tuple(shape), ConcatAttrs(axis))
+
+    def slice(self, x: int, axis: int, begin: int, size: int) -> int:
+        rank = len(self.shape(x))
+        shape = tuple(size if d == axis else n for d, n in enumerate(self.shape(x)))
+        first = tuple(begin if d == axis else 0 for d in range(rank))
+        return self.op(OpKind.SLICE, (x,), shape, SliceAttrs(first, (1,) * rank, tuple(range(rank))))
+
+    def part(self, rng: random.Random, x: int) -> int:
+        """Any part of a tensor along any dimension."""
+        axis = rng.randrange(len(self.shape(x)))
+        first, last = sorted(rng.randrange(self.shape(x)[axis]) for _ in range(2))
+        return self.slice(x, axis, first, last - first + 1)
 
     def transpose(self, x: int, perm: tuple[int, ...]) -> int:
         return self.op(OpKind.TRANSPOSE, (x,), tuple(self.shape(x)[d] for d in perm), TransposeAttrs(perm))
@@ -151,7 +214,11 @@ class Network:
         return self.op(OpKind.RESIZE_NEAREST_NEIGHBOR, (x,), (n, height, width, c), ResizeAttrs())
 
     def requantize(self, x: int) -> int:
-        return self.op(OpKind.QUANTIZE, (x,), self.shape(x), NoAttrs())
+        """A change of scale, or any other function of one element."""
+        if self.rng.random() < 0.5:
+            return self.op(OpKind.QUANTIZE, (x,), self.shape(x), NoAttrs())
+        table = tuple(int(value) for value in self.rng.integers(-128, 128, 256))
+        return self.op(OpKind.LOOKUP, (x,), self.shape(x), LookupAttrs("LOGISTIC", table))
 
     def mean(self, x: int) -> int:
         return self.op(OpKind.MEAN, (x,), (1, self.shape(x)[3]), ReduceAttrs((1, 2), keep_dims=False))
@@ -190,7 +257,7 @@ def access_of(graph: Graph, op: Op, *, granule: int = 1, buffered: bool = False)
             hi=(a.kernel_h - 1) * a.dilation_h - a.pads.top,
         )
         return AccessMap(out.shape[1], out.size_bytes // out.shape[1], (row_map,), granule, buffered)
-    if op.kind in {OpKind.ADD, OpKind.MUL}:
+    if op.kind in {OpKind.ADD, OpKind.MUL, OpKind.BINARY, OpKind.LOOKUP}:
         size = out.elements
         return AccessMap(size, 1, tuple(RowMap(size, 1) for _ in activations), granule, buffered)
     return AccessMap(1, out.size_bytes, (None,) * len(activations), 1, buffered)
@@ -207,13 +274,16 @@ def loop_of(access: AccessMap) -> RowLoop | None:
 
 
 def lower(graph: Graph, seed: int = 0, *, scratch: bool = True) -> list[Selection]:
-    """Selections for a graph, with granules, buffering and scratch drawn from the seed."""
+    """Selections for a graph, with views, granules, buffering and scratch drawn from the seed."""
     rng = random.Random(seed)
     selections = []
+    aliases = Aliases(graph)
     for index, op in enumerate(graph.ops):
-        if op.kind is OpKind.RESHAPE:
+        views = op.kind is OpKind.RESHAPE or (op.kind in _VIEWS and rng.random() < 0.8)
+        if views and aliases.alias(op):
             selections.append(Selection(index, None, None, "a view"))
             continue
+        aliases.store(op.outputs[0])
         access = access_of(
             graph, op, granule=rng.choice((1, 1, 1, 2, 3, 4, 1000)), buffered=rng.random() < 0.6
         )
@@ -240,7 +310,7 @@ def random_graph(rng: random.Random, steps: int) -> Graph:
         choice = rng.random()
         if choice < 0.25:
             kind = rng.choice((OpKind.ADD, OpKind.MUL))
-            pool.append(net.add(x, rng.choice(twins), kind))
+            pool.append(net.combine(x, rng.choice(twins), kind))
         elif choice < 0.35:
             elements = net.tensors[x].elements
             divisors = [d for d in range(1, elements + 1) if elements % d == 0]
@@ -252,6 +322,12 @@ def random_graph(rng: random.Random, steps: int) -> Graph:
             pool.append(net.mean(x) if image else net.dense(x, rng.randint(1, 12)))
         elif choice < 0.46 and not image:
             pool.append(net.softmax(x))
+        elif choice < 0.6 and choice >= 0.56:
+            pool.append(net.part(rng, x))
+        elif choice < 0.66 and choice >= 0.6:
+            parts = [x, *(rng.choice(twins) for _ in range(rng.randint(0, 2)))]
+            rng.shuffle(parts)
+            pool.append(net.concat(parts, rng.randrange(1, len(shape))))
         elif choice < 0.56 and image:
             pool.append(_random_layout(net, rng, x))
         elif image:
@@ -344,6 +420,18 @@ def _branch(net: Network, rng: random.Random, x: int, channels: int) -> int:
     return net.conv(x, channels, window(1)) if net.shape(x)[3] != channels else x
 
 
+def _join(net: Network, rng: random.Random, a: int, b: int) -> int:
+    """Two branches become one: element by element, or side by side along some dimension, or part of that."""
+    if rng.random() < 0.6:
+        return net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
+    x = net.concat([a, b], rng.choice((1, 2, 3, 3, 3)))
+    axis = rng.choice((1, 2, 3, 3, 3))
+    size = rng.randint(1, net.shape(x)[axis])
+    if size == net.shape(x)[axis] or rng.random() < 0.5:
+        return x
+    return net.slice(x, axis, rng.randint(0, net.shape(x)[axis] - size), size)
+
+
 def _gate(net: Network, rng: random.Random, x: int) -> int:
     """Something that a MUL or ADD repeats over the rows of x: an input, a pooled image, a constant."""
     _, h, w, c = net.shape(x)
@@ -357,12 +445,12 @@ def _gate(net: Network, rng: random.Random, x: int) -> int:
     return net.constant(net.rng.integers(-128, 128, shape, dtype=np.int8), quant)
 
 
-def image_network(rng: random.Random, blocks: int) -> Graph:
+def image_network(rng: random.Random, blocks: int, *, joins: bool = False) -> Graph:
     """A random network of image blocks as the streaming planner meets them.
 
     Inverted residual blocks, plain convolutions, pools, branches of different depth joined again and
     gates that are repeated over the image; heights 1 to 24, widths 1 to 24; sometimes several inputs and
-    outputs.
+    outputs. With `joins` branches may also be put side by side, and cut.
     """
     net = Network(rng.randrange(1 << 30))
     x = net.input(
@@ -387,8 +475,11 @@ def image_network(rng: random.Random, blocks: int) -> Graph:
             x = net.pool(x, _pool_window(rng, h, w), rng.choice((OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D)))
         elif choice < 0.85:
             a, b = _branch(net, rng, x, c), _branch(net, rng, x, c)
-            x = net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
-        elif choice < 0.95:
+            combined = (OpKind.ADD, OpKind.MUL)
+            x = _join(net, rng, a, b) if joins else net.combine(a, b, rng.choice(combined))
+        elif choice < 0.9 and max(h, w) <= 16:
+            x = _upsampled(net, rng, x)
+        elif choice < 0.96:
             pair = [x, _gate(net, rng, x)]
             if rng.random() < 0.3:
                 pair.reverse()
@@ -403,6 +494,41 @@ def image_network(rng: random.Random, blocks: int) -> Graph:
         x = net.mean(x)
     others = [t for t in others if t != x]
     return net.graph(x, *others)
+
+
+def _upsampled(net: Network, rng: random.Random, x: int) -> int:
+    """A transposed convolution of any kernel, stride and padding."""
+    _, h, w, _ = net.shape(x)
+    kernel = [rng.randint(1, 5), rng.randint(1, 5)]
+    stride = [rng.choice((1, 2, 2, 3)), rng.choice((1, 2, 2, 3))]
+    before = [rng.randint(0, k - 1) for k in kernel]
+    reach = [(n - 1) * s + k for n, s, k in zip((h, w), stride, kernel, strict=True)]
+    height, width = (max(r - b - rng.randint(-1, 1), 1) for r, b in zip(reach, before, strict=True))
+    attrs = WindowAttrs(*kernel, *stride, pads=Pads(top=before[0], left=before[1]))
+    return net.transpose_conv(x, rng.randint(1, 6), attrs, height, width)
+
+
+def attention_network(rng: random.Random) -> Graph:
+    """Self-attention over tokens, layers over their rows, means of rows, and a batch of images."""
+    net = Network(rng.randrange(1 << 30))
+    tokens, heads, depth = rng.randint(1, 12), rng.randint(1, 3), rng.randint(1, 9)
+    x = net.input(tokens, heads * depth)
+    parts = [net.reshape(net.rows(x, heads * depth), 1, tokens, heads, depth) for _ in range(3)]
+    query, key, value = (net.transpose(part, (0, 2, 1, 3)) for part in parts)
+    weights = net.softmax(net.matmul(query, key, (1, heads, tokens, tokens), adj_y=True))
+    mixed = net.transpose(net.matmul(weights, value, (1, heads, tokens, depth)), (0, 2, 1, 3))
+    y = net.add(net.rows(net.reshape(mixed, tokens, heads * depth), heads * depth), x)
+    y = net.op(
+        OpKind.MUL,
+        (y, net.reduce(y, rng.choice((OpKind.MEAN, OpKind.REDUCE_MAX)), (1,))),
+        net.shape(y),
+        ActivationAttrs(),
+    )
+    images = net.input(rng.randint(2, 3), rng.randint(3, 7), rng.randint(3, 7), rng.randint(1, 5))
+    z = net.conv(images, rng.randint(1, 5), window(rng.choice((1, 3))))
+    z = net.depthwise(z, window(3))
+    z = net.pool(z, WindowAttrs(2, 2, 2, 2), OpKind.MAX_POOL_2D)
+    return net.graph(y, net.reduce(y, OpKind.SUM, (0,)), z)
 
 
 class NotStreamable(Exception):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.tflite_builder import ModelBuilder
+from tinyml import passes, reference
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import (
     Activation,
@@ -263,7 +264,8 @@ MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
     "shape wrong": (_tensor("ADD", -1, shape=(1, 6, 5, 4)), "declared as 1x6x5x4"),
     "rank": (_tensor("ADD", -1, shape=(1, 1, 1, 1, 6, 6, 4)), "7 dimensions"),
     "dynamic height": (_tensor("CONV_2D", 0, signature=(-1, -1, 6, 4)), "dynamic shape"),
-    "batch of 2": (_tensor("CONV_2D", 0, shape=(2, 6, 6, 4)), "batch of 2"),
+    "batch of 2": (_tensor("CONV_2D", 0, shape=(2, 6, 6, 4)), "declared as 1x6x6x4"),
+    "int4 of the wrong size": (_tensor("CONV_2D", 1, dtype="int4", data=bytes(7)), "has 7 bytes of data"),
     "variable": (_tensor("CONV_2D", 0, is_variable=True), "is a variable"),
     "output constant": (_tensor("ADD", -1, data=bytes(144)), "writes the constant"),
     "input missing": (_inputs("ADD", lambda i: i[:1]), "expected 2"),
@@ -281,7 +283,6 @@ MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
     "no operators": (lambda b: b.operators.clear(), "no operators"),
     "no outputs": (lambda b: b.outputs.clear(), "no inputs or no outputs"),
     "output twice": (lambda b: b.outputs.append(b.outputs[0]), "twice"),
-    "output is the input": (lambda b: b.outputs.append(b.inputs[0]), "is not computed"),
     "output out of range": (lambda b: b.outputs.append(1000), "refers to tensor 1000"),
     "two subgraphs": (lambda b: setattr(b, "subgraphs", 2), "2 subgraphs"),
     "version": (lambda b: setattr(b, "version", 2), "schema version 2"),
@@ -328,7 +329,7 @@ def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
     b = ModelBuilder(1)
     x = b.input((1, 6, 6, 4))
     y = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="gate")
-    b.raw_op("HARD_SWISH", [x], [y])
+    b.raw_op("SIN", [x], [y])
     z = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="mystery")
     b.raw_op("MyOwnOp", [b.conv2d(y, 4)], [z])
     b.output(z)
@@ -336,7 +337,7 @@ def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
         _read(b, tmp_path)
     assert "2 operators" in caught.value.what
     lines = caught.value.where.splitlines()
-    assert re.search(r"op 0 HARD_SWISH 'gate' 1x6x6x4 int8: use ReLU", lines[0])
+    assert re.search(r"op 0 SIN 'gate' 1x6x6x4 int8: LiteRT has it only in float", lines[0])
     assert re.search(r"op 2 CUSTOM MyOwnOp 'mystery' 1x6x6x4 int8: ", lines[1])
     assert "CONV_2D" in caught.value.expected
 
@@ -352,6 +353,18 @@ def test_float_model_says_how_to_quantise(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp, match="is not quantised to int8") as caught:
         _read(b, tmp_path)
     assert "representative_dataset" in caught.value.hint
+    assert "tinyml quantize" in caught.value.hint
+
+
+def test_a_hybrid_model_is_named_as_one(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.conv2d(b.input((1, 6, 6, 4)), 4))
+    for record in b.tensors:
+        if record.data is None:
+            record.scale, record.zero_point, record.dtype = (), (), "float32"
+    with pytest.raises(UnsupportedOp, match="is a hybrid model") as caught:
+        _read(b, tmp_path)
+    assert "tinyml quantize" in caught.value.hint
 
 
 def test_partly_quantised_model(tmp_path: Path) -> None:
@@ -384,19 +397,43 @@ def test_shapes_that_an_open_batch_size_computes(tmp_path: Path, as_output: bool
     shape, batch, wanted = (b.tensor(s, "int32") for s in ((4,), (), (2,)))
     zero, one = (b.constant(np.array([v], np.int32)) for v in (0, 1))
     b.raw_op("SHAPE", [x], [shape])
-    b.raw_op("STRIDED_SLICE", [shape, zero, one, one], [batch])
+    shrink = {"ShrinkAxisMask": 1}
+    b.raw_op("STRIDED_SLICE", [shape, zero, one, one], [batch], "StridedSliceOptions", **shrink)
     b.raw_op("PACK", [batch, b.constant(np.array(144, np.int32))], [wanted])
     flat = b.reshape(x, (1, 144))
     b.operators[-1].inputs[1:] = [wanted]
     b.output(b.fully_connected(flat, 3))
     if as_output:
-        b.output(batch)  # then it is a value, and needs a kernel
-        with pytest.raises(UnsupportedOp, match=r"2 operators .*\(SHAPE, STRIDED_SLICE\)"):
-            _read(b, tmp_path)
+        b.output(batch)  # then it is a value, of a constant
+        last = _read(b, tmp_path).ops[1]
+        assert last.kind is OpKind.SLICE
+        assert _read(b, tmp_path).tensors[last.inputs[0]].data.tolist() == [1, 6, 6, 4]
         return
     graph = _read(b, tmp_path)
     assert [op.kind for op in graph.ops] == [OpKind.CONV_2D, OpKind.RESHAPE, OpKind.FULLY_CONNECTED]
     assert graph.tensors[graph.ops[1].outputs[0]].shape == (1, 144)
+
+
+def test_constants_that_the_file_computes(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 6, 4))
+    sizes, filled, counted = (
+        b.tensor((3,), "int32"),
+        b.tensor((1, 6, 4), "int8", 0.1, 0),
+        b.tensor((3,), "int32"),
+    )
+    numbers = [b.constant(np.array(v, np.int32)) for v in (1, 6, 2)]
+    b.raw_op("SHAPE", [x], [sizes], "ShapeOptions", OutType=2)
+    b.raw_op("FILL", [sizes, b.constant(np.array(7, np.int8), 0.1, 0)], [filled])
+    b.raw_op("RANGE", numbers, [counted])
+    b.output(b.gather(b.add(x, filled), counted, 1))
+    graph = _read(b, tmp_path)
+    assert [op.kind for op in graph.ops] == [OpKind.ADD, OpKind.GATHER]
+    assert (graph.tensors[graph.ops[0].inputs[1]].data == 7).all()
+    assert graph.tensors[graph.ops[1].inputs[1]].data.tolist() == [1, 3, 5]
+    b.operators[2].inputs[0] = x
+    with pytest.raises(ModelError, match="no constant number"):
+        _read(b, tmp_path)
 
 
 def test_uint8_edges_of_an_int8_model(tmp_path: Path) -> None:
@@ -409,6 +446,7 @@ def test_uint8_edges_of_an_int8_model(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedOp, match="neither int8 nor float32") as caught:
         _read(b, tmp_path)
     assert "inference_input_type" in caught.value.hint
+    assert "tinyml quantize" in caught.value.hint
 
 
 def test_float_inside_the_model_is_refused(tmp_path: Path) -> None:
@@ -417,3 +455,85 @@ def test_float_inside_the_model_is_refused(tmp_path: Path) -> None:
     b.output(b.quantize(b.dequantize(b.add(x, x))))
     with pytest.raises(ModelError, match="inside the model"):
         _read(b, tmp_path)
+
+
+def _unary(name: str, scale: float, table: str = "", **options: object) -> Callable[[ModelBuilder, int], int]:
+    return lambda b, x: b.unary(name, x, scale, None, table, **options)
+
+
+def _divided(value: int, scale: float, constants: int = 1) -> Callable[[ModelBuilder, int], int]:
+    def build(b: ModelBuilder, x: int) -> int:
+        divisor = b.constant(np.arange(value, value + constants, dtype=np.int8), 1.0, 0)
+        y = b.unary("DIV", x, scale, None, "DivOptions")
+        b.operators[-1].inputs.append(divisor)
+        return y
+
+    return build
+
+
+def _mismatched(b: ModelBuilder, x: int) -> int:
+    y = b.tensor((1, 9, 7), scale=0.05, zero_point=0)
+    b.raw_op("MAXIMUM", [x, b.input((1, 5, 2))], [y])
+    return y
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (_unary("LOGISTIC", 1 / 255), "expected 1/256"),
+        (_unary("HARD_SWISH", 1e-5), "at most 128 times"),
+        (_unary("LEAKY_RELU", 0.1, "LeakyReluOptions", Alpha=-1.0), "0 or above"),
+        (_unary("LEAKY_RELU", 0.1, "LeakyReluOptions", Alpha=float("nan")), "0 or above"),
+        (_unary("RELU6", 1e-9), "in proportion to its limits"),
+        (_unary("RELU", 1e-12), "expected scales in proportion"),
+        (_divided(0, 0.1), "divisor is zero"),
+        (_divided(3, 0.1, constants=2), "constant number to divide by"),
+        (_divided(5, 10.0), "has a defined result"),
+        (lambda b, x: b.binary("SUB", x, x, 1e-9, None, "SubOptions"), "in proportion"),
+        (lambda b, x: b.binary("SQUARED_DIFFERENCE", x, x, 1e-7), "in proportion"),
+        (lambda b, x: b.binary("PRELU", x, x), "expected constants"),
+        (lambda b, x: b.relation("LESS", x, b.input((1,), 1.5)), "scales below 1"),
+        (_mismatched, "expected equal or broadcastable shapes"),
+        (lambda b, x: b.dequantize(b.input((3,), 0.1, 4, dtype="int16")), "expected 0 for int16"),
+        (
+            lambda b, x: b.select(b.input((2,), dtype="bool"), x, x, "SELECT"),
+            "a condition of that shape",
+        ),
+    ],
+)
+def test_what_litert_refuses_is_refused(
+    build: Callable[[ModelBuilder, int], int], message: str, tmp_path: Path
+) -> None:
+    b = ModelBuilder(1)
+    b.output(build(b, b.input((1, 9, 7), 0.05)))
+    with pytest.raises(ModelError, match=message):
+        _read(b, tmp_path)
+
+
+def test_casts_of_floats_inside_the_model_are_refused(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.cast(b.cast(b.input((3,)), "float32"), "int8"))
+    with pytest.raises(ModelError, match="float only at the model's inputs and outputs"):
+        _read(b, tmp_path)
+
+
+def test_an_output_that_is_an_input_is_copied(tmp_path: Path) -> None:
+    builder = _network()
+    builder.outputs.append(builder.inputs[0])
+    graph = _read(builder, tmp_path)
+    copy = graph.ops[graph.producer(graph.outputs[-1])]
+    assert (copy.kind, copy.inputs) == (OpKind.QUANTIZE, (graph.inputs[0],))
+    assert graph.source_index[graph.outputs[-1]] == builder.inputs[0]
+    x = np.arange(-60, -60 + graph.tensors[graph.inputs[0]].elements).astype(np.int8)
+    values = {i: np.resize(x, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs}
+    rewritten = passes.run(graph)
+    assert (reference.run(rewritten, values)[rewritten.outputs[-1]] == values[graph.inputs[0]]).all()
+
+
+def test_weights_of_two_to_a_byte(tmp_path: Path) -> None:
+    weights = np.arange(-8, 7, dtype=np.int8).reshape(5, 3)  # an odd number
+    builder = ModelBuilder()
+    builder.int4_weights = True
+    builder.output(builder.fully_connected(builder.input((1, 3)), 5, weights=weights))
+    graph = _read(builder, tmp_path)
+    np.testing.assert_array_equal(graph.tensors[graph.ops[0].inputs[1]].data, weights, strict=True)

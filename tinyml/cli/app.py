@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from tinyml import __version__
-from tinyml.cli import boards, build, doctor, flash, generate, inspect, plan, run, verify
+from tinyml.cli import boards, build, doctor, flash, generate, inspect, plan, quantize, run, verify
 from tinyml.cli.output import REPORT_URL, Output
 from tinyml.errors import TinymlError, UsageError
 
@@ -77,6 +77,7 @@ class App(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Start here:
+  tinyml quantize --data images/ model.keras       a float network becomes an int8 .tflite
   tinyml boards                                    what can be built for, and what was run
   tinyml plan --board stm32f746 model.tflite       does it fit, and where do the bytes go
   tinyml build --board stm32f746 model.tflite      a C project and its firmware
@@ -90,6 +91,7 @@ def cli() -> None:
 
 
 for _command in (
+    quantize.command,
     inspect.command,
     plan.command,
     generate.command,

@@ -10,21 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyml import __version__
-from tinyml.emit.streams import StreamContext, stream_context
-from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
-from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
+from tinyml.emit.streams import StreamContext, ctype, stream_context
+from tinyml.graph import Array, Graph, Tensor, WindowAttrs
+from tinyml.kernels.registry import Constant, Kernel, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
-
-_CTYPES = {
-    DType.INT8: "int8_t",
-    DType.FLOAT32: "float",
-    DType.INT16: "int16_t",
-    DType.INT32: "int32_t",
-    DType.INT64: "int64_t",
-    DType.BOOL: "uint8_t",
-}
 
 STRIP_COLUMNS, ROW_SUMS = "tm_columns_s8_c", "tm_row_sums_s8_c"
 STREAM_HEADERS = (STRIP_COLUMNS, ROW_SUMS)
@@ -56,6 +47,7 @@ class FunctionContext:
     loop: RowLoop | None
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
+    input_array: bool  # the kernel takes an array of pointers to its inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +67,8 @@ class CallContext:
     macs: int
     tensor: str
     output_bytes: int
+    batches: int = 1  # calls, one for each image
+    image_bytes: tuple[int, ...] = ()  # of the inputs and the output
     streamed: bool = False  # a stage of several operators, which knows its places in the arena
     pushed: bool = False  # run by <model>_push_row() instead
 
@@ -173,7 +167,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         for constant in lowered.constants:
             if id(constant.values) not in stored:  # an operator that runs twice has the same constants
                 stored[id(constant.values)] = f"{graph.name}_op{op}_{constant.name}"
-                comment = f"{graph.ops[op].kind} {constant.comment}".strip()
+                comment = f"{graph.ops[op].title} {constant.comment}".strip()
                 values = constant.values.ravel()
                 arrays.append(ArrayContext(stored[id(constant.values)], constant.ctype, values, comment))
                 alive.append(constant)
@@ -182,7 +176,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
 
     for stage_index, stage in enumerate(plan.stages):
         last = OpContext(graph, graph.ops[stage.ops[-1]])
-        output = (_ctype(last.output), plan.buffer_of(last.op.outputs[0]).offset)
+        output = (_ctype(last.output), plan.offset_of(last.op.outputs[0]))
         if stage.streamed:
             streams.append(
                 stream_context(
@@ -198,7 +192,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
             calls.append(
                 CallContext(
                     index=stage.ops[-1],
-                    op=last.op.kind.value,
+                    op=last.op.title,
                     function=f"{streams[-1].name}_run",
                     summary=f"operators {stage.ops[0]} to {stage.ops[-1]}, row by row"
                     + (f", in {stage.strips} strips" if stage.strips > 1 else "")
@@ -223,18 +217,16 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         assert kernel is not None
         assert lowered is not None
         symbols = constants(op_index, lowered)
-        function = _function(last, kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names)
+        function = _function(last, kernel, lowered, stage.bottom_up, pad_symbols, functions, names)
         scratch = plan.scratch_of(stage_index)
         calls.append(
             CallContext(
                 index=op_index,
-                op=last.op.kind.value,
+                op=last.op.title,
                 function=function.name,
                 summary=_summary(last),
                 note=_placement_note(last, plan, stage.bottom_up),
-                inputs=tuple(
-                    (_ctype(graph.tensors[t]), plan.buffer_of(t).offset) for t in last.activation_inputs
-                ),
+                inputs=tuple((_ctype(graph.tensors[t]), plan.offset_of(t)) for t in last.activation_inputs),
                 output=output,
                 constants=symbols,
                 scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
@@ -242,6 +234,11 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 macs=lowered.macs,
                 tensor=printable(last.output.name),
                 output_bytes=last.output.size_bytes,
+                batches=lowered.batches,
+                image_bytes=tuple(
+                    graph.tensors[t].size_bytes // lowered.batches
+                    for t in (*last.activation_inputs, *last.op.outputs)
+                ),
             )
         )
     states = tuple(_state(graph, plan, i, arrays) for i in _replacement_order(graph))
@@ -260,7 +257,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         arena_bytes=plan.arena_bytes,
         alignment=plan.alignment,
         lower_bound_bytes=plan.lower_bound_bytes,
-        peak=f"operator {peak_op}, {graph.ops[peak_op].kind}" if peak_op >= 0 else "no operator",
+        peak=f"operator {peak_op}, {graph.ops[peak_op].title}" if peak_op >= 0 else "no operator",
         macs=plan.macs,
         kernels=_headers(selections, streams, calls),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
@@ -300,9 +297,9 @@ def _state(graph: Graph, plan: Plan, index: int, arrays: list[ArrayContext]) -> 
     return StateContext(
         name=printable(tensor.name),
         shape=_shape(tensor),
-        offset=plan.buffer_of(state.tensor).offset,
+        offset=plan.offset_of(state.tensor),
         bytes=tensor.size_bytes,
-        following=plan.buffer_of(state.next).offset if state.next is not None else None,
+        following=plan.offset_of(state.next) if state.next is not None else None,
         fill=int(values[0]) if values.size == 1 else None,
         initial=symbol,
     )
@@ -342,7 +339,7 @@ class _Names:
 
 def _function(
     context: OpContext,
-    kernel: str,
+    kernel: Kernel,
     lowered: Lowered,
     bottom_up: bool,
     pad_symbols: dict[int, str],
@@ -357,7 +354,7 @@ def _function(
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
     key = (
-        kernel,
+        kernel.symbol,
         input_types,
         constants,
         lowered.literals,
@@ -368,7 +365,7 @@ def _function(
     if key not in functions:
         functions[key] = FunctionContext(
             name=names.unique(_stem(context)),
-            kernel=kernel,
+            kernel=kernel.symbol,
             summary=_summary(context),
             input_types=input_types,
             output_type=_ctype(context.output),
@@ -378,6 +375,7 @@ def _function(
             loop=lowered.loop,
             pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
             direction="up" if bottom_up else "down",
+            input_array=kernel.input_array,
         )
     elif functions[key].direction != ("up" if bottom_up else "down"):
         functions[key] = dataclasses.replace(functions[key], direction="both")
@@ -393,7 +391,8 @@ def _stem(context: OpContext) -> str:
         "AVERAGE_POOL_2D": "average_pool",
         "MAX_POOL_2D": "max_pool",
         "RESIZE_NEAREST_NEIGHBOR": "resize",
-    }.get(context.op.kind.value, context.op.kind.value.lower())
+        "LOOKUP": "lookup",  # one function for tables of different names
+    }.get(context.op.kind.value, context.op.title.lower())
     window = ""
     attrs = context.op.attrs
     if isinstance(attrs, WindowAttrs):
@@ -438,19 +437,18 @@ def _summary(context: OpContext) -> str:
             window += f" stride {attrs.stride_h}x{attrs.stride_w}"
         if (attrs.dilation_h, attrs.dilation_w) != (1, 1):
             window += f" dilation {attrs.dilation_h}x{attrs.dilation_w}"
-    return f"{context.op.kind}{window}: {sources} -> {_shape(context.output)}"
+    return f"{context.op.title}{window}: {sources} -> {_shape(context.output)}"
 
 
 def _placement_note(context: OpContext, plan: Plan, bottom_up: bool) -> str:
     """Say how much of an input the output overwrites, if any."""
-    out = plan.buffer_of(context.op.outputs[0])
+    out = plan.offset_of(context.op.outputs[0])
     for tensor in context.activation_inputs:
-        source = plan.buffer_of(tensor)
-        shared = min(out.offset + out.size_bytes, source.offset + source.size_bytes) - max(
-            out.offset, source.offset
-        )
-        if source is not out and shared > 0:
-            if out.offset == source.offset:
+        source = plan.offset_of(tensor)
+        end = min(out + context.output.size_bytes, source + context.graph.tensors[tensor].size_bytes)
+        shared = end - max(out, source)
+        if shared > 0:
+            if out == source:
                 return "in place"
             return f"over {shared} B of rows it has read" + (", last row first" if bottom_up else "")
     return ""
@@ -471,7 +469,7 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
                 shape=tensor.shape,
                 elements=tensor.elements,
                 bytes=tensor.size_bytes,
-                offset=0 if plan.is_pushed(index) else plan.buffer_of(index).offset,
+                offset=0 if plan.is_pushed(index) else plan.offset_of(index),
                 scale=float_literal(quant.scale[0] if quant else 1.0),
                 zero_point=quant.zero_point[0] if quant else 0,
                 dtype=f"TM_{tensor.dtype.name}",
@@ -483,7 +481,7 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
 
 
 def _ctype(tensor: Tensor) -> str:
-    return _CTYPES[tensor.dtype]
+    return ctype(tensor.dtype)
 
 
 def float_literal(value: float) -> str:

@@ -1,18 +1,23 @@
 """The registry: every C kernel, preferred first within one operator and instruction set."""
 
 from tinyml.kernels import (
+    binary,
     convolution,
     dense,
     depthwise,
     dsp,
     elementwise,
     layout,
+    lookup,
+    matmul,
+    movement,
     mve,
     pooling,
     quantization,
     recurrent,
     reduction,
     softmax,
+    transpose_conv,
 )
 from tinyml.kernels.registry import Kernel
 
@@ -21,6 +26,9 @@ __all__ = ["KERNELS", "Kernel"]
 KERNELS: tuple[Kernel, ...] = (
     *mve.KERNELS,
     *dsp.KERNELS,
+    *binary.KERNELS,
+    *matmul.DSP_KERNELS,
+    *transpose_conv.DSP_KERNELS,
     *convolution.KERNELS,
     *depthwise.KERNELS,
     *dense.KERNELS,
@@ -28,7 +36,11 @@ KERNELS: tuple[Kernel, ...] = (
     *pooling.KERNELS,
     *reduction.KERNELS,
     *softmax.KERNELS,
+    *transpose_conv.KERNELS,
     *layout.KERNELS,
     *recurrent.KERNELS,
+    *lookup.KERNELS,
+    *matmul.KERNELS,
+    *movement.KERNELS,
     *quantization.KERNELS,
 )

@@ -28,12 +28,15 @@ from tinyml.graph import (
     Activation,
     ActivationAttrs,
     Array,
+    BinaryAttrs,
     DType,
     Graph,
     Op,
     OpKind,
+    PadAttrs,
     ReduceAttrs,
     ResizeAttrs,
+    SliceAttrs,
     SoftmaxAttrs,
     Tensor,
     WindowAttrs,
@@ -156,9 +159,9 @@ def activation_range(
 def output_range(graph: Graph, op: Op) -> tuple[int, int]:
     """Return the clamp of an operator with a fused activation (or none), for its int8 output."""
     output = graph.tensors[op.outputs[0]]
-    activation = (
-        op.attrs.activation if isinstance(op.attrs, WindowAttrs | ActivationAttrs) else Activation.NONE
-    )
+    activation = Activation.NONE
+    if isinstance(op.attrs, WindowAttrs | ActivationAttrs | BinaryAttrs):
+        activation = op.attrs.activation
     return activation_range(activation, output.scale, output.zero_point, output.dtype)
 
 
@@ -292,7 +295,10 @@ def mul_params(graph: Graph, op: Op) -> MulParams:
 
 @dataclass(frozen=True, slots=True)
 class RequantParams:
-    """QUANTIZE from int8 to int8: y = clamp(rq(x + offset, multiplier, shift) + offset_out, −128, 127)."""
+    """QUANTIZE between int8 and int16: y = clamp(rq(x + offset, multiplier, shift) + offset_out, low, high).
+
+    The bounds are those of the output's type.
+    """
 
     offset: int
     multiplier: int
@@ -303,10 +309,11 @@ class RequantParams:
 
 
 def requant_params(graph: Graph, op: Op) -> RequantParams:
-    """Return the integers of a QUANTIZE from int8 to int8. Source: lite/kernels/quantize.cc."""
+    """Return the integers of a QUANTIZE between int8 and int16. Source: lite/kernels/quantize.cc."""
     x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     multiplier, shift = quantize_multiplier(x.scale / output.scale)
-    return RequantParams(-x.zero_point, multiplier, shift, output.zero_point)
+    info = np.iinfo(output.dtype.value)
+    return RequantParams(-x.zero_point, multiplier, shift, output.zero_point, int(info.min), int(info.max))
 
 
 # Reduction
@@ -365,6 +372,7 @@ class SoftmaxParams:
     left_shift: int
     diff_min: int
     exp_table: Int32Array  # [256]
+    scaled: Int32Array  # [256], the differences 0, −1, ... in Q5.26
 
 
 def softmax_params(graph: Graph, op: Op) -> SoftmaxParams:
@@ -374,16 +382,20 @@ def softmax_params(graph: Graph, op: Op) -> SoftmaxParams:
     PreprocessSoftmaxScaling and CalculateInputRadius; reference/softmax.h.
     """
     assert isinstance(op.attrs, SoftmaxAttrs)
+    return softmax_table(graph.tensors[op.inputs[0]].scale, op.attrs.beta)
+
+
+def softmax_table(scale: float, beta: float = 1.0) -> SoftmaxParams:
+    """Return the integers with which SOFTMAX and LOG_SOFTMAX take exp of differences of the given scale."""
     integer_bits = 5
-    scale = graph.tensors[op.inputs[0]].scale
-    real = min(float(np.float32(op.attrs.beta)) * scale * (1 << (31 - integer_bits)), float(2**31 - 1))
+    real = min(float(np.float32(beta)) * scale * (1 << (31 - integer_bits)), float(2**31 - 1))
     multiplier, left_shift = quantize_multiplier(real)
     radius = (((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits)) / 2.0**left_shift
     diff_min = -math.floor(radius)
     diff = -np.arange(256, dtype=np.int64)
     rescaled = saturating_rounding_doubling_high_mul(wrap_int32(diff << max(left_shift, 0)), multiplier)
     table = np.where(diff >= diff_min, _exp_on_negative_values(rescaled), 0)
-    return SoftmaxParams(multiplier, left_shift, diff_min, table.astype(np.int32))
+    return SoftmaxParams(multiplier, left_shift, diff_min, table.astype(np.int32), rescaled.astype(np.int32))
 
 
 def _exp_on_negative_values(a: Array) -> Int64Array:
@@ -427,6 +439,12 @@ def softmax_reciprocal(total: Array) -> tuple[Int64Array, Int64Array]:
     leading_zeros = 32 - np.frompyfunc(int.bit_length, 1, 1)(total.astype(object)).astype(np.int64)
     over = 12 - leading_zeros
     a = ((total << leading_zeros) & 0xFFFFFFFF) - 2**31
+    return reciprocal_of_one_plus(a), over
+
+
+def reciprocal_of_one_plus(a: Array) -> Int64Array:
+    """Return 1/(1 + a) in Q0.31 for 0 ≤ a < 1 in Q0.31. Source: gemmlowp one_over_one_plus_x_for_x_in_0_1."""
+    a = np.asarray(a, np.int64)
     # (a + 1)/2, rounding half away from zero; a ≥ 0
     half_denominator = (a + 2**31 - 1 + 1) >> 1
     x = 1515870810 + saturating_rounding_doubling_high_mul(half_denominator, -1010580540)  # 48/17 − 32/17·d
@@ -434,7 +452,7 @@ def softmax_reciprocal(total: Array) -> tuple[Int64Array, Int64Array]:
         one_minus = (1 << 29) - saturating_rounding_doubling_high_mul(half_denominator, x)
         step = saturating_rounding_doubling_high_mul(x, one_minus)
         x = x + np.clip(step << 2, -(2**31), 2**31 - 1)  # Q4.27 → Q2.29
-    return np.clip(x << 1, -(2**31), 2**31 - 1), over
+    return np.asarray(np.clip(x << 1, -(2**31), 2**31 - 1))
 
 
 # Resizing
@@ -453,6 +471,62 @@ def resize_indices(in_size: int, out_size: int, attrs: ResizeAttrs) -> Int32Arra
     position = (np.arange(out_size, dtype=np.float32) + offset) * scale
     index = np.floor(position + np.float32(0.5)) if attrs.align_corners else np.floor(position)
     return np.asarray(np.clip(index, 0, in_size - 1), np.int32)
+
+
+def bilinear_taps(
+    in_size: int, out_size: int, attrs: ResizeAttrs
+) -> tuple[Int32Array, Int32Array, Int32Array]:
+    """Return what every output index of one axis of RESIZE_BILINEAR reads.
+
+    Returns:
+        (first, second, weight), each int32 [out_size]: input indices, and the weight of the second in
+        1024ths; the first has the rest. `first` leaves the input where the 10-bit steps add up to more.
+
+    Source: reference/resize_bilinear.h, ResizeBilinearInteger.
+    """
+    step = (1024 * in_size + out_size // 2) // out_size
+    if attrs.align_corners and out_size > 1:
+        step = (1024 * (in_size - 1) + (out_size - 1) // 2) // (out_size - 1)
+    at = np.arange(out_size, dtype=np.int64) * step
+    if attrs.half_pixel_centers:
+        at += step // 2 - 512
+    first = np.maximum(at, 0) // 1024
+    second = np.minimum(np.maximum(at + 1023, 0) // 1024, in_size - 1)
+    return first.astype(np.int32), second.astype(np.int32), (at - 1024 * first).astype(np.int32)
+
+
+def bilinear(x: Array, shape: tuple[int, ...], attrs: ResizeAttrs) -> Int64Array:
+    """RESIZE_BILINEAR of int8 images [n, h, w, c] to `shape`; rounds half away from zero."""
+    (y0, y1, wy), (x0, x1, wx) = (bilinear_taps(x.shape[d], shape[d], attrs) for d in (1, 2))
+    wide = x.astype(np.int64)
+    rows = wide[:, y0] * (1024 - wy[:, None, None]) + wide[:, y1] * wy[:, None, None]
+    total = rows[:, :, x0] * (1024 - wx[:, None]) + rows[:, :, x1] * wx[:, None]
+    return np.asarray(np.sign(total) * ((np.abs(total) + (1 << 19)) >> 20))
+
+
+def slice_sizes(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many indices a SLICE takes of every input dimension; `shape` is its output's."""
+    assert isinstance(op.attrs, SliceAttrs)
+    return tuple(1 if axis < 0 else shape[axis] for axis in op.attrs.axes)
+
+
+def mirrored_indices(size: int, padding: tuple[int, int], reflect: bool) -> Int64Array:
+    """Return the input index of every output index of one axis of MIRROR_PAD."""
+    before, after = padding
+    inside = np.arange(size)
+    edge = int(reflect)
+    return np.concatenate([inside[edge : edge + before][::-1], inside, inside[::-1][edge : edge + after]])
+
+
+def pad_value(graph: Graph, op: Op) -> int | float:
+    """Return what a PAD fills with."""
+    assert isinstance(op.attrs, PadAttrs)
+    return pad_value_of(graph.tensors[op.outputs[0]]) if op.attrs.value is None else op.attrs.value
+
+
+def pad_value_of(output: Tensor) -> int:
+    """Return what stands for nothing in a tensor: the zero point, 0 without one."""
+    return output.zero_point if output.quant is not None else 0
 
 
 # Float edges

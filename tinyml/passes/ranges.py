@@ -14,6 +14,7 @@ constant themselves; an activation that clamps every accumulator to the same byt
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,16 +23,22 @@ import numpy as np
 from tinyml import numerics, reference
 from tinyml.graph import (
     Array,
+    BinaryAttrs,
+    BinaryFunction,
+    ConcatAttrs,
     DType,
     Graph,
+    LookupAttrs,
     Op,
     OpKind,
     PadAttrs,
     ReduceAttrs,
+    SliceAttrs,
     TransposeAttrs,
     WindowAttrs,
 )
 from tinyml.numerics import Int64Array
+from tinyml.numerics.binary import sub_params
 
 WEIGHTED = (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.FULLY_CONNECTED)
 
@@ -215,6 +222,33 @@ def _mul(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     return _rescaled(graph, op, low, high, (p.multiplier, p.shift))
 
 
+def _binary(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    assert isinstance(op.attrs, BinaryAttrs)
+    a, b = (_operand(graph, op, t, ranges) for t in op.inputs)
+    match op.attrs.function:
+        case BinaryFunction.SUB:
+            p = sub_params(graph, op)
+            low, high = reference.add_values(p, a.low, b.high), reference.add_values(p, a.high, b.low)
+            return Range(low.astype(np.int64), high.astype(np.int64))
+        case BinaryFunction.MINIMUM:
+            return Range(np.minimum(a.low, b.low), np.minimum(a.high, b.high))
+        case BinaryFunction.MAXIMUM:
+            return Range(np.maximum(a.low, b.low), np.maximum(a.high, b.high))
+        case _:
+            return _full(graph, op.outputs[0])
+
+
+def _lookup(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    """The smallest and the largest entry between the ends of an interval: a table need not be monotone."""
+    assert isinstance(op.attrs, LookupAttrs)
+    x, table = ranges[op.inputs[0]], np.array(op.attrs.table, np.int64)
+    pairs = np.stack([x.low, x.high], axis=1)
+    distinct, which = np.unique(pairs, axis=0, return_inverse=True)
+    entries = [table[low + 128 : high + 129] for low, high in distinct]
+    low, high = (np.array([end(e) for e in entries])[which.reshape(-1)] for end in (np.min, np.max))
+    return Range(low, high)
+
+
 def _operand(graph: Graph, op: Op, tensor: int, ranges: Mapping[int, Range]) -> Range:
     """Return an operand's ranges per channel of the output; it may repeat along it."""
     channels = channels_of(graph, op.outputs[0])
@@ -251,7 +285,7 @@ def _reshape(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
 
 def _pad(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     assert isinstance(op.attrs, PadAttrs)
-    x, value = ranges[op.inputs[0]], graph.tensors[op.outputs[0]].zero_point
+    x, value = ranges[op.inputs[0]], int(numerics.pad_value(graph, op))
     padding = Range(np.full_like(x.low, value), np.full_like(x.high, value))
     if any(before or after for before, after in op.attrs.paddings[:-1]):
         x = x.joined(padding)
@@ -266,8 +300,30 @@ def _transpose(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     return x if last else x.regrouped(1).regrouped(channels_of(graph, op.outputs[0]))
 
 
-def _resize(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+def _same(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    """Every element of a channel is one of the same channel, or lies between such."""
     return ranges[op.inputs[0]]
+
+
+def _concatenation(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    assert isinstance(op.attrs, ConcatAttrs)
+    parts = [ranges.get(t, _full(graph, t)) for t in op.inputs]
+    output, axis = graph.tensors[op.outputs[0]], op.attrs.axis
+    if any(len(graph.tensors[t].shape) != len(output.shape) for t in op.inputs):  # PACK
+        return _full(graph, op.outputs[0])
+    if axis == len(output.shape) - 1:
+        low, high = (np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high"))
+        return Range(low, high)
+    return functools.reduce(Range.joined, parts)
+
+
+def _slice(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    assert isinstance(op.attrs, SliceAttrs)
+    x, output = ranges[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if not op.attrs.axes or op.attrs.axes[-1] != len(output.shape) - 1:
+        return _full(graph, op.outputs[0])
+    taken = op.attrs.begin[-1] + op.attrs.steps[-1] * np.arange(output.shape[-1])
+    return Range(x.low[taken], x.high[taken])
 
 
 _RULES: Mapping[OpKind, Callable[[Graph, Op, Mapping[int, Range]], Range]] = {
@@ -282,6 +338,12 @@ _RULES: Mapping[OpKind, Callable[[Graph, Op, Mapping[int, Range]], Range]] = {
     OpKind.PAD: _pad,
     OpKind.RESHAPE: _reshape,
     OpKind.TRANSPOSE: _transpose,
-    OpKind.RESIZE_NEAREST_NEIGHBOR: _resize,
+    OpKind.RESIZE_NEAREST_NEIGHBOR: _same,
+    OpKind.RESIZE_BILINEAR: _same,
+    OpKind.CONCATENATION: _concatenation,
+    OpKind.SLICE: _slice,
+    OpKind.BATCH_TO_SPACE_ND: _same,
     OpKind.QUANTIZE: _quantize,
+    OpKind.BINARY: _binary,
+    OpKind.LOOKUP: _lookup,
 }

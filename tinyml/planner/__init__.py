@@ -192,6 +192,7 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
             size_bytes=block.size_bytes,
             first=block.first,
             last=block.last,
+            places=block.places,
         )
         for block, offset in zip(lifetimes.blocks, offsets, strict=True)
     )

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import Graph
+from tinyml.graph import ConcatAttrs, Graph, Op, OpKind, SliceAttrs
 from tinyml.kernels.registry import OpContext
 from tinyml.planner.plan import Buffer, BufferKind, Plan
 from tinyml.planner.stream import (
@@ -46,10 +46,11 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
 
     Proved: every operator that runs code is in one stage, after its inputs; every tensor has one
     buffer, large enough, aligned, inside the arena and live from its producer to its last consumer;
-    views share their input's buffer; every stage has the scratch and the state its kernels want; every ring
-    still holds the rows and columns that are read; strips and bands cover the output; two buffers that
-    are live together share bytes only where an output overwrites rows of a dying input that no later
-    step reads; the arena is exactly what the buffers need, and not below the lower bound.
+    views lie where their inputs' bytes are, and no two operators write to one byte of a buffer; every stage
+    has the scratch and the state its kernels want; every ring still holds the rows and columns that are
+    read; strips and bands cover the output; two buffers that are live together share bytes only where an
+    output overwrites rows of a dying input that no later step reads; the arena is exactly what the buffers
+    need, and not below the lower bound.
 
     Raises:
         PlanError: with the rule that is broken and the buffers, stages and bytes concerned.
@@ -140,6 +141,11 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
         )
         _require(buffer.offset % 4 == 0, f"buffer {buffer.name!r} at {buffer.offset} is not aligned to 4")
         _require(
+            len(buffer.places) in (0, len(buffer.tensors))
+            and all(p >= 0 and p % 4 == 0 for p in buffer.places),
+            f"buffer {buffer.name!r} has its tensors at {buffer.places}, which are not aligned to 4",
+        )
+        _require(
             bool(buffer.tensors) == (buffer.kind in (BufferKind.TENSOR, BufferKind.RING)),
             f"buffer {buffer.name!r} of kind {buffer.kind} holds tensors {buffer.tensors}",
         )
@@ -152,7 +158,9 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
                 _require(tensor not in buffer_of, f"tensor {tensor} has two buffers")
                 _require(tensor not in pushed, f"tensor {tensor} is pushed, but has a buffer of its own")
                 buffer_of[tensor] = index
-            needed = graph.tensors[tensor].size_bytes if buffer.kind is BufferKind.TENSOR else 1
+            needed = 1
+            if buffer.kind is BufferKind.TENSOR:
+                needed = buffer.offset_of(tensor) - buffer.offset + graph.tensors[tensor].size_bytes
             _require(
                 buffer.size_bytes >= needed,
                 f"buffer {buffer.name!r} of {buffer.size_bytes} B is too small "
@@ -177,18 +185,20 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
         f"tensors without a buffer: {sorted(used - set(buffer_of))}, "
         f"buffers of tensors not in the arena: {sorted(set(buffer_of) - used)}",
     )
-    views: dict[int, int] = {}  # tensor -> the tensor it is a view of
+    written = set(graph.inputs)  # tensors that are no views
     for selection, op in zip(selections, graph.ops, strict=True):
         sources = graph.activations(op)
         if selection.lowered is None:
             _require(
-                len(sources) == 1
+                len(sources) > 0
                 and len(op.outputs) == 1
-                and buffer_of[sources[0]] == buffer_of[op.outputs[0]],
+                and {buffer_of[t] for t in (*sources, *op.outputs)} == {buffer_of[sources[0]]},
                 f"op {selection.op} {op.kind} is a view, but its tensors do not share one buffer",
             )
-            views[op.outputs[0]] = views.get(sources[0], sources[0])
+            offsets = [plan.buffers[buffer_of[t]].offset_of(t) for t in (*sources, *op.outputs)]
+            _check_view(graph, op, [offset - offsets[-1] for offset in offsets[:-1]])
             continue
+        written.update(op.outputs)
         access = selection.lowered.access
         _require(len(op.outputs) == 1, f"op {selection.op} {op.kind} has {len(op.outputs)} outputs")
         _require(
@@ -210,12 +220,48 @@ def _check_tensors(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
                 f"op {selection.op} {op.kind}: the access map does not describe its input tensor {tensor}",
             )
     for buffer in plan.buffers:
-        roots = {views.get(t, t) for t in buffer.tensors}
+        roots = sorted(
+            (buffer.offset_of(t), graph.tensors[t].size_bytes) for t in written & set(buffer.tensors)
+        )
         _require(
-            len(roots) <= 1,
+            all(a + size <= b for (a, size), (b, _) in itertools.pairwise(roots)),
             f"buffer {buffer.name!r} holds tensors {buffer.tensors}, which are not views of one",
         )
     return buffer_of
+
+
+def _check_view(graph: Graph, op: Op, places: Sequence[int]) -> None:
+    """Prove that an operator which runs no code leaves every byte where it is to be.
+
+    Args:
+        graph: the network.
+        op: the operator.
+        places: bytes from the start of its output to that of each input.
+    """
+    output = graph.tensors[op.outputs[0]]
+    sources = [graph.tensors[t] for t in op.inputs]
+    attrs, size = op.attrs, output.dtype.size_bytes
+    # The output's elements, each by the byte at which it lies according to the inputs' places.
+    at = [
+        place + np.arange(source.elements, dtype=np.int64) * size
+        for place, source in zip(places, sources, strict=True)
+    ]
+    if isinstance(attrs, ConcatAttrs):
+        lead = int(np.prod(output.shape[: attrs.axis], dtype=np.int64))
+        elements = np.concatenate([part.reshape(lead, -1) for part in at], axis=1)
+    elif isinstance(attrs, SliceAttrs):
+        elements = at[0].reshape(sources[0].shape)
+        for axis, (begin, step, to) in enumerate(zip(attrs.begin, attrs.steps, attrs.axes, strict=True)):
+            count = 1 if to < 0 else output.shape[to]
+            elements = elements.take(begin + step * np.arange(count), axis)
+    else:
+        _require(op.kind is OpKind.RESHAPE, f"{op.kind} '{op.name}' cannot be a view")
+        elements = at[0]
+    _require(
+        np.array_equal(elements.reshape(-1), np.arange(output.elements, dtype=np.int64) * size)
+        and all(source.dtype is output.dtype for source in sources),
+        f"{op.kind} '{op.name}' is a view, but its bytes are not where its inputs' are: {list(places)}",
+    )
 
 
 def _calls(graph: Graph, selections: Sequence[Selection], plan: Plan, stage: int) -> list[RowOp]:
@@ -383,6 +429,7 @@ def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
             or (
                 not stage.streamed
                 and lowered.loop is not None
+                and lowered.batches == 1
                 and lowered.access.granule == lowered.loop.step
             ),
             f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
@@ -462,7 +509,8 @@ def _check_overlap(
     calls = _calls(graph, selections, plan, stage)
     op = calls[-1].op
     inner = {call.output for call in calls[:-1]}
-    reads = [buffer_of[t] for call in calls for t in call.inputs if t not in inner]
+    tensors = [t for call in calls for t in call.inputs if t not in inner]
+    reads = [buffer_of[t] for t in tensors]
     output = buffer_of[calls[-1].output]
     _require(
         (output == a and b in reads) or (output == b and a in reads),
@@ -478,10 +526,12 @@ def _check_overlap(
         return
     lowered = calls[0].lowered
     assert lowered is not None
-    for i, read in enumerate(reads):
-        if read == source:
+    written = buffers[output].offset_of(calls[-1].output)
+    for i, tensor in enumerate(tensors):
+        if buffer_of[tensor] == source:
             bottom_up = plan.stages[stage].bottom_up
-            clash = _first_clash(lowered.access, i, buffers[output].offset, buffers[source], bottom_up)
+            place = buffers[source].offset_of(tensor), graph.tensors[tensor].size_bytes
+            clash = _first_clash(lowered.access, i, written, place, bottom_up)
             _require(
                 clash is None,
                 f"{where}: step {clash} of op {op} overwrites bytes of input {i} that are still to be read",
@@ -495,7 +545,7 @@ def _first_lost_row(
 
     A call may write before it has read, so the rows it writes count as written.
     """
-    start = buffers[output].offset
+    start = buffers[output].offset_of(calls[-1].output)
     written = 0
     for event in events(calls):
         call = calls[event.index]
@@ -504,7 +554,7 @@ def _first_lost_row(
         for tensor, row_map in call.reads():
             if buffer_of[tensor] != source:
                 continue
-            base = buffers[source].offset
+            base = buffers[source].offset_of(tensor)
             rows = event.rows_read(row_map)
             first, end = rows.start * row_map.row_bytes, rows.stop * row_map.row_bytes
             if first < end and written and start < base + end and base + first < start + written:
@@ -525,9 +575,11 @@ def _used_later(graph: Graph, plan: Plan, stage: int, buffer: int, buffer_of: di
 
 
 def _first_clash(
-    access: AccessMap, i: int, output_offset: int, source: Buffer, bottom_up: bool
+    access: AccessMap, i: int, output_offset: int, source: tuple[int, int], bottom_up: bool
 ) -> int | None:
     """Walk the steps; return the first that writes bytes of input i which it or a later one reads.
+
+    `source` is the input's offset and size.
 
     A step of an unbuffered kernel still reads its own rows while it writes; one of a buffered kernel
     has read them all. All steps are computed at once, as arrays over output rows and steps.
@@ -542,9 +594,9 @@ def _first_clash(
     reading_from = ends if access.buffered else starts  # first computed row whose inputs are still needed
     row_map = access.inputs[i]
     if row_map is None:  # one row, read by every output row
-        row_map = RowMap(rows=1, row_bytes=source.size_bytes, mul=0)
-    first = np.clip(row_map.mul * rows + row_map.lo, 0, row_map.rows)
-    end = np.clip(row_map.mul * rows + row_map.hi + 1, 0, row_map.rows)
+        row_map = RowMap(rows=1, row_bytes=source[1], mul=0)
+    first = np.clip((row_map.mul * rows + row_map.lo) // row_map.div, 0, row_map.rows)
+    end = np.clip((row_map.mul * rows + row_map.hi) // row_map.div + 1, 0, row_map.rows)
     empty = end <= first
     # Extremes over this output row and all that follow; one more entry for "no row follows".
     none_from, none_to = row_map.rows, 0
@@ -552,7 +604,7 @@ def _first_clash(
     end = np.append(np.where(empty, none_to, end), none_to)
     first = np.minimum.accumulate(first[::-1])[::-1][reading_from]
     end = np.maximum.accumulate(end[::-1])[::-1][reading_from]
-    read_from = source.offset + first * row_map.row_bytes
-    read_to = source.offset + end * row_map.row_bytes
+    read_from = source[0] + first * row_map.row_bytes
+    read_to = source[0] + end * row_map.row_bytes
     clash = (read_from < read_to) & (write_from < read_to) & (read_from < write_to)
     return int(np.argmax(clash)) if clash.any() else None

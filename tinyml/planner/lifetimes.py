@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tinyml.aliases import ALIGNMENT, Aliases
 from tinyml.graph import Graph
 from tinyml.planner.check import PlanError
 from tinyml.planner.plan import Buffer, BufferKind, Plan, Stage
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tinyml.kernels.registry import Lowered
     from tinyml.select import Selection
 
-TENSOR_ALIGNMENT = 4
+TENSOR_ALIGNMENT = ALIGNMENT
 SCRATCH_ALIGNMENT = 8
 
 
@@ -30,21 +31,27 @@ def align(size: int, alignment: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Bytes that hold one tensor, or several that only differ in shape (views).
+    """Bytes that hold one tensor, or several that are views of one another (aliases.py).
 
     Args:
-        tensors: every tensor stored here, the first written first.
+        tensors: every tensor stored here, the widest first.
+        places: bytes from the storage's start to each of them.
         size_bytes: a multiple of TENSOR_ALIGNMENT.
-        producer: the node that writes it; −1 for a model input.
+        producers: the nodes that write it, each its own bytes; none for a model input.
         consumers: the nodes that read it.
         is_output: holds a model output, which must survive to the end.
     """
 
     tensors: tuple[int, ...]
+    places: tuple[int, ...]
     size_bytes: int
-    producer: int
+    producers: tuple[int, ...]
     consumers: tuple[int, ...]
     is_output: bool
+
+    def place(self, tensor: int) -> int:
+        """Return the bytes from the storage's start to a tensor."""
+        return self.places[self.tensors.index(tensor)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +60,9 @@ class Node:
 
     Args:
         ops: indices into Graph.ops, in execution order.
-        reads: storages, each once; `distances[k]` bytes must the output start below `reads[k]` if
-            both are to share memory (AccessMap.overlap_distance, rounded up to TENSOR_ALIGNMENT, at
-            most the output's size).
+        reads: storages, each once; `distances[k]` bytes must the output's storage start below `reads[k]` if
+            both are to share memory (AccessMap.overlap_distance between their tensors, rounded up to
+            TENSOR_ALIGNMENT, at most the output's size). Where it is the output's own, they lie apart in it.
         reverse_gap: bytes that the output must start above its one input (rounded up, at most the
             input's size) if both share memory and the rows are computed from the last to the first;
             None where the kernel cannot or has several inputs.
@@ -86,16 +93,20 @@ class Flow:
 
     @cached_property
     def predecessors(self) -> tuple[frozenset[int], ...]:
-        """Per node, the nodes whose output it reads."""
+        """Per node, the nodes whose output it reads: all earlier ones that write to those storages."""
         return tuple(
-            frozenset(self.storages[s].producer for s in node.reads if self.storages[s].producer >= 0)
-            for node in self.nodes
+            frozenset(p for s in node.reads for p in self.storages[s].producers if p < n)
+            for n, node in enumerate(self.nodes)
         )
 
     @cached_property
     def successors(self) -> tuple[frozenset[int], ...]:
         """Per node, the nodes that read its output."""
-        return tuple(frozenset(self.storages[node.writes].consumers) for node in self.nodes)
+        found: list[set[int]] = [set() for _ in self.nodes]
+        for node, before in enumerate(self.predecessors):
+            for other in before:
+                found[other].add(node)
+        return tuple(frozenset(after) for after in found)
 
     @classmethod
     def of(cls, graph: Graph, selections: Sequence[Selection]) -> Flow:
@@ -107,23 +118,10 @@ class Flow:
         """
         if [selection.op for selection in selections] != list(range(len(graph.ops))):
             raise PlanError(f"{graph.name}: one selection per operator, in order, is needed")
-        members: list[list[int]] = []
-        producers: list[int] = []
-        storage_of: dict[int, int] = {}
-
-        def store(tensor: int, producer: int) -> None:
-            if tensor in storage_of:
-                raise PlanError(f"tensor {tensor} is written twice")
-            storage_of[tensor] = len(members)
-            members.append([tensor])
-            producers.append(producer)
-
-        for tensor in graph.sources:
-            store(tensor, -1)
-        coded: list[tuple[int, tuple[int, ...]]] = []  # (op, storages it reads, with repetitions)
+        aliases = Aliases(graph)
+        coded: list[int] = []
         for selection, op in zip(selections, graph.ops, strict=True):
-            activations = graph.activations(op)
-            missing = [t for t in activations if t not in storage_of]
+            missing = [t for t in graph.activations(op) if not aliases.stored(t)]
             if missing:
                 raise PlanError(
                     f"op {selection.op} {op.kind} reads tensors {missing} before they are written"
@@ -132,40 +130,43 @@ class Flow:
                 raise PlanError(
                     f"op {selection.op} {op.kind} has {len(op.outputs)} outputs; access maps describe one"
                 )
-            if selection.lowered is not None:
-                store(op.outputs[0], len(coded))
-                coded.append((selection.op, tuple(storage_of[t] for t in activations)))
-                continue
-            if len(activations) != 1:
-                raise PlanError(
-                    f"op {selection.op} {op.kind} is a view of {len(activations)} tensors, not of one"
-                )
-            if graph.tensors[activations[0]].size_bytes != graph.tensors[op.outputs[0]].size_bytes:
-                raise PlanError(f"op {selection.op} {op.kind} is a view but changes the size")
-            if op.outputs[0] in storage_of:
+            if aliases.stored(op.outputs[0]):
                 raise PlanError(f"tensor {op.outputs[0]} is written twice")
-            storage_of[op.outputs[0]] = storage_of[activations[0]]
-            members[storage_of[activations[0]]].append(op.outputs[0])
-
-        lost = [t for t in graph.results if graph.tensors[t].data is None and t not in storage_of]
+            if selection.lowered is not None:
+                aliases.store(op.outputs[0])
+                coded.append(selection.op)
+            elif not aliases.alias(op):
+                raise PlanError(f"op {selection.op} {op.kind} cannot be a view of its inputs")
+        lost = [t for t in graph.results if graph.tensors[t].data is None and not aliases.stored(t)]
         if lost:
             raise PlanError(f"model outputs {lost} are never written")
-        sizes = [align(graph.tensors[tensors[0]].size_bytes, TENSOR_ALIGNMENT) for tensors in members]
+        written = [graph.ops[op].outputs[0] for op in coded]
+        groups = {id(group): group for t in (*graph.sources, *written) for group in (aliases.group(t),)}
+        storage_of = {t: s for s, group in enumerate(groups.values()) for t in group.offsets}
+        place = {t: at for group in groups.values() for t, at in group.offsets.items()}
+        sizes = [align(group.size_bytes, TENSOR_ALIGNMENT) for group in groups.values()]
         nodes = []
-        for op_index, reads in coded:
+        for op_index, output in zip(coded, written, strict=True):
             lowered = selections[op_index].lowered
             assert lowered is not None
-            access = lowered.access
-            writes = storage_of[graph.ops[op_index].outputs[0]]
+            access, reads = lowered.access, graph.activations(graph.ops[op_index])
+            writes = storage_of[output]
             if len(access.inputs) != len(reads):
                 raise PlanError(
                     f"op {op_index}: the access map has {len(access.inputs)} inputs, "
                     f"the operator {len(reads)}"
                 )
             distances: dict[int, int] = {}
-            for i, storage in enumerate(reads):  # a tensor read twice must satisfy both maps
-                distance = min(align(access.overlap_distance(i), TENSOR_ALIGNMENT), sizes[writes])
-                distances[storage] = max(distances.get(storage, distance), distance)
+            for i, t in enumerate(reads):  # a tensor read twice must satisfy both maps
+                apart = access.overlap_distance(i) + place[output] - place[t]
+                distance = min(align(apart, TENSOR_ALIGNMENT), sizes[writes])
+                distances[storage_of[t]] = max(distances.get(storage_of[t], distance), distance)
+            gap = _reverse_gap(lowered, [graph.tensors[t].size_bytes for t in reads])
+            if gap is not None:
+                gap = min(
+                    align(gap + place[reads[0]] - place[output], TENSOR_ALIGNMENT),
+                    sizes[storage_of[reads[0]]],
+                )
             nodes.append(
                 Node(
                     ops=(op_index,),
@@ -173,27 +174,28 @@ class Flow:
                     distances=tuple(distances.values()),
                     writes=writes,
                     scratch_bytes=align(lowered.scratch_bytes, TENSOR_ALIGNMENT),
-                    reverse_gap=_reverse_gap(lowered, [sizes[s] for s in reads]),
+                    reverse_gap=gap,
                 )
             )
         outputs = {storage_of[t] for t in graph.results if t in storage_of}
         storages = tuple(
             Storage(
-                tensors=tuple(tensors),
+                tensors=tuple(group.offsets),
+                places=tuple(group.offsets.values()),
                 size_bytes=sizes[s],
-                producer=producers[s],
+                producers=tuple(n for n, node in enumerate(nodes) if node.writes == s),
                 consumers=tuple(n for n, node in enumerate(nodes) if s in node.reads),
                 is_output=s in outputs,
             )
-            for s, tensors in enumerate(members)
+            for s, group in enumerate(groups.values())
         )
         return cls(tuple(nodes), storages)
 
 
 def _reverse_gap(lowered: Lowered, input_sizes: Sequence[int]) -> int | None:
-    """Return Node.reverse_gap: only a loop over rows, as generated code has it, can be turned."""
+    """Return the bytes that an output must start above its input; only a loop over rows can be turned."""
     access = lowered.access
-    if lowered.loop is None or len(input_sizes) != 1:
+    if lowered.loop is None or lowered.batches > 1 or len(input_sizes) != 1:
         return None
     row_map = access.inputs[0]
     if row_map is None:
@@ -201,7 +203,7 @@ def _reverse_gap(lowered: Lowered, input_sizes: Sequence[int]) -> int | None:
     # In the mirror image the output starts D below the input; counted from the front, from end to end.
     input_bytes = row_map.rows * row_map.row_bytes
     gap = input_bytes + access.mirrored().overlap_distance(0) - access.output_bytes
-    return min(align(gap, TENSOR_ALIGNMENT), input_sizes[0])
+    return gap
 
 
 def sharing_distance(distance: int, reverse_gap: int | None, input_bytes: int, output_bytes: int) -> int:
@@ -251,6 +253,7 @@ class Lifetime:
     alignment: int
     first: int
     last: int
+    places: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +304,8 @@ class Lifetimes:
         end = max(len(order) - 1, 0)
         blocks = []
         for storage in flow.storages:
-            first = stage_of[storage.producer] if storage.producer >= 0 else 0
-            last = max((stage_of[node] for node in storage.consumers), default=first)
+            first = min((stage_of[node] for node in storage.producers), default=0)
+            last = max((stage_of[node] for node in (*storage.producers, *storage.consumers)), default=first)
             name = graph.tensors[storage.tensors[0]].name or f"tensor {storage.tensors[0]}"
             blocks.append(
                 Lifetime(
@@ -313,6 +316,7 @@ class Lifetimes:
                     alignment=TENSOR_ALIGNMENT,
                     first=first,
                     last=end if storage.is_output else last,
+                    places=storage.places if any(storage.places) else (),
                 )
             )
         distances: dict[tuple[int, int], int] = {}
@@ -321,8 +325,10 @@ class Lifetimes:
         for stage, index in enumerate(order):
             node = flow.nodes[index]
             dying = []
+            born = blocks[node.writes].first == stage
             for s, distance in zip(node.reads, node.distances, strict=True):
-                if blocks[s].last == stage and not flow.storages[s].is_output:
+                dies = blocks[s].last == stage and not flow.storages[s].is_output
+                if born and dies and s != node.writes:
                     distances[node.writes, s] = distance
                     if node.reverse_gap is not None:
                         reverse_gaps[s, node.writes] = node.reverse_gap

@@ -42,15 +42,21 @@ class _Search:
         nodes, storages = flow.nodes, flow.storages
         self.needs = [sum(1 << p for p in predecessors) for predecessors in flow.predecessors]
         self.readers = [sum(1 << c for c in storage.consumers) for storage in storages]
+        self.writers = [sum(1 << p for p in storage.producers) for storage in storages]
         self.kept = [bool(storage.consumers) or storage.is_output for storage in storages]
-        # Per node and input it reads: (distance in bounds, size), were the input to die.
+        # Per node and input it reads: (distance in bounds, size), were the input to die. What it also writes
+        # to does not die.
         self.sharing = [
-            [
-                (sharing_distance(distance, node.reverse_gap, size, storages[node.writes].size_bytes), size)
-                for distance, size in zip(
-                    node.distances, (storages[s].size_bytes for s in node.reads), strict=True
+            {
+                s: (
+                    sharing_distance(
+                        distance, node.reverse_gap, storages[s].size_bytes, storages[node.writes].size_bytes
+                    ),
+                    storages[s].size_bytes,
                 )
-            ]
+                for s, distance in zip(node.reads, node.distances, strict=True)
+                if s != node.writes
+            }
             for node in nodes
         ]
         self.all_done = (1 << len(nodes)) - 1
@@ -59,12 +65,12 @@ class _Search:
         self.unread_bytes = sum(
             storage.size_bytes
             for s, storage in enumerate(storages)
-            if storage.producer < 0 and not self.kept[s]
+            if not storage.producers and not self.kept[s]
         )
 
     def start(self) -> _State:
         storages = self.flow.storages
-        live = sum(storage.size_bytes for storage in storages if storage.producer < 0) - self.unread_bytes
+        live = sum(storage.size_bytes for storage in storages if not storage.producers) - self.unread_bytes
         ready = tuple(n for n, needs in enumerate(self.needs) if not needs)
         return _State(0, ready, live, 0, ())
 
@@ -73,11 +79,12 @@ class _Search:
         self.effort += 1
         node, storages = self.flow.nodes[index], self.flow.storages
         pending = ~(state.done | 1 << index)
-        output = storages[node.writes].size_bytes
+        # The first of several that write to one storage brings all of it to life.
+        output = 0 if self.writers[node.writes] & state.done else storages[node.writes].size_bytes
         dying = [
             pair
-            for s, pair in zip(node.reads, self.sharing[index], strict=True)
-            if not self.readers[s] & pending and not storages[s].is_output
+            for s, pair in self.sharing[index].items()
+            if not (self.readers[s] | self.writers[s]) & pending and not storages[s].is_output
         ]
         needed = state.live_bytes + output + node.scratch_bytes - shared_bytes(output, dying)
         if not state.done:
@@ -113,11 +120,11 @@ class _Search:
     def floor(self) -> int:
         """Bytes that no order can go below: each node alone with what it reads and writes."""
         storages = self.flow.storages
-        bound = sum(storage.size_bytes for storage in storages if storage.producer < 0)
+        bound = sum(storage.size_bytes for storage in storages if not storage.producers)
         for node, inputs in zip(self.flow.nodes, self.sharing, strict=True):
             output = storages[node.writes].size_bytes
-            dying = [pair for s, pair in zip(node.reads, inputs, strict=True) if not storages[s].is_output]
-            alone = sum(size for _, size in inputs) + output + node.scratch_bytes
+            dying = [pair for s, pair in inputs.items() if not storages[s].is_output]
+            alone = sum(size for _, size in inputs.values()) + output + node.scratch_bytes
             bound = max(bound, alone - shared_bytes(output, dying))
         return bound
 

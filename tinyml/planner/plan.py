@@ -62,8 +62,9 @@ class BufferKind(StrEnum):
 class Buffer:
     """A byte range of the arena and the stages [first, last] during which it is live.
 
-    `tensors` lists every tensor stored there: several where operators only change the shape
-    (RESHAPE); none for scratch and state. Model inputs are live from stage 0, outputs until the last.
+    `tensors` lists every tensor stored there: several where operators only rename bytes (aliases.py); none
+    for scratch and state. `places` are their offsets from the buffer's own, all 0 where it is empty. Model
+    inputs are live from stage 0, outputs until the last.
     """
 
     name: str
@@ -73,6 +74,11 @@ class Buffer:
     size_bytes: int
     first: int
     last: int
+    places: tuple[int, ...] = ()
+
+    def offset_of(self, tensor: int) -> int:
+        """Return the arena offset of one of its tensors."""
+        return self.offset + (self.places[self.tensors.index(tensor)] if self.places else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,10 @@ class Plan:
         if found is None:
             raise KeyError(tensor)
         return found
+
+    def offset_of(self, tensor: int) -> int:
+        """Return where in the arena a tensor begins, or the ring of an inner tensor."""
+        return self.buffer_of(tensor).offset_of(tensor)
 
     def is_pushed(self, tensor: int) -> bool:
         """Whether a model input arrives row by row instead of lying in the arena."""

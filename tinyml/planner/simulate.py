@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph
-from tinyml.planner.plan import Buffer, Plan
+from tinyml.planner.plan import Plan
 from tinyml.planner.stream import (
     FEED,
     Event,
@@ -97,7 +97,7 @@ class _Machine:
     def view(self, tensor: int) -> Array:
         """The tensor's bytes in the arena, as an array of its shape and type."""
         description = self.graph.tensors[tensor]
-        offset = self.buffers[tensor].offset
+        offset = self.buffers[tensor].offset_of(tensor)
         raw = self.arena[offset : offset + description.size_bytes]
         return raw.view(description.dtype.value).reshape(description.shape)
 
@@ -114,17 +114,18 @@ class _Machine:
         assert lowered is not None
         access = lowered.access
         activations = self.graph.activations(op)
-        output = self.buffers[op.outputs[0]]
+        output_start = self.buffers[op.outputs[0]].offset_of(op.outputs[0])
+        output_end = output_start + self.graph.tensors[op.outputs[0]].size_bytes
         scratch = self.plan.scratch_of(stage)
         # Per dying tensor, the bytes that are poisoned: from its start, or bottom up from its end.
         freed: dict[int, int] = {}
         for tensor in activations:
             buffer = self.buffers[tensor]
-            if buffer.last == stage and id(buffer) not in self.kept:
+            if buffer.last == stage and id(buffer) not in self.kept | {id(self.buffers[op.outputs[0]])}:
                 freed[tensor] = 0
         bottom_up = self.plan.stages[stage].bottom_up
         for first, end in access.steps_bottom_up() if bottom_up else access.steps():
-            start, stop = (output.offset + row * access.row_bytes for row in (first, end))
+            start, stop = (output_start + row * access.row_bytes for row in (first, end))
             if scratch is not None:
                 self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
             if not access.buffered:
@@ -137,19 +138,23 @@ class _Machine:
             self.arena[start:stop] = rows.view(np.uint8)
             for tensor in freed:
                 same = [i for i, t in enumerate(activations) if self.buffers[t] is self.buffers[tensor]]
-                offset = self.buffers[tensor].offset
-                written = output.offset + output.size_bytes if bottom_up else stop
+                buffer = self.buffers[tensor]
+                offset = buffer.offset
+                place = {i: buffer.offset_of(activations[i]) - offset for i in same}
+                written = output_end if bottom_up else stop
                 if bottom_up:
-                    end_byte = offset + self.buffers[tensor].size_bytes
-                    unread_to = max(_unread_to(access, i, first) for i in same)
+                    end_byte = offset + buffer.size_bytes
+                    unread_to = max(place[i] + _unread_to(access, i, first) for i in same)
                     free_from, free_to = offset + unread_to, end_byte - freed[tensor]
                     freed[tensor] = max(freed[tensor], end_byte - free_from)
                 else:
-                    unread = min(_unread_from(access, i, end, self.buffers[tensor]) for i in same)
+                    unread = buffer.size_bytes
+                    if end < access.rows:
+                        unread = min(place[i] + _unread_from(access, i, end) for i in same)
                     free_from, free_to = offset + freed[tensor], offset + unread
                     freed[tensor] = max(freed[tensor], unread)
                 # The output's rows written so far may lie anywhere in the bytes that are free now.
-                self.poison(free_from, min(free_to, start if bottom_up else output.offset))
+                self.poison(free_from, min(free_to, start if bottom_up else output_start))
                 self.poison(max(free_from, written), free_to)
         self._poison_dead(stage)
 
@@ -199,7 +204,7 @@ class _Machine:
                 output = self.graph.tensors[call.output]
                 pitch = output.size_bytes // output.shape[1]
                 column = call.columns.first(x) * pitch // output.shape[2]
-                start = self.buffers[call.output].offset + (event.row + i) * pitch + column
+                start = self.buffers[call.output].offset_of(call.output) + (event.row + i) * pitch + column
                 left, computed = call.span(x)  # the last strip may reach beyond the image
                 line = line[: (left + computed) * pitch // output.shape[2]]
             self.poison(start, start + line.size)
@@ -292,9 +297,7 @@ def _unread_to(access: AccessMap, i: int, row: int) -> int:
     return 0 if row == 0 else (row_map.last(row - 1) + 1) * row_map.row_bytes
 
 
-def _unread_from(access: AccessMap, i: int, row: int, source: Buffer) -> int:
-    """First byte of input i that output rows from `row` on read; its size where none does."""
-    if row >= access.rows:
-        return source.size_bytes
+def _unread_from(access: AccessMap, i: int, row: int) -> int:
+    """First byte of input i that output rows from `row` on, which there are, may read."""
     row_map = access.inputs[i]
     return 0 if row_map is None else row_map.first(row) * row_map.row_bytes

@@ -137,9 +137,11 @@ class StageSearch:
         self.pushed_tensor = pushed
         position = {node: at for at, node in enumerate(order)}
         # Storage s exists during positions [born, dies]; outputs to the end.
-        self.born = [position[s.producer] if s.producer >= 0 else -1 for s in flow.storages]
+        self.born = [min((position[p] for p in s.producers), default=-1) for s in flow.storages]
         self.dies = [
-            len(order) if s.is_output else max((position[c] for c in s.consumers), default=max(born, 0))
+            len(order)
+            if s.is_output
+            else max((position[n] for n in (*s.producers, *s.consumers)), default=max(born, 0))
             for s, born in zip(flow.storages, self.born, strict=True)
         ]
         # Bytes live when a stage starts at a position, written before it.
@@ -183,7 +185,7 @@ class StageSearch:
     def _alone(self, end: int) -> Candidate:
         """One operator that runs as a whole."""
         node = self.nodes[end - 1]
-        distances = dict(zip(node.reads, node.distances, strict=True))
+        distances = {s: d for s, d in zip(node.reads, node.distances, strict=True) if s != node.writes}
         live = self._live_bytes(end - 1, end, distances, node.scratch_bytes, node.reverse_gap)
         return Candidate(Stage(node.ops), end - 1, Cost(live))
 
@@ -350,15 +352,18 @@ class StageSearch:
         end = self.position[stage.ops[-1]] + 1
         operators = self.nodes[end - len(stage.ops) : end]
         written = {node.writes for node in operators}
-        size = self.flow.storages[operators[-1].writes].size_bytes
+        output = self.flow.storages[operators[-1].writes]
+        size, place = output.size_bytes, output.place(self.graph.ops[stage.ops[-1]].outputs[0])
         distances: dict[int, int] = {}
         for node in operators:
             for storage in node.reads:
                 if storage not in written and storage not in distances and storage != self.pushed:
-                    tensors = self.flow.storages[storage].tensors
+                    source = self.flow.storages[storage]
                     # The last of several strips or bands still reads what the first one read.
                     whole = stage.strips == stage.bands == 1
-                    apart = max(distance_of(t) for t in tensors) if whole else size
+                    apart = size
+                    if whole:
+                        apart = max(distance_of(t) + place - source.place(t) for t in source.tensors)
                     distances[storage] = min(align(apart, TENSOR_ALIGNMENT), size)
         return distances
 
@@ -367,7 +372,8 @@ class StageSearch:
     ) -> int:
         """Return the bytes live while the stage of positions [first, end) runs, best overlap taken."""
         storages = self.flow.storages
-        output = storages[self.nodes[end - 1].writes].size_bytes
+        written = self.nodes[end - 1].writes  # counted among those before where others have written to it
+        output = storages[written].size_bytes if self.born[written] >= first else 0
         dying = [
             (sharing_distance(distance, reverse_gap, storages[s].size_bytes, output), storages[s].size_bytes)
             for s, distance in distances.items()
@@ -536,19 +542,19 @@ def _pareto(costs: npt.NDArray[np.int64]) -> list[int]:
 
 def _rebuilt(flow: Flow, nodes: Sequence[Node], pushed: int | None) -> Flow:
     """Return a flow of these nodes, without the storages that have become rings."""
-    lasting = {i for i, s in enumerate(flow.storages) if s.producer < 0 or s.is_output} - {pushed}
+    lasting = {i for i, s in enumerate(flow.storages) if not s.producers or s.is_output} - {pushed}
     kept = sorted({s for node in nodes for s in (*node.reads, node.writes)} | lasting)
     index = {s: i for i, s in enumerate(kept)}
     renamed = tuple(
         dataclasses.replace(node, reads=tuple(index[s] for s in node.reads), writes=index[node.writes])
         for node in nodes
     )
-    writers = {node.writes: n for n, node in enumerate(renamed)}
     storages = tuple(
         Storage(
             tensors=flow.storages[s].tensors,
+            places=flow.storages[s].places,
             size_bytes=flow.storages[s].size_bytes,
-            producer=writers.get(index[s], -1),
+            producers=tuple(n for n, node in enumerate(renamed) if node.writes == index[s]),
             consumers=tuple(n for n, node in enumerate(renamed) if index[s] in node.reads),
             is_output=flow.storages[s].is_output,
         )

@@ -107,7 +107,7 @@ def decode(data: bytes, where: str, options: Mapping[str, tuple[str, ...]] | Non
             f"{where} is not a TFLite model",
             where="file identifier, bytes 4 to 7",
             expected=f"expected {IDENTIFIER!r}, found {data[4:8]!r}",
-            hint="give a .tflite file; Keras, ONNX and SavedModel files have to be converted first",
+            hint="give a .tflite file; `tinyml quantize` makes one of a Keras file or a SavedModel",
         )
     try:
         return _Decoder(data, where, options or {}).model()

@@ -5,6 +5,7 @@ Source: TensorFlow Lite, `lite/kernels/padding.h` and the `Prepare` of its kerne
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor
 SAME, VALID = 0, 1
 MAX_RANK = 6
 MAX_ELEMENTS = 2**31 - 1
-_MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
+MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
 _MIN_SCALE = 2.0**-100  # real scales are above 1e-8; these keep every float32 product finite
 _MAX_RESCALE = 2.0**30  # accumulators are shifted left by at most 30 bits
 _ACTIVATIONS = {
@@ -28,7 +29,8 @@ _ACTIVATIONS = {
 }
 
 QUANTISE = (
-    "quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
+    "`tinyml quantize --data SAMPLES MODEL` makes an int8 model of the float one (Keras, SavedModel or float "
+    ".tflite); or quantise it when converting: converter.optimizations = [tf.lite.Optimize.DEFAULT], a "
     "representative_dataset, and target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
 )
 
@@ -89,6 +91,10 @@ class ModelTensors:
             self._tensors[index] = self._convert(self.raw.tensors[index], index)
         return self._tensors[index]
 
+    def fix(self, index: int, data: Array) -> None:
+        """Make a tensor a constant: what computes it depends on constants only."""
+        self._tensors[index] = dataclasses.replace(self.tensor(index), data=data)
+
     def _convert(self, raw: RawTensor, index: int) -> Tensor:
         name = raw.name or f"tensor_{index}"
         if raw.is_sparse:
@@ -102,6 +108,14 @@ class ModelTensors:
                 "export without state",
             )
         shape = self._shape(raw, name)
+        if raw.type == "int4":
+            return Tensor(
+                name,
+                shape,
+                DType.INT8,
+                self._quant(raw, name, shape, DType.INT8),
+                self._int4(raw, name, shape),
+            )
         try:
             dtype = DType(raw.type)
         except ValueError:
@@ -118,6 +132,20 @@ class ModelTensors:
                 )
             data = raw.data.view(np.dtype(dtype.value).newbyteorder("<")).reshape(shape)
         return Tensor(name, shape, dtype, self._quant(raw, name, shape, dtype), data)
+
+    def _int4(self, raw: RawTensor, name: str, shape: tuple[int, ...]) -> Array:
+        """Return the values of a constant of two to a byte, the first one in the low half, as int8."""
+        count = math.prod(shape)
+        if raw.data is None or raw.data.size != (count + 1) // 2:
+            have = "no data" if raw.data is None else f"{raw.data.size} bytes of data"
+            raise self.error(
+                f"int4 tensor '{name}' has {have}",
+                f"expected a constant of {(count + 1) // 2} bytes, for its shape {dims(shape)}",
+            )
+        packed = raw.data.view(np.int8)
+        halves = np.stack([(packed << 4).astype(np.int8) >> 4, packed >> 4], axis=1)
+        values: Array = halves.reshape(-1)[:count].reshape(shape)
+        return values
 
     def _shape(self, raw: RawTensor, name: str) -> tuple[int, ...]:
         shape = raw.shape
@@ -219,17 +247,21 @@ class ModelTensors:
                 QUANTISE,
             )
 
+    def broadcast(self, *tensors: Tensor) -> tuple[int, ...]:
+        """Return the shape that tensors broadcast to."""
+        try:
+            return tuple(int(d) for d in np.broadcast_shapes(*(tensor.shape for tensor in tensors)))
+        except ValueError:
+            raise self.error(
+                f"its inputs are {' and '.join(dims(tensor.shape) for tensor in tensors)}",
+                "expected equal or broadcastable shapes",
+            ) from None
+
     def image(self, index: int) -> Tensor:
-        """Return an NHWC activation with a batch of 1."""
+        """Return an NHWC activation."""
         tensor = self.activation(index)
         if len(tensor.shape) != 4:
             raise self.error(f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC")
-        if tensor.shape[0] != 1:
-            raise self.error(
-                f"tensor '{tensor.name}' is {dims(tensor.shape)}, a batch of {tensor.shape[0]}",
-                "expected a batch of 1",
-                "convert the model with an input batch of 1",
-            )
         return tensor
 
     def constant(self, index: int, dtype: DType, what: str) -> Array:
@@ -316,10 +348,10 @@ class ModelTensors:
                     "expected positive numbers",
                 )
             reach = (kernel[axis] - 1) * dilation[axis] + 1
-            if max(reach, stride[axis]) > _MAX_EXTENT:
+            if max(reach, stride[axis]) > MAX_EXTENT:
                 raise self.error(
                     f"its window reaches over {reach} pixels with stride {stride[axis]}",
-                    f"at most {_MAX_EXTENT} are supported",
+                    f"at most {MAX_EXTENT} are supported",
                     "use a smaller kernel, dilation or stride",
                 )
             size, before, after = window_extent(

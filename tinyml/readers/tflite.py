@@ -19,35 +19,39 @@ from pathlib import Path
 import numpy as np
 
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import Array, DType, Graph, Op, State
+from tinyml.graph import Array, DType, Graph, NoAttrs, Op, OpKind, State
 from tinyml.readers.files import read_bytes
 from tinyml.readers.flatbuffer import RawOperator, decode
-from tinyml.readers.operators import READERS, Read
+from tinyml.readers.operators import COMPUTED, READERS, Read, compute
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 from tinyml.readers.variables import OPTIONS, Variable, resolve
 
 _INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
 
-# With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
+# Inputs that are shapes of outputs. With these operators and SHAPE, converters compute them where the batch
+# size was left open.
+_SHAPE_READERS = frozenset((("RESHAPE", 1), ("TRANSPOSE_CONV", 0)))
 _SHAPE_ARITHMETIC = frozenset(
     ("CAST", "CONCATENATION", "GATHER", "MUL", "PACK", "REDUCE_PROD", "SLICE", "STRIDED_SLICE")
 )
 _INT8_EDGES = (
     "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
-    "or leave both float32"
+    "or leave both float32; or run `tinyml quantize --data SAMPLES MODEL` on the float model"
 )
+_FLOAT_ONLY = "LiteRT has it only in float: replace this layer, or run it outside the model"
 ADVICE = {
-    "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
-    "RELU6": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
-    "RELU_N1_TO_1": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
-    "HARD_SWISH": "use ReLU or ReLU6 in its place",
-    "LEAKY_RELU": "use ReLU in its place",
-    "PADV2": "pad with zeros (tf.pad, ZeroPadding2D) rather than with a constant",
-    "RESIZE_BILINEAR": "use nearest-neighbour resizing",
+    "SIN": _FLOAT_ONLY,
+    "COS": _FLOAT_ONLY,
+    "SQUARE": "multiply the tensor by itself: LiteRT has SQUARE only in float",
+    "SIGN": _FLOAT_ONLY,
+    "FLOOR": _FLOAT_ONLY,
+    "CEIL": _FLOAT_ONLY,
+    "ROUND": _FLOAT_ONLY,
+    "POW": _FLOAT_ONLY,
+    "FLOOR_DIV": "multiply by the reciprocal: LiteRT divides the bytes, whatever their scales",
+    "FLOOR_MOD": "LiteRT divides the bytes, whatever their scales; run it outside the model",
     "IF": "export a model without control flow",
     "WHILE": "export a model without control flow; unroll recurrent layers",
-    "TILE": "for UpSampling2D use tf.image.resize(x, size, method='nearest')",
-    "SHAPE": "convert with fixed input shapes, so that shapes are constants",
 }
 
 # C11 and C++ keywords: a model of that name would not compile.
@@ -133,6 +137,9 @@ class _GraphReader(ModelTensors):
             self._check_order(raw, available, written)
             if i in self.shape_ops:
                 continue
+            if raw.name in COMPUTED:
+                self.fix(raw.outputs[0], compute(self, raw))
+                continue
             reader = READERS[raw.name]
             read = reader.read(self, raw)
             parts = (read,) if isinstance(read, Read) else read
@@ -145,7 +152,8 @@ class _GraphReader(ModelTensors):
                     )
                 ops.append(Op(part.kind or reader.kind, part.inputs, (index,), part.attrs, output.name))
         for index in self.raw.outputs:
-            if index not in available or index in self.raw.inputs:
+            copied = index in self.raw.inputs and self.raw.tensors[index].type == "int8"
+            if index not in available or (index in self.raw.inputs and not copied):
                 raise ModelError(
                     f"{self.file}: model output '{self.raw.tensors[index].name}' is not computed",
                     expected="expected an operator that writes it",
@@ -170,9 +178,12 @@ class _GraphReader(ModelTensors):
             | {t for state in states for t in (state.tensor, state.result)}
         )
         new = {old: i for i, old in enumerate(used)} | {-1: -1}
+        # An output that is an input as well is a copy of it.
+        copied = [t for t in self.raw.outputs if t in self.raw.inputs]
+        copies = {old: len(used) + i for i, old in enumerate(copied)}
         return Graph(
             name=name,
-            tensors=tuple(self.tensor(t) for t in used),
+            tensors=tuple(self.tensor(t) for t in (*used, *copied)),
             ops=tuple(
                 Op(
                     op.kind,
@@ -182,13 +193,17 @@ class _GraphReader(ModelTensors):
                     op.name,
                 )
                 for op in ops
+            )
+            + tuple(
+                Op(OpKind.QUANTIZE, (new[old],), (copy,), NoAttrs(), self.tensor(old).name)
+                for old, copy in copies.items()
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
-            outputs=tuple(new[t] for t in self.raw.outputs),
+            outputs=tuple(copies.get(t, new[t]) for t in self.raw.outputs),
             states=tuple(
                 State(new[s.tensor], None if s.next is None else new[s.next], s.initial) for s in states
             ),
-            source_index=tuple(used),
+            source_index=(*used, *copied),
             sha256=sha256,
         )
 
@@ -279,7 +294,7 @@ class _GraphReader(ModelTensors):
         )
 
     def _shape_arithmetic(self) -> frozenset[int]:
-        """Return the operators that compute nothing but new shapes of RESHAPEs, from tensors' shapes."""
+        """Return the operators that compute nothing but shapes of outputs, from tensors' shapes."""
         operators = self.raw.operators
         found: set[int] = set()
         known = {t for t, tensor in enumerate(self.raw.tensors) if tensor.data is not None}
@@ -292,7 +307,7 @@ class _GraphReader(ModelTensors):
                 t
                 for i, op in enumerate(operators)
                 for position, t in enumerate(op.inputs)
-                if i not in found and not (op.name == "RESHAPE" and position == 1)
+                if i not in found and (op.name, position) not in _SHAPE_READERS
             )
             values = {i for i in found if elsewhere.intersection(operators[i].outputs)}
             if not values:
@@ -305,7 +320,7 @@ class _GraphReader(ModelTensors):
         kinds: set[str] = set()
         wrong_types = edges = 0
         for i, op in enumerate(self.raw.operators):
-            if i in self.shape_ops or i in self._variable_ops:
+            if i in self.shape_ops or i in self._variable_ops or op.name in COMPUTED:
                 continue
             output = self.raw.tensors[op.outputs[0]]
             if op.name not in READERS:
@@ -328,6 +343,8 @@ class _GraphReader(ModelTensors):
             what = f"{self.file} is quantised, but has inputs or outputs that are neither int8 nor float32"
         elif any(t.type == "int8" and t.data is None for t in self.raw.tensors):
             what = f"{self.file} is only partly quantised: {count} cannot run in int8"
+        elif any(t.type == "int8" and t.scale for t in self.raw.tensors):
+            what = f"{self.file} is a hybrid model (float activations, int8 weights): {count} cannot run"
         else:
             what = f"{self.file} is not quantised to int8: {count} cannot run"
         hint = QUANTISE if wrong_types else "replace these operators, or run them outside the model"

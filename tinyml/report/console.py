@@ -247,3 +247,47 @@ def _runtime_comparison(runtime: Mapping[str, Any]) -> list[RenderableType]:
         f" bytes differ from the reference, by at most {outputs['largest']}"
     )
     return [Text(line), Text("  each layer by itself, on inputs of onnxruntime:"), table]
+
+
+def render_quantization(result: Mapping[str, Any]) -> RenderableType:
+    """Return what a quantised model is and how it compares with the float one.
+
+    Args:
+        result: the JSON of quantize.QuantizeReport.
+    """
+    title = Text.assemble((result["output"], "bold"))
+    title.append(f"   {size(result['int8_bytes'])}; as float .tflite {size(result['float_bytes'])}")
+    edges = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    headings = ("", "name", "type", "scale", "zero point", "SQNR", "largest error", "of", "same choice")
+    for heading in headings:
+        edges.add_column(heading, justify="left" if heading in ("", "name", "type") else "right")
+    for role in ("inputs", "outputs"):
+        for edge in result[role]:
+            cells = [
+                role[:-1],
+                short_name(edge["name"]),
+                f"{edge['dtype']} {'x'.join(map(str, edge['shape']))}",
+            ]
+            quantised = edge["scale"] is not None
+            cells += [f"{edge['scale']:.6g}", str(edge["zero_point"])] if quantised else ["", ""]
+            if role == "outputs":
+                low, high = edge["range"]
+                ratio, same = edge["sqnr_db"], edge["same_choice"]
+                cells += [
+                    "" if ratio is None else f"{ratio:.1f} dB",
+                    f"{edge['max_error']:.4g}",
+                    f"{low:.4g} … {high:.4g}",
+                    "" if same is None else f"{same:.1%}",
+                ]
+            edges.add_row(*cells)
+    samples = result["test_samples"]
+    parts: list[RenderableType] = [title, Text(), edges, Text()]
+    if result["float_right"] is not None:
+        shares = [
+            f"{name} {result[f'{name}_right']} of {samples} right ({result[f'{name}_accuracy']:.1%})"
+            for name in ("float", "int8")
+        ]
+        parts.append(Text("accuracy   " + ", ".join(shares)))
+    calibrated = f"calibrated on {result['calibration_samples']} samples"
+    parts.append(Text(f"{calibrated}, compared on {samples} of {result['tested_on']}"))
+    return Group(*parts)

@@ -56,6 +56,7 @@ def checks() -> Iterator[Check]:
     """Look for everything tinyml uses, one thing at a time; never fails."""
     for package, needed_for in _PACKAGES.items():
         yield _package(package, needed_for)
+    yield _package("tensorflow", "quantize", optional=True)
     yield from _platformio()
     yield _program(
         "arm-none-eabi-gcc",
@@ -71,11 +72,11 @@ def checks() -> Iterator[Check]:
     yield _serial_ports()
 
 
-def _package(name: str, needed_for: str) -> Check:
+def _package(name: str, needed_for: str, *, optional: bool = False) -> Check:
     try:
-        return Check(name, True, False, importlib.metadata.version(name), needed_for, "")
+        return Check(name, True, optional, importlib.metadata.version(name), needed_for, "")
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, False, False, "not installed", needed_for, f"pip install {name}")
+        return Check(name, False, optional, "not installed", needed_for, f"pip install {name}")
 
 
 def _output(command: list[str]) -> str:
