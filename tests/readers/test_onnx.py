@@ -42,10 +42,11 @@ def check(path: Path) -> None:
     assert comparison.layers
     for layer in comparison.layers:
         assert layer.elements > 0
-        assert layer.largest <= 1, layer
+        # Bilinear resizing steps through the image in 1/1024 of a pixel: 18 times 1/3 are 1/200 off, of 255.
+        assert layer.largest <= (3 if layer.op == "RESIZE_BILINEAR" else 1), layer
         # Convolutions round twice (1 in 200 bytes), averages break ties the other way, a softmax is
         # rescaled from 1/256 to 1/255.
-        inexact = layer.op in ("AVERAGE_POOL_2D", "QUANTIZE", "MEAN")
+        inexact = layer.op in ("AVERAGE_POOL_2D", "QUANTIZE", "MEAN", "SUM", "RESIZE_BILINEAR", "LOG_SOFTMAX")
         assert inexact or layer.different <= 0.02 * layer.elements + 2, layer
 
 
@@ -272,7 +273,7 @@ def test_nearest_pixels(attributes: dict, sized: bool, tmp_path: Path) -> None:
     check(b.save(tmp_path / "m.onnx"))
 
 
-@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize("op", ["Add", "Mul", "Sub"])
 @pytest.mark.parametrize("shape", [(1, 6, 5, 4), (6, 1, 1), (1, 1, 5, 1), (4,), (1, 6, 1, 4)], ids=str)
 @pytest.mark.parametrize("constant", [True, False], ids=["constant", "activation"])
 def test_broadcast(op: str, shape: tuple[int, ...], constant: bool, tmp_path: Path) -> None:
@@ -288,18 +289,170 @@ def test_broadcast(op: str, shape: tuple[int, ...], constant: bool, tmp_path: Pa
     check(b.save(tmp_path / "m.onnx"))
 
 
-@pytest.mark.parametrize("constant", [0.75, -2.0, 0.0])
-@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("constant", [0.75, -2.0])
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
 def test_single_float_numbers(op: str, constant: float, tmp_path: Path) -> None:
     b = OnnxBuilder(6)
     x = b.qdq(b.input((1, 200)), 0.05, 120)
     b.output(b.qdq(b.node(op, x, b.constant(constant)), 0.0871, 99))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+FUNCTIONS = [
+    ("Relu", {}),
+    ("Sigmoid", {}),
+    ("Tanh", {}),
+    ("HardSigmoid", {"alpha": 1 / 6}),
+    ("HardSwish", {}),
+    ("LeakyRelu", {"alpha": 0.2}),
+    ("Elu", {"alpha": 0.7}),
+    ("Selu", {}),
+    ("Softplus", {}),
+    ("Softsign", {}),
+    ("Mish", {}),
+    ("Erf", {}),
+    ("Exp", {}),
+    ("Abs", {}),
+    ("Neg", {}),
+    ("Sin", {}),
+    ("Cos", {}),
+    ("Floor", {}),
+    ("Ceil", {}),
+    ("Round", {}),
+    ("Sign", {}),
+]
+
+
+@pytest.mark.parametrize(("op", "attributes"), FUNCTIONS, ids=[op for op, _ in FUNCTIONS])
+def test_functions_are_tables(op: str, attributes: dict, tmp_path: Path) -> None:
+    """They have no rounding of their own: every byte is onnxruntime's."""
+    b = OnnxBuilder(10)
+    x = b.qdq(b.input((1, 3, 6, 5)), 0.0431, 117)
+    b.output(b.qdq(b.node(op, x, **attributes), 0.0173, 61))
+    path = b.save(tmp_path / "m.onnx", 20)
+    assert kinds(path) == [OpKind.LOOKUP]
+    for layer in compare(path, 12).layers:
+        assert layer.different == 0, layer
+
+
+def test_what_the_quantiser_left_in_float_is_one_table(tmp_path: Path) -> None:
+    """Hard swish as exporters spell it, without a QuantizeLinear inside."""
+    b = OnnxBuilder(11)
+    x = b.qdq(b.input((1, 40)), 0.0431, 117)
+    y = b.node("Clip", b.node("Add", x, b.constant(3.0)), b.constant(0.0), b.constant(6.0))
+    y = b.node("Div", b.node("Pow", b.node("Sub", b.constant(9.5), y), b.constant(2.0)), b.constant(6.0))
+    b.output(b.qdq(b.node("Clip", y, b.constant(-0.25), b.constant(7.75)), 0.0573, 61))
     path = b.save(tmp_path / "m.onnx")
-    if op == "Div" and constant == 0:
-        with pytest.raises(ModelError, match="divides by zero"):
-            read_model(path)
-    else:
-        check(path)
+    assert kinds(path) == [OpKind.LOOKUP]
+    assert compare(path, 12).outputs.different == 0
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_extremes(op: str, tmp_path: Path) -> None:
+    b = OnnxBuilder(12)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 6, 5, 4)), 0.05, 120), 6, 6), 0.06, 131)
+    y = b.node(op, x, b.qdq(b.input((6, 1, 1)), 0.043, 110))
+    b.output(b.qdq(y, 0.0713, 125))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+def test_slopes_per_channel(tmp_path: Path) -> None:
+    b = OnnxBuilder(13)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 6, 5, 4)), 0.05, 120), 6, 6), 0.06, 131)
+    slopes = b.dequantize(b.constant(b.rng.integers(0, 256, (6, 1, 1)), np.uint8), 0.003, 20)
+    b.output(b.qdq(b.node("PRelu", x, slopes), 0.0573, 90))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("axis", [1, 2, -1])
+def test_concatenated_and_taken_apart(axis: int, tmp_path: Path) -> None:
+    b = OnnxBuilder(14)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 3, 6, 8)), 0.05, 120), 3, 6), 0.06, 131)
+    y = b.qdq(b.conv_quantised(x, 6, 6), 0.07, 120)
+    whole = b.qdq(b.node("Concat", x, y, axis=axis), 0.0623, 127)
+    sizes = {1: [5, 7], 2: [3, 9], -1: [4, 12]}[axis]
+    names = ["first", "second"]
+    b.nodes.append(onnx.helper.make_node("Split", [whole, b.integers(*sizes)], names, axis=axis))
+    b.output(b.qdq(names[1], 0.0623, 127))
+    part = b.node("Slice", names[0], b.integers(-1), b.integers(-100), b.integers(3), b.integers(-2))
+    b.output(b.qdq(part, 0.0623, 127))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_transposed_convolutions(seed: int, tmp_path: Path) -> None:
+    b = OnnxBuilder(seed)
+    rng = b.rng
+    rank = 1 + seed % 2
+    in_c, out_c = (int(v) for v in rng.integers(1, 6, 2))
+    kernel = [int(k) for k in rng.integers(2, 5, rank)]
+    strides = [int(s) for s in rng.integers(1, 4, rank)]
+    attrs = {"strides": strides, "pads": [int(p) for p in rng.integers(0, 2, 2 * rank)]}
+    if seed % 3 == 0:
+        attrs["output_padding"] = [s - 1 for s in strides]
+    x = b.qdq(b.input((1, in_c, *([5, 6][:rank]))), 0.05, 120)
+    values = b.constant(rng.integers(-127, 128, (in_c, out_c, *kernel)), np.int8)
+    scales = (rng.uniform(0.5, 1.5, out_c) * 0.01).astype(np.float32)
+    weights = b.dequantize(values, scales, np.zeros(out_c), np.int8, axis=1)
+    operands = [x, weights]
+    if seed % 2:
+        bias = b.constant(rng.integers(-900, 900, out_c), np.int32)
+        operands.append(b.dequantize(bias, np.float32(0.05) * scales, np.zeros(out_c), np.int32, axis=0))
+    b.output(b.qdq(b.node("ConvTranspose", *operands, **attrs), 0.0373 * in_c, 131))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+def test_attention(tmp_path: Path) -> None:
+    """Products of activations, one of them transposed, which costs nothing."""
+    b = OnnxBuilder(15)
+    x = b.qdq(b.input((1, 7, 12)), 0.05, 128)
+    query, key, value = (
+        b.qdq(b.node("MatMul", x, b.weights((12, 12))), 0.05, zero_point) for zero_point in (120, 125, 130)
+    )
+    scores = b.qdq(b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 1])), 0.3173, 128)
+    weights = b.qdq(b.node("Softmax", scores), 1 / 256, 0)
+    b.output(b.qdq(b.node("MatMul", weights, value), 0.0473, 127))
+    path = b.save(tmp_path / "m.onnx")
+    assert OpKind.TRANSPOSE not in kinds(path)
+    check(path)
+
+
+MORE = [
+    ("ReduceMax", {"axes": [2, 3]}),
+    ("ReduceMin", {"axes": [1], "keepdims": 0}),
+    ("ReduceSum", {}),
+    ("LogSoftmax", {"axis": 1}),
+]
+
+
+@pytest.mark.parametrize(("op", "attributes"), MORE, ids=[op for op, _ in MORE])
+def test_reductions(op: str, attributes: dict, tmp_path: Path) -> None:
+    b = OnnxBuilder(16)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 4, 5, 6)), 0.05, 120), 4, 4), 0.06, 131)
+    scale, zero_point = {"ReduceSum": (0.9173, 128), "LogSoftmax": (16 / 256, 255)}.get(op, (0.06, 131))
+    inputs = [x, b.integers(2)] if op == "ReduceSum" else [x]
+    b.output(b.qdq(b.node(op, *inputs, **attributes), scale, zero_point))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.25, None], ids=["zeros", "constant", "reflect"])
+def test_padding(value: float | None, tmp_path: Path) -> None:
+    b = OnnxBuilder(17)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 4, 5, 6)), 0.05, 120), 4, 4), 0.06, 131)
+    pads = b.integers(0, 1, 2, 3, 0, 2, 0, 1)
+    operands = [x, pads] if value is None else [x, pads, b.constant(value)]
+    b.output(b.qdq(b.node("Pad", *operands, mode="reflect" if value is None else "constant"), 0.06, 131))
+    check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("mode", ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"])
+def test_interpolated_pixels(mode: str, tmp_path: Path) -> None:
+    b = OnnxBuilder(18)
+    x = b.qdq(b.input((1, 3, 4, 6)), 0.05, 128)
+    sizes = b.integers(1, 3, 8, 18)
+    y = b.node("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode=mode)
+    b.output(b.qdq(y, 0.05, 128))
+    check(b.save(tmp_path / "m.onnx"))
 
 
 def test_shapes_that_are_computed_are_folded(tmp_path: Path) -> None:
@@ -428,13 +581,14 @@ def refused_open_shape(b: OnnxBuilder) -> None:
 
 
 def refused_clip(b: OnnxBuilder) -> None:
-    x = b.node("Clip", b.qdq(b.input((1, 4)), 0.1, 128), b.constant(-0.5), b.constant(3.0))
+    x = b.node("MatMul", b.qdq(b.input((1, 4)), 0.1, 128), b.weights((4, 4)))
+    x = b.node("Clip", x, b.constant(-0.5), b.constant(3.0))
     b.output(b.qdq(x, 0.1, 128))
 
 
 def refused_interpolation(b: OnnxBuilder) -> None:
     x = b.qdq(b.input((1, 3, 4, 4)), 0.1, 128)
-    b.output(b.qdq(b.node("Resize", x, "", b.constant([1, 1, 2, 2]), mode="linear"), 0.1, 128))
+    b.output(b.qdq(b.node("Resize", x, "", b.constant([1, 1, 2, 2]), mode="cubic"), 0.1, 128))
 
 
 def refused_axis(b: OnnxBuilder) -> None:
@@ -463,7 +617,7 @@ REFUSALS = [
     (refused_batch, "a batch of 4.*export the model with a batch of 1"),
     (refused_open_shape, "input_0' has an open shape.*fixed"),
     (refused_clip, "clipped to -0.5 to 3.*ReLU6"),
-    (refused_interpolation, "interpolates: mode linear"),
+    (refused_interpolation, "its mode is cubic"),
     (refused_axis, "quantised along axis 0.*axis 1"),
     (refused_order, "reads 'later' before anything has written it"),
     (refused_scale, "scale is nan"),

@@ -103,7 +103,8 @@ class Pending:
     """A float result. `build` makes it an int8 tensor; [low, high] is what Relu and Clip leave of it.
 
     `fuses` tells whether `build` can apply an activation; `name` is the value's and `op` the operator that
-    computes it ("input" for an input of the model), for messages.
+    computes it ("input" for an input of the model), for messages. A value that is a `function` of a single
+    quantised one, `source`, element by element, says so.
     """
 
     name: str
@@ -113,6 +114,8 @@ class Pending:
     fuses: bool
     low: float = -math.inf
     high: float = math.inf
+    source: Stored | None = None
+    function: Callable[[Array], Array] | None = None
 
 
 Operand = Stored | Constant | Pending

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,7 +108,9 @@ class _Reader:
             for output in node.outputs:
                 if output:
                     self._define(output, f"{node.op} '{node.name}'")
-            net.operands[node.outputs[0]] = OPERATORS[node.op].read(net)
+            read = OPERATORS[node.op].read(net)
+            results = read if isinstance(read, Sequence) else (read,)
+            net.operands.update(zip(node.outputs, results, strict=False))
         outputs = tuple(self._output(value) for value in self._file.outputs)
         if len({t for t, _ in outputs}) != len(outputs):
             raise ModelError(

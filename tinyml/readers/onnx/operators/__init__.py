@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyml.readers.onnx.operators import elementwise, layers, quantization, reduction, shapes
+from tinyml.readers.onnx.operators import elementwise, functions, layers, quantization, reduction, shapes
 from tinyml.readers.onnx.operators.reading import OnnxOperator
 
 __all__ = ["OPERATORS", "OnnxOperator"]
@@ -13,6 +13,7 @@ OPERATORS: Mapping[str, OnnxOperator] = {
     **quantization.OPERATORS,
     **layers.OPERATORS,
     **elementwise.OPERATORS,
+    **functions.OPERATORS,
     **reduction.OPERATORS,
     **shapes.OPERATORS,
 }

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinyml.graph import ActivationAttrs, Array, OpKind, Pads, Quant, WindowAttrs
+from tinyml.graph import ActivationAttrs, Array, MatmulAttrs, OpKind, Pads, Quant, WindowAttrs
 from tinyml.readers.onnx.network import (
     MAX_EXTENT,
     QUANTISE,
@@ -19,7 +19,7 @@ from tinyml.readers.onnx.network import (
     Stored,
 )
 from tinyml.readers.onnx.operators.reading import OnnxOperator
-from tinyml.readers.onnx.order import channels_last
+from tinyml.readers.onnx.order import channels_last, plain, transposed
 from tinyml.readers.tensors import dims
 
 
@@ -227,6 +227,73 @@ def _conv(net: Network) -> Pending:
     return net.pending(shape if len(x.shape) == 4 else (1, out_c, width), build, fuses=True)
 
 
+def _conv_transpose(net: Network) -> Pending:
+    x = net.real(0)
+    image = net.image_shape(x.shape)
+    data, scales = _weights(net, 1, len(x.shape), 1)
+    in_c, out_c, *sizes = data.shape
+    rank = len(sizes)
+    groups = net.integer("group", 1)
+    if groups != 1 or in_c != image[1]:
+        raise net.unsupported(
+            f"its weights {dims(data.shape)} are in {groups} groups, its input is {dims(x.shape)}",
+            "expected one group, and as many input channels",
+            "enlarge with Resize and a convolution",
+        )
+    strides, extra = net.numbers("strides", rank, 1), net.numbers("output_padding", rank, 0)
+    pads = net.numbers("pads", 2 * rank, 0)
+    open_pads = not (net.text("auto_pad", "NOTSET") == "NOTSET" and net.attribute("output_shape") is None)
+    if (
+        set(net.numbers("dilations", rank, 1)) != {1}
+        or open_pads
+        or min(*strides, 1) < 1
+        or min(*pads, *extra) < 0
+    ):
+        raise net.unsupported(
+            "it is dilated, or leaves its padding open",
+            "expected explicit pads, dilations of 1",
+            "export it again",
+        )
+    height = [(image[4 - rank + i] - 1) * strides[i] + sizes[i] for i in range(rank)]
+    out = [size + extra[i] - pads[i] - pads[rank + i] for i, size in enumerate(height)]
+    if min(out) < 1 or max(*out, *height, *pads) > MAX_EXTENT:
+        raise net.error(f"its pads are {list(pads)}", f"its output is {out} pixels large")
+    # What the convolution that it transposes reads beyond the output.
+    after = [max(height[i] - out[i] - pads[i], 0) for i in range(rank)]
+    kernel = (*sizes,) if rank == 2 else (1, *sizes)
+    stride = (*strides,) if rank == 2 else (1, *strides)
+    top, left = pads[:2] if rank == 2 else (0, pads[0])
+    bottom, right = after if rank == 2 else (0, after[0])
+    attrs = WindowAttrs(
+        kernel_h=kernel[0],
+        kernel_w=kernel[1],
+        stride_h=stride[0],
+        stride_w=stride[1],
+        pads=Pads(top=top, left=left, bottom=bottom, right=right),
+    )
+    units = tuple(net.quant(x.tensor).scale[0] * scale for scale in scales)
+    bias = _bias(net, 2, out_c, units)
+    weights = data.reshape(in_c, out_c, *kernel).transpose(1, 2, 3, 0)
+    shape = (1, out_c, *(out if rank == 2 else (1, *out)))
+
+    def build(output: Output) -> Stored:
+        net.check_rescale(max(units) / output.quant.scale[0])
+        source = net.image(x)
+        w = net.add_constant("weights", np.ascontiguousarray(weights), Quant(scales, (0,) * len(scales), 0))
+        _, b = _weighted(net, x, scales, bias)
+        index = net.emit(
+            OpKind.TRANSPOSE_CONV,
+            (source, w, b),
+            replace(attrs, activation=output.activation),
+            (1, shape[2], shape[3], out_c),
+            output.quant,
+            output.name,
+        )
+        return replace(net.stored(index, shape, channels_last(4)), shape=(1, out_c, *out))
+
+    return net.pending((1, out_c, *out), build, fuses=True)
+
+
 def _dense(net: Network, x: Stored, data: Array, scales: tuple[float, ...], bias: Array | None) -> Pending:
     """Multiply the last axis of x [.., K] by weights [N, K]."""
     units, depth = data.shape
@@ -281,7 +348,46 @@ def _gemm(net: Network) -> Pending:
     return _dense(net, x, data, scales, _bias(net, 2, data.shape[0], units, beta))
 
 
+def _product(net: Network) -> Pending:
+    """Multiply two activations."""
+    first, second = net.real(0), net.real(1)
+    a, b = first.shape, second.shape
+    if not 2 <= len(a) == len(b) <= 4 or a[-1] != b[-2]:
+        raise net.unsupported(
+            f"its inputs are {dims(a)} and {dims(b)}",
+            "expected 2 to 4 dimensions each, as many columns as rows",
+            "reshape them",
+        )
+    try:
+        batch = tuple(int(d) for d in np.broadcast_shapes(a[:-2], b[:-2]))
+    except ValueError:
+        raise net.error(
+            f"its inputs are {dims(a)} and {dims(b)}", "expected batches that broadcast"
+        ) from None
+    shape = (*batch, a[-2], b[-1])
+    rank = len(shape)
+    rows = tuple(range(rank))
+    turned = (*range(rank - 2), rank - 1, rank - 2)
+
+    def operand(value: Stored) -> tuple[int, bool]:
+        """Return a tensor, and whether it is transposed: the kernel reads either."""
+        swapped = value.order != plain(value.shape) and value.order == transposed(value.shape, turned)
+        return net.in_order(value, value.shape, turned if swapped else rows), swapped
+
+    def build(output: Output) -> Stored:
+        scales = net.quant(first.tensor).scale[0] * net.quant(second.tensor).scale[0]
+        net.check_rescale(scales / output.quant.scale[0])
+        (x, adj_x), (y, adj_y) = operand(first), operand(second)
+        attrs = MatmulAttrs(adj_x, adj_y)
+        index = net.emit(OpKind.BATCH_MATMUL, (x, y), attrs, shape, output.quant, output.name)
+        return net.stored(index, shape, rows)
+
+    return net.pending(shape, build)
+
+
 def _matmul(net: Network) -> Pending:
+    if isinstance(net.operand(1), Stored):
+        return _product(net)
     x = net.real(0)
     data, scales = _weights(net, 1, 2, 1)
     if len(x.shape) < 2:
@@ -291,6 +397,7 @@ def _matmul(net: Network) -> Pending:
 
 OPERATORS = {
     "Conv": OnnxOperator(_conv, "channels"),
+    "ConvTranspose": OnnxOperator(_conv_transpose, "channels"),
     "Gemm": OnnxOperator(_gemm),
     "MatMul": OnnxOperator(_matmul),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +14,11 @@ class OnnxOperator:
     """How a node becomes operators of the graph.
 
     Args:
-        read: returns the value of the first output of `Network.node`; others cannot be read.
+        read: returns the value of the first output of `Network.node`, or of the first ones; what others hold
+            cannot be read.
         order: what it wants of an image: "any" order, "channels" last, or the "file"'s. It decides in
             which order the model's inputs are.
     """
 
-    read: Callable[[Network], Operand]
+    read: Callable[[Network], Operand | Sequence[Operand]]
     order: Literal["any", "channels", "file"] = "file"

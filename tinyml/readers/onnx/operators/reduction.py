@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tinyml.graph import OpKind, PadAttrs, Pads, Quant, ReduceAttrs, SoftmaxAttrs, WindowAttrs
+from tinyml.graph import NoAttrs, OpKind, PadAttrs, Pads, Quant, ReduceAttrs, SoftmaxAttrs, WindowAttrs
 from tinyml.readers.onnx.network import Network, Operand, Output, Pending, Stored
 from tinyml.readers.onnx.operators.layers import window
 from tinyml.readers.onnx.operators.reading import OnnxOperator
@@ -13,6 +13,7 @@ from tinyml.readers.onnx.order import channels_last
 from tinyml.readers.tensors import dims
 
 _SOFTMAX = Quant((1 / 256,), (-128,))  # what the integer kernel gives
+_LOG_SOFTMAX = Quant((16 / 256,), (127,))
 _MAX_SOFTMAX = 4095  # its sum has 12 integer bits
 
 
@@ -116,44 +117,77 @@ def _global_max_pool(net: Network) -> Operand:
     return commuting(net, out, lambda value: _pooled(net, OpKind.MAX_POOL_2D, value, attrs, out))
 
 
-def _reduce_mean(net: Network) -> Operand:
-    x = net.real(0)
-    rank = len(x.shape)
+def _reduced_axes(net: Network, rank: int) -> tuple[int, ...] | None:
+    """Return the axes of a reduction, sorted; None where it reduces nothing."""
     if net.has_input(1):
         axes = net.integers(1, "axes")
     elif net.attribute("axes") is not None:
         axes = net.numbers("axes")
     else:
         axes = ()
-    if not axes:
-        if net.integer("noop_with_empty_axes", 0):
-            return x
-        axes = tuple(range(rank))
-    return _mean_of(
-        net, x, tuple(sorted({net.axis(a, rank) for a in axes})), keep_dims=bool(net.integer("keepdims", 1))
-    )
+    if not axes and net.integer("noop_with_empty_axes", 0):
+        return None
+    return tuple(sorted({net.axis(a, rank) for a in axes})) or tuple(range(rank))
 
 
-def _mean_of(net: Network, x: Stored, axes: tuple[int, ...], *, keep_dims: bool) -> Pending:
+def _reduce_sum(net: Network) -> Operand:
+    """Read ReduceMean and ReduceSum, which rescale."""
+    x = net.real(0)
+    axes = _reduced_axes(net, len(x.shape))
+    if axes is None:
+        return x
+    kind = OpKind.MEAN if net.node.op == "ReduceMean" else OpKind.SUM
+    return _mean_of(net, x, axes, keep_dims=bool(net.integer("keepdims", 1)), kind=kind)
+
+
+def _reduce_extreme(net: Network) -> Operand:
+    """Read ReduceMax and ReduceMin, which only pick values."""
+    whole = net.operand(0).shape
+    axes = _reduced_axes(net, len(whole))
+    if axes is None:
+        return net.operand(0)
+    keep_dims = bool(net.integer("keepdims", 1))
+    kind = OpKind.REDUCE_MAX if net.node.op == "ReduceMax" else OpKind.REDUCE_MIN
+    kept = [d for d in range(len(whole)) if keep_dims or d not in axes]
+    shape = tuple(1 if d in axes else whole[d] for d in kept)
+
+    def picked(stored: Stored) -> Stored:
+        output = Output(net.quant(stored.tensor), net.node.outputs[0])
+        return _reduced(net, kind, stored, axes, keep_dims, output)
+
+    return commuting(net, shape, picked)
+
+
+def _mean_of(
+    net: Network, x: Stored, axes: tuple[int, ...], *, keep_dims: bool, kind: OpKind = OpKind.MEAN
+) -> Pending:
     kept = [d for d in range(len(x.shape)) if keep_dims or d not in axes]
     shape = tuple(1 if d in axes else x.shape[d] for d in kept)
 
     def build(output: Output) -> Stored:
-        perm = net.order_of(x)
-        source = net.in_order(x, x.shape, perm)
-        net.check_rescale(net.quant(source).scale[0] / output.quant.scale[0])
-        memory = [p for p in perm if p in kept]
-        index = net.emit(
-            OpKind.MEAN,
-            (source,),
-            ReduceAttrs(tuple(sorted(perm.index(a) for a in axes)), keep_dims),
-            tuple(1 if p in axes else x.shape[p] for p in memory),
-            output.quant,
-            output.name,
-        )
-        return net.stored(index, shape, tuple(kept.index(p) for p in memory))
+        net.check_rescale(net.quant(x.tensor).scale[0] / output.quant.scale[0])
+        return _reduced(net, kind, x, axes, keep_dims, output)
 
     return net.pending(shape, build)
+
+
+def _reduced(
+    net: Network, kind: OpKind, x: Stored, axes: tuple[int, ...], keep_dims: bool, output: Output
+) -> Stored:
+    kept = [d for d in range(len(x.shape)) if keep_dims or d not in axes]
+    perm = net.order_of(x)
+    source = net.in_order(x, x.shape, perm)
+    memory = [p for p in perm if p in kept]
+    index = net.emit(
+        kind,
+        (source,),
+        ReduceAttrs(tuple(sorted(perm.index(a) for a in axes)), keep_dims),
+        tuple(1 if p in axes else x.shape[p] for p in memory),
+        output.quant,
+        output.name,
+    )
+    shape = tuple(1 if d in axes else x.shape[d] for d in kept)
+    return net.stored(index, shape, tuple(kept.index(p) for p in memory))
 
 
 def _softmax(net: Network) -> Operand:
@@ -173,7 +207,11 @@ def _softmax(net: Network) -> Operand:
             perm = (*(d for d in range(rank) if d != axis), axis)
         source = net.in_order(x, x.shape, perm)
         shape = tuple(x.shape[p] for p in perm)
-        index = net.emit(OpKind.SOFTMAX, (source,), SoftmaxAttrs(), shape, _SOFTMAX, net.node.outputs[0])
+        name = net.node.outputs[0]
+        if net.node.op == "LogSoftmax":
+            index = net.emit(OpKind.LOG_SOFTMAX, (source,), NoAttrs(), shape, _LOG_SOFTMAX, name)
+        else:
+            index = net.emit(OpKind.SOFTMAX, (source,), SoftmaxAttrs(), shape, _SOFTMAX, name)
         return net.requantised(net.stored(index, x.shape, perm), output)
 
     return net.pending(x.shape, build)
@@ -184,6 +222,10 @@ OPERATORS = {
     "GlobalMaxPool": OnnxOperator(_global_max_pool, "channels"),
     "AveragePool": OnnxOperator(_average_pool, "channels"),
     "GlobalAveragePool": OnnxOperator(_global_average_pool, "channels"),
-    "ReduceMean": OnnxOperator(_reduce_mean),
+    "ReduceMean": OnnxOperator(_reduce_sum),
+    "ReduceSum": OnnxOperator(_reduce_sum),
+    "ReduceMax": OnnxOperator(_reduce_extreme),
+    "ReduceMin": OnnxOperator(_reduce_extreme),
     "Softmax": OnnxOperator(_softmax),
+    "LogSoftmax": OnnxOperator(_softmax),
 }

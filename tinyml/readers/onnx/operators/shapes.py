@@ -9,8 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyml import numerics
-from tinyml.graph import Array, OpKind, PadAttrs, ResizeAttrs
+from tinyml.graph import (
+    Array,
+    Attrs,
+    ConcatAttrs,
+    MirrorPadAttrs,
+    OpKind,
+    PadAttrs,
+    ResizeAttrs,
+    SliceAttrs,
+)
 from tinyml.readers.onnx.network import MAX_EXTENT, Constant, Network, Operand, Output, Stored
+from tinyml.readers.onnx.operators.functions import single_number
 from tinyml.readers.onnx.operators.reading import OnnxOperator
 from tinyml.readers.onnx.operators.reduction import commuting
 from tinyml.readers.onnx.order import channels_last, plain, transpose
@@ -135,16 +145,14 @@ def _pad(net: Network) -> Operand:
     shape = net.operand(0).shape
     rank = len(shape)
     mode = net.text("mode", "constant")
-    if mode != "constant":
-        raise net.unsupported(f"it pads with mode {mode}", "expected constant zeros", "pad with zeros")
-    if net.has_input(2):
-        value = net.operand(2)
-        real = np.ones(1)
-        if isinstance(value, Constant):
-            offset = value.quant.zero_point[0] if value.quant else 0
-            real = value.data.astype(np.float64) - offset
-        if real.any():
-            raise net.unsupported("it pads with another value than 0", "expected zeros", "pad with zeros")
+    if mode not in ("constant", "reflect"):
+        raise net.unsupported(f"it pads with mode {mode}", "expected a constant or reflect", "pad with zeros")
+    number = 0.0
+    if mode == "constant" and net.has_input(2):
+        constant = net.operand(2)
+        if not isinstance(constant, Constant) or constant.data.size != 1:
+            raise net.unsupported("its value is computed by the model", "expected a constant", "fold it")
+        number = float(single_number(constant))
     axes = [net.axis(a, rank) for a in net.integers(3, "axes")] if net.has_input(3) else list(range(rank))
     pads = net.integers(1, "pads")
     if len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
@@ -157,30 +165,39 @@ def _pad(net: Network) -> Operand:
     for i, axis in enumerate(axes):
         paddings[axis] = (pads[i], pads[len(axes) + i])
     out = tuple(size + sum(pad) for size, pad in zip(shape, paddings, strict=True))
+    if mode == "reflect" and any(max(pad) >= size for size, pad in zip(shape, paddings, strict=True)):
+        raise net.error(f"its pads are {list(pads)}", f"expected less than the sizes of {dims(shape)}")
 
     def padded(stored: Stored) -> Stored:
         perm = net.order_of(stored)
         source = net.in_order(stored, shape, perm)
+        quant = net.quant(source)
+        moved = tuple(paddings[p] for p in perm)
+        attrs: Attrs = MirrorPadAttrs(moved, reflect=True)
+        if mode == "constant":
+            code = np.rint(number / quant.scale[0]) + quant.zero_point[0]
+            attrs = PadAttrs(moved, int(np.clip(code, -128, 127)) if number else None)
         index = net.emit(
-            OpKind.PAD,
+            OpKind.PAD if mode == "constant" else OpKind.MIRROR_PAD,
             (source,),
-            PadAttrs(tuple(paddings[p] for p in perm)),
+            attrs,
             tuple(out[p] for p in perm),
             net.quant(source),
             net.node.outputs[0],
         )
         return net.stored(index, out, perm)
 
+    if number:  # which no activation before it may clip, nor another scale change
+        return padded(net.real(0))
     return commuting(net, out, padded)
 
 
 def _resize(net: Network) -> Operand:
     shape = net.operand(0).shape
     image = net.image_shape(shape)
-    if net.text("mode", "nearest") != "nearest":
-        raise net.unsupported(
-            f"it interpolates: mode {net.text('mode', 'nearest')}", "expected nearest", "use nearest"
-        )
+    mode = net.text("mode", "nearest")
+    if mode not in ("nearest", "linear") or net.integer("antialias", 0):
+        raise net.unsupported(f"its mode is {mode}", "expected nearest or linear", "use one of them")
     if net.attribute("axes") is not None or net.text("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise net.unsupported("it resizes some axes", "expected sizes or scales of all", "export it again")
     scales: list[float] = []
@@ -199,6 +216,8 @@ def _resize(net: Network) -> Operand:
     ratios = scales[2:] if scales else [o / i for i, o in zip(image[2:], out[2:], strict=True)]
     if len(ratios) == 1:
         ratios = [1.0, *ratios]
+    if mode == "linear":
+        return _interpolated(net, sizes, [size * r for size, r in zip(image[2:], ratios, strict=True)])
     wanted = [
         _nearest(net, size, new, ratio) for size, new, ratio in zip(image[2:], out[2:], ratios, strict=True)
     ]
@@ -226,6 +245,45 @@ def _resize(net: Network) -> Operand:
     return commuting(net, sizes, resized)
 
 
+def _interpolated(net: Network, sizes: tuple[int, ...], exact: Sequence[float]) -> Operand:
+    """Return a bilinear resize; `exact` are height and width before they were rounded down."""
+    out = net.image_shape(sizes)
+    image = net.image_shape(net.operand(0).shape)
+    mode = net.text("coordinate_transformation_mode", "half_pixel")
+    attrs = {
+        "asymmetric": ResizeAttrs(),
+        "align_corners": ResizeAttrs(align_corners=True),
+        "half_pixel": ResizeAttrs(half_pixel_centers=True),
+        "pytorch_half_pixel": ResizeAttrs(half_pixel_centers=True),
+    }.get(mode)
+    if (
+        attrs is None
+        or any(abs(a - b) > 1e-3 for a, b in zip(exact, out[2:], strict=True))
+        or (mode == "pytorch_half_pixel" and 1 in out[2:])
+        or any(
+            int(numerics.bilinear_taps(size, new, attrs)[0].max()) >= size
+            for size, new in zip(image[2:], out[2:], strict=True)
+        )
+    ):
+        raise net.unsupported(
+            f"it interpolates in a way the kernel does not: {mode}, to {dims(sizes)}",
+            "expected asymmetric, align_corners or half_pixel, and whole sizes",
+            "resize to fixed sizes, or to nearest pixels",
+        )
+    x = net.real(0)
+
+    def build(output: Output) -> Stored:
+        source = net.image(x)
+        perm = channels_last(4)
+        memory = tuple(out[p] for p in perm)
+        index = net.emit(
+            OpKind.RESIZE_BILINEAR, (source,), attrs, memory, net.quant(source), net.node.outputs[0]
+        )
+        return net.requantised(dataclasses.replace(net.stored(index, out, perm), shape=sizes), output)
+
+    return net.pending(sizes, build)
+
+
 def _nearest(net: Network, size: int, new: int, ratio: float) -> Array:
     """Return the input row of every output row. Source: onnx/docs/Operators.md, Resize."""
     x = np.arange(new, dtype=np.float64)
@@ -251,6 +309,99 @@ def _nearest(net: Network, size: int, new: int, ratio: float) -> Array:
         case _:
             raise net.error(f"its nearest_mode is {rounding}", "expected floor, ceil, or rounding")
     return np.clip(x, 0, size - 1).astype(np.int32)
+
+
+# Parts
+
+
+def _taken(net: Network, begin: Sequence[int], steps: Sequence[int], shape: tuple[int, ...]) -> Operand:
+    """Return a part of the input: `shape` elements from `begin` in steps."""
+    whole = net.operand(0).shape
+    axes = range(len(whole))
+
+    def part(stored: Stored) -> Stored:
+        perm = net.order_of(stored)
+        source = net.in_order(stored, whole, perm)
+        attrs = SliceAttrs(tuple(begin[p] for p in perm), tuple(steps[p] for p in perm), tuple(axes))
+        memory = tuple(shape[p] for p in perm)
+        name = net.node.outputs[0]
+        return net.stored(
+            net.emit(OpKind.SLICE, (source,), attrs, memory, net.quant(source), name), shape, perm
+        )
+
+    return commuting(net, shape, part)
+
+
+def _slice(net: Network) -> Operand:
+    if isinstance(net.operand(0), Constant):
+        return folded(net)
+    whole = net.operand(0).shape
+    rank = len(whole)
+    starts, ends = net.integers(1, "starts"), net.integers(2, "ends")
+    axes = net.integers(3, "axes") if net.has_input(3) else tuple(range(len(starts)))
+    steps = net.integers(4, "steps") if net.has_input(4) else (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise net.error("its starts, ends, axes and steps do not fit together", "expected as many of each")
+    begin, step, shape = [0] * rank, [1] * rank, list(whole)
+    for a, start, end, by in zip(axes, starts, ends, steps, strict=True):
+        axis = net.axis(a, rank)
+        taken = range(*slice(start, end, by).indices(whole[axis]))
+        if not taken:
+            raise net.error(f"it takes nothing along axis {axis}", f"expected a part of {dims(whole)}")
+        begin[axis], step[axis], shape[axis] = taken[0], by, len(taken)
+    return _taken(net, begin, step, tuple(shape))
+
+
+def _split(net: Network) -> Sequence[Operand]:
+    whole = net.operand(0).shape
+    axis = net.axis(net.integer("axis", 0), len(whole))
+    count = len(net.node.outputs)
+    if net.has_input(1):
+        sizes = net.integers(1, "sizes")
+    else:
+        most = -(-whole[axis] // count)
+        sizes = tuple(min(most, whole[axis] - i * most) for i in range(count))
+    if len(sizes) != count or min(sizes) < 1 or sum(sizes) != whole[axis]:
+        raise net.error(f"it splits {whole[axis]} into {list(sizes)}", f"expected {count} parts")
+    parts = []
+    for i, size in enumerate(sizes):
+        begin = [0] * len(whole)
+        begin[axis] = sum(sizes[:i])
+        parts.append(_taken(net, begin, [1] * len(whole), (*whole[:axis], size, *whole[axis + 1 :])))
+    return parts
+
+
+def _concat(net: Network) -> Operand:
+    operands = [net.operand(i) for i in range(len(net.node.inputs))]
+    if all(isinstance(o, Constant) for o in operands):
+        return folded(net)
+    first = operands[0].shape
+    rank = len(first)
+    axis = net.axis(net.integer("axis", 0), rank)
+    for operand in operands:
+        other = operand.shape
+        if len(other) != rank or any(
+            a != b for d, (a, b) in enumerate(zip(first, other, strict=True)) if d != axis
+        ):
+            raise net.error(
+                f"its inputs are {dims(first)} and {dims(other)}",
+                f"expected other sizes along axis {axis} only",
+            )
+    shape = (*first[:axis], sum(o.shape[axis] for o in operands), *first[axis + 1 :])
+    values = [net.real(i) for i in range(len(operands))]
+
+    def build(output: Output) -> Stored:
+        perm = net.order_of(max(values, key=lambda v: math.prod(v.shape)))
+        parts = []
+        for value in values:
+            rescaled = Output(output.quant, f"{output.name}/{net.tensors[value.tensor].name}")
+            parts.append(net.in_order(net.requantised(value, rescaled), value.shape, perm))
+        memory = tuple(shape[p] for p in perm)
+        attrs = ConcatAttrs(perm.index(axis))
+        index = net.emit(OpKind.CONCATENATION, parts, attrs, memory, output.quant, output.name)
+        return net.stored(index, shape, perm)
+
+    return net.pending(shape, build)
 
 
 # The arithmetic of shapes
@@ -341,7 +492,8 @@ OPERATORS = {
     "Constant": OnnxOperator(_constant),
     "Shape": OnnxOperator(_shape),
     "Gather": OnnxOperator(folded),
-    "Concat": OnnxOperator(folded),
+    "Concat": OnnxOperator(_concat, "any"),
+    "Split": OnnxOperator(_split, "any"),
     "Cast": OnnxOperator(folded),
-    "Slice": OnnxOperator(folded),
+    "Slice": OnnxOperator(_slice, "any"),
 }
