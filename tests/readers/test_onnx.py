@@ -146,6 +146,33 @@ def two_inputs(b: OnnxBuilder) -> None:
     b.output(b.node("Squeeze", b.node("Div", x, b.constant(3.0)), b.integers(2, 3)))
 
 
+def silu(b: OnnxBuilder, x: str) -> str:
+    return b.node("Mul", x, b.node("Sigmoid", x))
+
+
+def encoder(b: OnnxBuilder) -> None:
+    """Skips that are concatenated around a transposed convolution, parts that are shuffled."""
+    x = silu(b, b.conv(b.input((1, 2, 12, 8)), 2, 6, (3, 3), pads=[1, 1, 1, 1]))
+    y = b.node("HardSwish", b.conv(x, 6, 8, (3, 3), pads=[1, 1, 1, 1], strides=[2, 2]))
+    y = b.node("ConvTranspose", y, b.random(8, 6, 2, 2, scale=0.3), b.random(6), strides=[2, 2])
+    y = b.node("LeakyRelu", y, alpha=0.1)
+    x = b.node("Concat", x, y, axis=1)
+    names = [f"part_{i}" for i in range(2)]
+    b.nodes.append(onnx.helper.make_node("Split", [x], names, axis=1, name="split"))
+    x = b.node("Concat", b.conv(names[0], 6, 6, (1, 1)), names[1], axis=1)
+    b.output(b.node("Sigmoid", b.conv(x, 12, 1, (1, 1))))
+
+
+def attention(b: OnnxBuilder) -> None:
+    x = b.input((1, 6, 8))
+    query, key, value = (b.node("MatMul", x, b.random(8, 8, scale=0.3)) for _ in range(3))
+    scores = b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 1]))
+    weights = b.node("Softmax", b.node("Mul", scores, b.constant(8**-0.5)))
+    x = b.node("Add", x, b.node("MatMul", weights, value))
+    x = b.node("Tanh", b.node("MatMul", x, b.random(8, 16, scale=0.3)))
+    b.output(b.node("ReduceMax", x, axes=[1], keepdims=0))
+
+
 NETWORKS: list[Callable[[OnnxBuilder], None]] = [
     residual,
     mobile,
@@ -155,6 +182,8 @@ NETWORKS: list[Callable[[OnnxBuilder], None]] = [
     shuffled,
     upsampled,
     two_inputs,
+    encoder,
+    attention,
 ]
 
 
@@ -443,6 +472,19 @@ def test_padding(value: float | None, tmp_path: Path) -> None:
     operands = [x, pads] if value is None else [x, pads, b.constant(value)]
     b.output(b.qdq(b.node("Pad", *operands, mode="reflect" if value is None else "constant"), 0.06, 131))
     check(b.save(tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("op", ["SpaceToDepth", "DepthToSpace DCR", "DepthToSpace CRD"])
+def test_blocks(op: str, tmp_path: Path) -> None:
+    b = OnnxBuilder(19)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 3, 4, 6)), 0.05, 120), 3, 8), 0.06, 131)
+    name, *mode = op.split()
+    x = b.node(name, x, blocksize=2, **({"mode": mode[0]} if mode else {}))
+    channels = 2 if mode else 32
+    b.output(b.qdq(b.conv_quantised(b.qdq(x, 0.06, 131), channels, 4), 0.0973, 125))
+    path = b.save(tmp_path / "m.onnx")
+    assert kinds(path).count(OpKind.TRANSPOSE) == 1
+    check(path)
 
 
 @pytest.mark.parametrize("mode", ["asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"])

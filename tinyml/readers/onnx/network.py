@@ -415,7 +415,9 @@ class Network:
         scales = self.constant(1, "scale")
         points = self.constant(2, "zero point") if self.has_input(2) else np.zeros(scales.shape, dtype)
         dtype = points.dtype.name
-        if scales.dtype != np.float32 or scales.ndim > 1 or points.shape != scales.shape or not scales.size:
+        # Of one scale and zero point, one may be a scalar and the other a vector.
+        fit = max(scales.ndim, points.ndim) <= 1 and scales.size == points.size > 0
+        if scales.dtype != np.float32 or not fit:
             raise self.error(
                 f"its scale is {scales.dtype}{list(scales.shape)}, "
                 f"its zero point {points.dtype}{list(points.shape)}",

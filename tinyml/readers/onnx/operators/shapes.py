@@ -115,23 +115,54 @@ def _transpose(net: Network) -> Operand:
             quant = dataclasses.replace(quant, axis=perm.index(quant.axis))
         return Constant(np.ascontiguousarray(value.data.transpose(perm)), quant)
 
-    def turned(stored: Stored) -> Stored:
-        order = transpose(stored.order, stored.shape, perm)
-        if order is None:  # its memory is that of another shape: back to the file's order
-            tensor = net.in_order(stored, stored.shape, range(rank))
-            stored = dataclasses.replace(stored, tensor=tensor, order=plain(stored.shape))
-            order = transpose(stored.order, stored.shape, perm)
-            assert order is not None
-        return dataclasses.replace(stored, shape=shape, order=order)
-
     if isinstance(value, Stored):
-        return turned(value)
+        return _turned(net, value, perm)
     inner = value
 
     def build(output: Output) -> Stored:
-        return turned(inner.build(output))
+        return _turned(net, inner.build(output), perm)
 
     return dataclasses.replace(inner, shape=shape, build=build)
+
+
+def _blocks(net: Network) -> Operand:
+    """Read DepthToSpace and SpaceToDepth: a reshape, a transpose and a reshape."""
+    shape = net.operand(0).shape
+    block = net.integer("blocksize", 0)
+    if len(shape) != 4 or not 1 <= block <= MAX_EXTENT:
+        raise net.error(f"its input is {dims(shape)}, its block {block}", "expected an image and a block")
+    n, c, h, w = shape
+    mode = net.text("mode", "DCR")
+    if net.node.op == "SpaceToDepth":
+        inner: tuple[int, ...] = (n, c, h // block, block, w // block, block)
+        perm, out = (0, 3, 5, 1, 2, 4), (n, c * block * block, h // block, w // block)
+    elif mode == "CRD":
+        inner = (n, c // (block * block), block, block, h, w)
+        perm, out = (0, 1, 4, 2, 5, 3), (n, c // (block * block), h * block, w * block)
+    else:
+        inner = (n, block, block, c // (block * block), h, w)
+        perm, out = (0, 3, 4, 1, 5, 2), (n, c // (block * block), h * block, w * block)
+    if math.prod(inner) != math.prod(shape) or mode not in ("DCR", "CRD"):
+        raise net.error(
+            f"its input is {dims(shape)}, its block {block}, its mode {mode}", "expected whole blocks"
+        )
+
+    def moved(stored: Stored) -> Stored:
+        turned = _turned(net, dataclasses.replace(stored, shape=inner), perm)
+        return dataclasses.replace(turned, shape=out)
+
+    return commuting(net, out, moved)
+
+
+def _turned(net: Network, stored: Stored, perm: Sequence[int]) -> Stored:
+    """Return a value with its axes permuted."""
+    order = transpose(stored.order, stored.shape, perm)
+    if order is None:  # its memory is that of another shape: back to the file's order
+        tensor = net.in_order(stored, stored.shape, range(len(perm)))
+        stored = dataclasses.replace(stored, tensor=tensor, order=plain(stored.shape))
+        order = transpose(stored.order, stored.shape, perm)
+        assert order is not None
+    return dataclasses.replace(stored, shape=tuple(stored.shape[p] for p in perm), order=order)
 
 
 def _identity(net: Network) -> Operand:
@@ -485,6 +516,8 @@ OPERATORS = {
     "Squeeze": OnnxOperator(_squeeze),
     "Unsqueeze": OnnxOperator(_unsqueeze),
     "Transpose": OnnxOperator(_transpose),
+    "DepthToSpace": OnnxOperator(_blocks, "channels"),
+    "SpaceToDepth": OnnxOperator(_blocks, "channels"),
     "Identity": OnnxOperator(_identity, "any"),
     "Dropout": OnnxOperator(_identity, "any"),
     "Pad": OnnxOperator(_pad, "any"),
