@@ -408,6 +408,14 @@ def test_concatenated_and_taken_apart(axis: int, tmp_path: Path) -> None:
     check(b.save(tmp_path / "m.onnx"))
 
 
+@pytest.mark.parametrize("indices", [-1, 2, [0, 2, 4], [3], [5, 4, 3]], ids=str)
+def test_indices(indices: int | list[int], tmp_path: Path) -> None:
+    b = OnnxBuilder(20)
+    x = b.qdq(b.conv_quantised(b.qdq(b.input((1, 3, 7, 6)), 0.05, 120), 3, 4), 0.06, 131)
+    b.output(b.qdq(b.node("Gather", x, b.constant(indices, np.int64), axis=2), 0.06, 131))
+    check(b.save(tmp_path / "m.onnx"))
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_transposed_convolutions(seed: int, tmp_path: Path) -> None:
     b = OnnxBuilder(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -33,9 +34,8 @@ _MAX_FOLDED = 4096  # elements of a constant that the arithmetic of shapes may g
 # What changes only the note on the order in memory
 
 
-def _seen_as(net: Network, shape: tuple[int, ...]) -> Operand:
-    """Return the input with another shape."""
-    value = net.operand(0)
+def _seen_as(net: Network, value: Operand, shape: tuple[int, ...]) -> Operand:
+    """Return a value with another shape."""
     check_shape(shape, f"the result of {net.node.op} '{net.node.name}'", net.file, smallest=0)
     if math.prod(shape) != math.prod(value.shape):
         raise net.error(f"it turns {dims(value.shape)} into {dims(shape)}", "expected as many elements")
@@ -69,14 +69,14 @@ def _reshape(net: Network) -> Operand:
         if not rest or math.prod(shape) % rest:
             raise net.error(f"its new shape is {wanted}", f"its input is {dims(shape)}")
         wanted[wanted.index(-1)] = math.prod(shape) // rest
-    return _seen_as(net, tuple(wanted))
+    return _seen_as(net, net.operand(0), tuple(wanted))
 
 
 def _flatten(net: Network) -> Operand:
     shape = net.operand(0).shape
     axis = net.integer("axis", 1)
     at = axis if axis == len(shape) else net.axis(axis, len(shape))
-    return _seen_as(net, (math.prod(shape[:at]), math.prod(shape[at:])))
+    return _seen_as(net, net.operand(0), (math.prod(shape[:at]), math.prod(shape[at:])))
 
 
 def _axes(net: Network, rank: int) -> set[int]:
@@ -91,7 +91,7 @@ def _squeeze(net: Network) -> Operand:
     axes = _axes(net, len(shape)) if net.has_input(1) else {d for d, size in enumerate(shape) if size == 1}
     if any(shape[a] != 1 for a in axes):
         raise net.error(f"it removes axes {sorted(axes)} of {dims(shape)}", "expected sizes of 1")
-    return _seen_as(net, tuple(size for d, size in enumerate(shape) if d not in axes))
+    return _seen_as(net, net.operand(0), tuple(size for d, size in enumerate(shape) if d not in axes))
 
 
 def _unsqueeze(net: Network) -> Operand:
@@ -99,7 +99,7 @@ def _unsqueeze(net: Network) -> Operand:
     rank = len(shape) + len(net.integers(1, "axes"))
     axes = _axes(net, rank)
     sizes = iter(shape)
-    return _seen_as(net, tuple(1 if d in axes else next(sizes) for d in range(rank)))
+    return _seen_as(net, net.operand(0), tuple(1 if d in axes else next(sizes) for d in range(rank)))
 
 
 def _transpose(net: Network) -> Operand:
@@ -383,6 +383,28 @@ def _slice(net: Network) -> Operand:
     return _taken(net, begin, step, tuple(shape))
 
 
+def _gather(net: Network) -> Operand:
+    """Read a Gather of indices in equal steps, x[:, -1] for example; of constants any."""
+    if isinstance(net.operand(0), Constant):
+        return folded(net)
+    whole = net.operand(0).shape
+    axis = net.axis(net.integer("axis", 0), len(whole))
+    data = net.constant(1, "indices")
+    if data.dtype.kind != "i" or data.ndim > 1 or not data.size:
+        raise net.unsupported(f"its indices are {data.dtype}{list(data.shape)}", "expected some", "slice")
+    size = whole[axis]
+    if int(data.min()) < -size or int(data.max()) >= size:
+        raise net.error(f"its indices reach to {data.max()}", f"expected indices of {size}")
+    indices = [int(i) % size for i in data.reshape(-1)]
+    steps = {b - a for a, b in itertools.pairwise(indices)} or {1}
+    if len(steps) > 1 or 0 in steps:
+        raise net.unsupported("its indices have no equal steps", "expected a slice", "use Slice and Concat")
+    begin, by = [0] * len(whole), [1] * len(whole)
+    begin[axis], by[axis] = indices[0], steps.pop()
+    part = _taken(net, begin, by, (*whole[:axis], len(indices), *whole[axis + 1 :]))
+    return part if data.ndim else _seen_as(net, part, (*whole[:axis], *whole[axis + 1 :]))
+
+
 def _split(net: Network) -> Sequence[Operand]:
     whole = net.operand(0).shape
     axis = net.axis(net.integer("axis", 0), len(whole))
@@ -524,7 +546,7 @@ OPERATORS = {
     "Resize": OnnxOperator(_resize, "channels"),
     "Constant": OnnxOperator(_constant),
     "Shape": OnnxOperator(_shape),
-    "Gather": OnnxOperator(folded),
+    "Gather": OnnxOperator(_gather, "any"),
     "Concat": OnnxOperator(_concat, "any"),
     "Split": OnnxOperator(_split, "any"),
     "Cast": OnnxOperator(folded),
