@@ -232,8 +232,8 @@ def _tensor(proto: Any, name: str, file: str) -> Array:
     stored = getattr(proto, field)
     if len(stored) != count:
         raise _wrong_size(file, where, shape, dtype, f"{len(stored)} numbers")
-    wide = np.array(stored, np.int64 if np.dtype(dtype).kind in "iub" else np.float64)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
+        wide = np.array(stored, np.int64 if np.dtype(dtype).kind in "iub" else np.float64)
         values: Array = wide.astype(dtype)
     if wide.dtype.kind == "i" and not np.array_equal(values.astype(np.int64), wide):
         raise ModelError(f"{file} is damaged: {where} holds numbers beyond {dtype}")

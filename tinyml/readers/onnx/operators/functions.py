@@ -93,7 +93,8 @@ def single_number(constant: Constant) -> np.float32:
     value = constant.data.reshape(-1)[0].astype(np.float32)
     if constant.quant is None:
         return np.float32(value)
-    return np.float32((value - constant.quant.zero_point[0]) * np.float32(constant.quant.scale[0]))
+    with np.errstate(all="ignore"):
+        return np.float32((value - constant.quant.zero_point[0]) * np.float32(constant.quant.scale[0]))
 
 
 def _sigmoid(x: Array) -> Array:

@@ -157,7 +157,8 @@ def _bias(
             values = (values - np.array(operand.quant.zero_point)) * np.array(operand.quant.scale)
     elif data.dtype.kind != "f":
         raise net.error("its bias is quantised, but not dequantised", "expected DequantizeLinear before it")
-    bias = np.rint(factor * values / units)
+    with np.errstate(all="ignore"):
+        bias = np.rint(factor * values / units)
     if not (np.isfinite(bias).all() and np.abs(bias).max() < 2**31):
         raise net.error(
             "its bias does not fit 32 bits", "expected a bias in proportion to the weights' scale"

@@ -184,6 +184,8 @@ def _pad(net: Network) -> Operand:
         if not isinstance(constant, Constant) or constant.data.size != 1:
             raise net.unsupported("its value is computed by the model", "expected a constant", "fold it")
         number = float(single_number(constant))
+        if not math.isfinite(number):
+            raise net.error(f"it pads with {number:g}", "expected a finite number")
     axes = [net.axis(a, rank) for a in net.integers(3, "axes")] if net.has_input(3) else list(range(rank))
     pads = net.integers(1, "pads")
     if len(pads) != 2 * len(axes) or len(set(axes)) != len(axes):
