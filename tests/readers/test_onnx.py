@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from onnxruntime.quantization import QuantType
 
 from tests.onnx_builder import OnnxBuilder
 from tinyml import passes, reference
-from tinyml.errors import ModelError
+from tinyml.errors import ModelError, ToolchainError
 from tinyml.graph import OpKind
 from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.readers import read_model
@@ -698,3 +699,15 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match="keeps its weights in another file"):
         read_model(tmp_path / "m.onnx")
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    b = OnnxBuilder(1)
+    b.output(b.qdq(b.conv_quantised(b.qdq(b.input((1, 3, 4, 4)), 0.1, 0), 3, 4), 0.5, 0))
+    path = b.save(tmp_path / "m.onnx")
+    for package, attempt in (("onnxruntime", OnnxOracle), ("onnx", read_model)):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, package, None)
+            with pytest.raises(ToolchainError) as caught:
+                attempt(path)
+        assert "pip install 'tinyml-toolchain[onnx]'" in str(caught.value)
