@@ -25,7 +25,7 @@ from tinyml.graph import Graph
 from tinyml.kernels.registry import Isa
 from tinyml.passes import Edges
 from tinyml.planner.plan import Plan
-from tinyml.readers.tflite import read_model
+from tinyml.readers import read_model
 from tinyml.report.html import render_html
 from tinyml.report.model import BuildReport, SymbolSize, from_plan, with_firmware
 from tinyml.select import Choice, Selection, copies, select

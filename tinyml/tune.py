@@ -32,7 +32,7 @@ from tinyml.build import (
 from tinyml.errors import DoesNotFit, TargetError
 from tinyml.graph import DType
 from tinyml.kernels.registry import Kernel
-from tinyml.readers.tflite import read_model
+from tinyml.readers import read_model
 from tinyml.run.profile import Cost, profile
 from tinyml.select import Choice, accepting
 

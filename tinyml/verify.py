@@ -1,6 +1,7 @@
 """Does a target compute the bytes of the reference? Every output byte, sample by sample.
 
-The reference is LiteRT with its reference kernels (`oracle.py`). On the first sample that differs the
+The reference is LiteRT with its reference kernels (`oracle.py`); of ONNX networks it is `reference.py`,
+and its distance from onnxruntime is reported (`oracle_onnx.py`). On the first sample that differs the
 target runs layer by layer, so that the report names the operator where the difference begins.
 """
 
@@ -20,8 +21,11 @@ from tinyml.emit.context import printable
 from tinyml.errors import TargetError, UsageError
 from tinyml.graph import Array, DType, GatherAttrs, Graph, OpKind, Tensor
 from tinyml.oracle import Oracle
+from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.passes import Edges
-from tinyml.readers.tflite import read_model
+from tinyml.readers import is_onnx, read_model
+from tinyml.readers.onnx import FileValue
+from tinyml.readers.onnx import read as read_onnx
 from tinyml.run.target import LayerInfo, Target
 
 Progress = Callable[[int, int], None]
@@ -100,6 +104,7 @@ class VerifyReport:
         reference_accuracy: the same for the reference.
         cycles: of the last inference; None where the target counts none.
         stack_free: bytes of stack never used after the last inference; None where unknown.
+        runtime: of ONNX networks, the reference's distance from onnxruntime.
     """
 
     samples: int
@@ -109,6 +114,7 @@ class VerifyReport:
     reference_accuracy: float | None = None
     cycles: int | None = None
     stack_free: int | None = None
+    runtime: RuntimeComparison | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -120,6 +126,7 @@ class VerifyReport:
             "reference_accuracy": self.reference_accuracy,
             "cycles": self.cycles,
             "stack_free": self.stack_free,
+            "runtime": self.runtime.to_json() if self.runtime else None,
         }
 
 
@@ -136,7 +143,7 @@ def verify(
     """Compare a target with the reference.
 
     Args:
-        model_path: the .tflite file.
+        model_path: the model file.
         target: a connected target that runs this model, built with the same `edges`.
         samples: how many; by default all of `data`, or 8 random ones.
         data: a .npz (`x` [N, …], or `x0`, `x1`, … for several inputs; `y` [N] labels, optional) or a
@@ -151,14 +158,14 @@ def verify(
     """
     source = read_model(model_path)
     graph = passes.run(source, edges=edges)
-    oracle = Oracle(model_path)
+    oracle = OnnxOracle(model_path) if is_onnx(model_path) else Oracle(model_path)
     if graph.sha256 and target.info.model_sha256 != graph.sha256:
         raise TargetError(
             f"the target runs another model: {target.info.model}",
             expected=f"expected SHA-256 {graph.sha256[:16]}…, received {target.info.model_sha256[:16]}…",
             hint=f"build {model_path.name} again",
         )
-    dataset = Dataset.load(data, graph) if data is not None else None
+    dataset = Dataset.load(data, graph, file_values(model_path)) if data is not None else None
     count = samples if samples is not None else (len(dataset) if dataset else 8)
     if dataset is not None:
         count = min(count, len(dataset))
@@ -216,6 +223,7 @@ def verify(
         reference_accuracy=reference_right / count if labelled else None,
         cycles=cycles,
         stack_free=stack_free,
+        runtime=oracle.comparison() if isinstance(oracle, OnnxOracle) else None,
     )
 
 
@@ -238,8 +246,13 @@ class Dataset:
         return [x[i].reshape(shape) for x, shape in zip(self.inputs, self.shapes, strict=True)]
 
     @classmethod
-    def load(cls, path: Path, graph: Graph) -> Dataset:
+    def load(cls, path: Path, graph: Graph, file_values: Sequence[FileValue] = ()) -> Dataset:
         """Read a .npz or .npy file and fit it to the graph's inputs.
+
+        Args:
+            path: the file.
+            graph: the graph after passes.
+            file_values: of ONNX networks the inputs in the file: samples may have their shapes too.
 
         Raises:
             UsageError: unreadable, or of a wrong shape or type.
@@ -255,7 +268,12 @@ class Dataset:
                 expected=f"expected {', '.join(names)}; it has {', '.join(sorted(arrays)) or 'no such'}",
                 hint="numpy.savez(path, x=samples, y=labels)",
             )
-        inputs = tuple(_fit(arrays[n], t, f"{path.name}: {n}") for n, t in zip(names, tensors, strict=True))
+        samples = [arrays[name] for name in names]
+        for i, value in enumerate(file_values):
+            samples[i] = _in_graph_order(samples[i], tensors[i], value)
+        inputs = tuple(
+            _fit(x, t, f"{path.name}: {n}") for x, t, n in zip(samples, tensors, names, strict=True)
+        )
         counts = {len(x) for x in inputs}
         if len(counts) != 1 or 0 in counts:
             raise UsageError(
@@ -287,7 +305,7 @@ def sample_inputs(model_path: Path, graph: Graph, *, data: Path | None, seed: in
     """Return one sample: sample `index` of a file, or a random one.
 
     Args:
-        model_path: the .tflite file.
+        model_path: the model file.
         graph: the model after passes.
         data: a .npy or .npz file as for `verify`; a single sample may lack the first axis.
         seed: of random values.
@@ -298,7 +316,7 @@ def sample_inputs(model_path: Path, graph: Graph, *, data: Path | None, seed: in
     """
     if data is None:
         return random_inputs(_value_ranges(read_model(model_path), graph), seed, index)
-    dataset = Dataset.load(data, graph)
+    dataset = Dataset.load(data, graph, file_values(model_path))
     if not 0 <= index < len(dataset):
         raise UsageError(
             f"{data.name} has no sample {index}", where=str(data), expected=f"it has {len(dataset)}"
@@ -321,6 +339,22 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             expected=str(error),
             hint="numpy.savez(path, x=samples, y=labels)",
         ) from error
+
+
+def file_values(model_path: Path) -> tuple[FileValue, ...]:
+    """Return the inputs of an ONNX file as it has them; none of other files, whose order is the graph's."""
+    if not is_onnx(model_path):
+        return ()
+    model = read_onnx(model_path)
+    return tuple(value for t in model.graph.inputs if (value := model.values[t]) is not None)
+
+
+def _in_graph_order(x: Array, tensor: Tensor, value: FileValue) -> Array:
+    """Return samples that have the file's shape, and not the graph's, in the graph's order."""
+    shape = x.shape[1:]
+    if not len(x) or shape in (tensor.shape, tensor.shape[1:]) or shape not in (value.shape, value.shape[1:]):
+        return x
+    return np.stack([value.from_file(sample) for sample in x]).reshape(len(x), *tensor.shape)
 
 
 def _fit(x: Array, tensor: Tensor, where: str) -> Array:
@@ -453,7 +487,7 @@ def _difference(expected: Array, received: Array) -> Difference:
 def _locate(
     target: Target,
     graph: Graph,
-    oracle: Oracle,
+    oracle: Oracle | OnnxOracle,
     inputs: Sequence[Array],
     mismatch: Mismatch,
     replay: Callable[[], None],

@@ -87,7 +87,7 @@ Every command takes --json, -q and -v. NO_COLOR switches colours off.""",
 )
 @click.version_option(__version__, prog_name="tinyml")
 def cli() -> None:
-    """From a trained int8 network (.tflite) to a verified firmware for a microcontroller."""
+    """From a trained int8 network (.tflite, .onnx) to a verified firmware for a microcontroller."""
 
 
 for _command in (

@@ -31,7 +31,7 @@ def command(model: Path, out: Output) -> None:
     from tinyml import passes
     from tinyml.errors import ModelError
     from tinyml.graph import Graph
-    from tinyml.readers.tflite import read_model
+    from tinyml.readers import read_model
     from tinyml.report.console import folded_line
     from tinyml.report.units import size
 

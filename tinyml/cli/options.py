@@ -29,7 +29,7 @@ def output_options(command: Command) -> Command:
 
 
 def model_argument(command: Command) -> Command:
-    """Add the MODEL argument, a .tflite file."""
+    """Add the MODEL argument, a .tflite or .onnx file."""
     return click.argument("model", type=click.Path(path_type=Path))(command)
 
 

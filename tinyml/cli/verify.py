@@ -63,6 +63,8 @@ def command(
 ) -> int:
     """Run samples and compare every output byte with LiteRT's reference kernels.
 
+    ONNX networks are compared with tinyml's own reference, and that with onnxruntime: see docs/onnx.md.
+
     On a mismatch the first layer that differs is named, and the exit status is 1. With labels, correct
     answers are counted too. Without --port a board's emulator runs the firmware.
     """

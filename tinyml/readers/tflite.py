@@ -20,13 +20,13 @@ import numpy as np
 
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import Array, DType, Graph, NoAttrs, Op, OpKind, State
+from tinyml.readers.files import read_bytes
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import COMPUTED, READERS, Read, compute
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 from tinyml.readers.variables import OPTIONS, Variable, resolve
 
 _INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
-_MAX_FILE_BYTES = 2**31 - 1
 
 # Inputs that are shapes of outputs. With these operators and SHAPE, converters compute them where the batch
 # size was left open.
@@ -91,18 +91,7 @@ def read_model(path: Path) -> Graph:
         UnsupportedOp: it uses operators or element types that no kernel runs; lists them all.
     """
     path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size > _MAX_FILE_BYTES:
-            raise ModelError(f"{path.name} has {size} bytes", expected="a flatbuffer below 2 GiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read {path.name}",
-            where=str(path),
-            expected=error.strerror or str(error),
-            hint="check the path and its permissions",
-        ) from error
+    data = read_bytes(path)
     options = {name: reader.options for name, reader in READERS.items() if reader.options} | OPTIONS
     reader = _GraphReader(decode(data, path.name, options), path.name)
     return reader.graph(identifier(path.stem), hashlib.sha256(data).hexdigest())

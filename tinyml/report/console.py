@@ -208,18 +208,45 @@ def render_verification(result: Mapping[str, Any], description: str) -> Renderab
     """
     samples, wrong = result["samples"], result["mismatched_samples"]
     where = f"{result['model']} on {result['target']}"
+    runtime = result["runtime"]
+    reference = "TensorFlow Lite" if runtime is None else "the reference"
+    parts: list[RenderableType]
     if wrong:
-        parts = [Text(f"✗ {where}: {wrong} of {samples} samples differ from TensorFlow Lite", style="red")]
+        parts = [Text(f"✗ {where}: {wrong} of {samples} samples differ from {reference}", style="red")]
         parts += [Text(f"  {line}") for line in description.splitlines()]
     else:
         parts = [
-            Text(f"✓ {where}: every output byte of {samples} samples equals TensorFlow Lite's", style="green")
+            Text(f"✓ {where}: every output byte of {samples} samples equals {reference}'s", style="green")
         ]
     if result["accuracy"] is not None:
         right = round(result["accuracy"] * samples)
-        reference = round(result["reference_accuracy"] * samples)
-        parts.append(Text(f"  {right} of {samples} right ({right / samples:.1%}); the reference {reference}"))
+        theirs = round(result["reference_accuracy"] * samples)
+        parts.append(Text(f"  {right} of {samples} right ({right / samples:.1%}); the reference {theirs}"))
+    if runtime is not None:
+        parts += _runtime_comparison(runtime)
     return Group(*parts)
+
+
+def _runtime_comparison(runtime: Mapping[str, Any]) -> list[RenderableType]:
+    """Return how far the reference is from another runtime: its outputs, and each layer on equal inputs."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("operator", "tensor", "bytes", "differ", "at most"):
+        table.add_column(heading, justify="left" if heading in ("operator", "tensor") else "right")
+    for layer in runtime["layers"]:
+        share = layer["different"] / max(layer["elements"], 1)
+        table.add_row(
+            layer["op"],
+            Text(layer["name"]),
+            f"{layer['elements']:,}",
+            f"{layer['different']:,} ({share:.2%})",
+            str(layer["largest"]),
+        )
+    outputs = runtime["outputs"]
+    line = (
+        f"  {runtime['runtime']} rounds otherwise: {outputs['different']:,} of {outputs['elements']:,} output"
+        f" bytes differ from the reference, by at most {outputs['largest']}"
+    )
+    return [Text(line), Text("  each layer by itself, on inputs of onnxruntime:"), table]
 
 
 def render_quantization(result: Mapping[str, Any]) -> RenderableType:
