@@ -9,10 +9,8 @@ import pytest
 
 from tests.passes.test_passes import _kinds, run_passes
 from tests.tflite_builder import ModelBuilder
-from tinyml.errors import UnsupportedOp
 from tinyml.graph import Pads, WindowAttrs
 from tinyml.kernels.registry import Isa
-from tinyml.readers import read_model
 from tinyml.select import select
 
 
@@ -78,12 +76,13 @@ def test_a_causal_convolution(tmp_path: Path) -> None:
     assert op.attrs.pads == Pads(top=8)
 
 
-def test_what_cannot_fold_is_refused_with_a_reason(tmp_path: Path) -> None:
+def test_what_cannot_fold_runs_over_the_batch(tmp_path: Path) -> None:
     b = ModelBuilder(4)
     y = b.space_to_batch(b.input((1, 8, 8, 4)), (2, 2), [(0, 0), (0, 0)])
     y = b.conv2d(y, 3, kernel=2, stride=2, padding="VALID")
     b.output(b.batch_to_space(y, (2, 2), [(0, 0), (0, 0)]))
     graph = run_passes(b, tmp_path)
     assert _kinds(graph) == ["SPACE_TO_BATCH_ND", "CONV_2D", "BATCH_TO_SPACE_ND"]
-    with pytest.raises(UnsupportedOp, match="one at a time"):
-        select(read_model(tmp_path / "m.tflite"), (Isa.C,))
+    (_, convolution, _) = select(graph, (Isa.C,))
+    assert convolution.lowered is not None
+    assert convolution.lowered.batches == 4
