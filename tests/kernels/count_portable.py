@@ -164,8 +164,9 @@ def pairs() -> list[Pair]:
         ),
         _pair(
             "transpose 100x16",
-            "tm_transpose_s8_c",
+            "tm_strided_copy_c",
             _view(OpKind.TRANSPOSE, TransposeAttrs((0, 2, 1)), (1, 100, 16), (1, 16, 100)),
+            plain="plain_transpose",
             rows=100,
             columns=16,
         ),
@@ -237,7 +238,7 @@ _SIZES = ("elements", "start", "out_elements", "reduced_runs")
 
 def _pair(name: str, symbol: str, graph: Graph, plain: str = "", **sizes: int) -> Pair:
     """Return the pair; `sizes` are the plain loops' literals in place of a geometry or number of elements."""
-    kernel = next(k for k in KERNELS if k.symbol == symbol)
+    kernel = next(k for k in KERNELS if (k.symbol, k.op) == (symbol, graph.ops[0].kind))
     context = OpContext(graph, graph.ops[0])
     assert kernel.isa is Isa.C
     assert not kernel.refusals(context), f"{symbol} refuses {name}"

@@ -55,8 +55,7 @@ def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, t
 def test_real_instructions_on_a_board(everything: Work, tmp_path: Path) -> None:
     compiler = board_compiler("cortex-m4", "-O2")
     program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
-    everything.check(program.run(everything.apart, board_runner("mps2-an386")))
-    everything.check(program.run(everything.in_place, board_runner("mps2-an386")))
+    everything.check_both(program.run(everything.both, board_runner("cortex-m4")))
 
 
 def test_every_kernel_has_cases() -> None:

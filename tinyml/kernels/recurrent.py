@@ -5,20 +5,44 @@ from __future__ import annotations
 import numpy as np
 
 from tinyml.access import AccessMap
-from tinyml.graph import OpKind
+from tinyml.graph import DType, OpKind, SvdfAttrs, Tensor
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 from tinyml.numerics import recurrent
 
 
+def plain_lstm(context: OpContext) -> bool:
+    """It must be int8 with an int16 cell state, one scale per tensor, constant weights, one sequence at a time."""
+    tensors = [context.graph.tensors[i] for i in context.op.inputs]
+    x, hidden, cell = tensors[: recurrent.INPUT_WEIGHTS]
+    weights, biases = tensors[recurrent.INPUT_WEIGHTS : recurrent.BIASES], tensors[recurrent.BIASES :]
+    units, features = cell.elements, x.shape[-1] if x.shape else 0
+    shapes = [(units, features)] * 4 + [(units, units)] * 4
+    return (
+        _quantised(DType.INT8, x, hidden, context.output, *weights)
+        and _quantised(DType.INT16, cell)
+        and [w.shape for w in weights] == shapes
+        and all(w.data is not None for w in weights)
+        and all(b.data is not None and b.dtype is DType.INT32 and b.shape == (units,) for b in biases)
+        and hidden.elements == units
+        and x.elements * units == context.output.elements * features
+        and recurrent.power_of_two(cell.scale) is not None
+    )
+
+
+def _quantised(dtype: DType, *tensors: Tensor) -> bool:
+    return all(t.dtype is dtype and t.quant is not None and not t.quant.per_channel for t in tensors)
+
+
 def sums_fit_31_bits(context: OpContext) -> bool:
     """The sums of products and bias must fit in 31 bits."""
+    if not plain_lstm(context):
+        return True  # another predicate refuses
     p = recurrent.lstm_params(context.graph, context.op)
-    sides = ((p.input_weights, p.input_bias), (p.recurrent_weights, p.recurrent_bias))
-    return all(
-        int((128 * np.abs(weights.astype(np.int64)).sum(axis=2) + np.abs(bias.astype(np.int64))).max())
-        < 2**31
-        for weights, bias in sides
-    )
+    for weights, bias in ((p.input_weights, p.input_bias), (p.recurrent_weights, p.recurrent_bias)):
+        largest = 128 * np.abs(weights.astype(np.int64)).sum(axis=2) + np.abs(bias.astype(np.int64))
+        if int(largest.max()) >= 2**31:
+            return False
+    return True
 
 
 def _lower(context: OpContext) -> Lowered:
@@ -56,8 +80,34 @@ def _lower(context: OpContext) -> Lowered:
     )
 
 
+def plain_svdf(context: OpContext) -> bool:
+    """It must be int8 with an int16 state, one scale per tensor, constant weights, one sample at a time."""
+    x, state, features, time = (context.graph.tensors[i] for i in context.op.inputs[: recurrent.SVDF_BIAS])
+    bias = context.optional_input(recurrent.SVDF_BIAS)
+    units = context.output.elements
+    return (
+        _quantised(DType.INT8, x, features, context.output)
+        and _quantised(DType.INT16, state, time)
+        and features.data is not None
+        and time.data is not None
+        and len(features.shape) == len(time.shape) == 2
+        and features.shape == (time.shape[0], x.elements)
+        and state.elements == time.elements
+        and units * svdf_rank(context) == time.shape[0]
+        and (bias is None or (bias.data is not None and bias.dtype is DType.INT32 and bias.shape == (units,)))
+    )
+
+
+def svdf_rank(context: OpContext) -> int:
+    """Return the filters of one unit."""
+    assert isinstance(context.op.attrs, SvdfAttrs)
+    return context.op.attrs.rank
+
+
 def filters_fit_31_bits(context: OpContext) -> bool:
     """The sums of weights of time times a full state, and of features, must fit in 31 bits."""
+    if not plain_svdf(context):
+        return True  # another predicate refuses
     p = recurrent.svdf_params(context.graph, context.op)
     time = np.abs(p.time_weights.astype(np.int64)).sum(axis=1).reshape(-1, p.rank).sum(axis=1)
     features = 256 * np.abs(p.feature_weights.astype(np.int64)).sum(axis=1)
@@ -99,7 +149,7 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM,
         Isa.C,
         _lower,
-        (sums_fit_31_bits,),
+        (plain_lstm, sums_fit_31_bits),
     ),
-    Kernel("tm_svdf_s8_c", OpKind.SVDF, Isa.C, _lower_svdf, (filters_fit_31_bits,)),
+    Kernel("tm_svdf_s8_c", OpKind.SVDF, Isa.C, _lower_svdf, (plain_svdf, filters_fit_31_bits)),
 )
