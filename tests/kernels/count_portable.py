@@ -233,7 +233,7 @@ def _pad(shape: tuple[int, ...], paddings: tuple[tuple[int, int], ...]) -> Graph
 
 # What plain loops have as literals of their own: constants, and literals.
 _GEOMETRY = ("kept", "reduced", "geometry")
-_SIZES = ("elements", "start", "out_elements", "reduced_runs")
+_SIZES = ("elements", "element_bytes", "start", "out_elements", "reduced_runs")
 
 
 def _pair(name: str, symbol: str, graph: Graph, plain: str = "", **sizes: int) -> Pair:

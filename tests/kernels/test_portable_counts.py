@@ -19,7 +19,7 @@ TOOLS = {
 }
 
 
-# Of the operators with an obvious twin (kernel_cases.REFERENCES): another element type, or a form of one counted.
+# Of the operators with a twin (kernel_cases.REFERENCES): another element type, or a form of one counted.
 UNCOUNTED = {
     "tm_dequantize_s16_f32_c",
     "tm_pad_nd_c",

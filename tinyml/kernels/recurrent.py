@@ -11,7 +11,7 @@ from tinyml.numerics import recurrent
 
 
 def plain_lstm(context: OpContext) -> bool:
-    """It must be int8 with an int16 cell state, one scale per tensor, constant weights, one sequence at a time."""
+    """It must be int8 with an int16 cell state, one scale per tensor, constant weights, and one sequence."""
     tensors = [context.graph.tensors[i] for i in context.op.inputs]
     x, hidden, cell = tensors[: recurrent.INPUT_WEIGHTS]
     weights, biases = tensors[recurrent.INPUT_WEIGHTS : recurrent.BIASES], tensors[recurrent.BIASES :]
