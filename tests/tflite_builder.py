@@ -117,8 +117,11 @@ class ModelBuilder:
         dtype: str = "int8",
         name: str = "",
     ) -> int:
-        """Add a model input; int8 with the given or a random quantisation, or float32."""
-        if dtype == "float32":
+        """Add a model input; int8 with the given or a random quantisation, int16 symmetric, others plain."""
+        if dtype == "int16":
+            scale = 0.05 if scale is None else scale
+            index = self.tensor(shape, dtype, float(np.float32(scale)), zero_point or 0, name=name)
+        elif dtype != "int8":
             index = self.tensor(shape, dtype, name=name)
         else:
             index = self._activation(shape, 0.05 if scale is None else scale, zero_point, name)
@@ -416,14 +419,65 @@ class ModelBuilder:
         y = self._activation(shape, out_scale or self.random_scale(typical), out_zero_point)
         return self._op("MUL", [a, b], y, "MulOptions", FusedActivationFunction=_ACTIVATIONS[activation])
 
-    def quantize(self, x: int, scale: float | None = None, zero_point: int | None = None) -> int:
-        """Add a QUANTIZE from float32 or int8 to int8."""
+    def unary(
+        self,
+        name: str,
+        x: int,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        table: str = "",
+        **options: Any,
+    ) -> int:
+        """Add an operator on one int8 tensor; the input's scale unless given."""
+        y = self._activation(self.shape(x), out_scale or self.tensors[x].scale[0], out_zero_point)
+        return self._op(name, [x], y, table, **options)
+
+    def binary(
+        self,
+        name: str,
+        a: int,
+        b: int,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+        table: str = "",
+        **options: Any,
+    ) -> int:
+        """Add an operator on two tensors that broadcast, to int8; the first one's scale unless given."""
+        shape = np.broadcast_shapes(self.shape(a), self.shape(b))
+        y = self._activation(shape, out_scale or self.tensors[a].scale[0], out_zero_point)
+        return self._op(name, [a, b], y, table, **options)
+
+    def relation(self, name: str, *operands: int) -> int:
+        """Add an operator that gives a bool: a comparison, LOGICAL_AND, LOGICAL_OR or LOGICAL_NOT."""
+        shape = np.broadcast_shapes(*(self.shape(i) for i in operands))
+        return self._op(name, list(operands), self.tensor(shape, "bool"))
+
+    def select(self, condition: int, a: int, b: int, name: str = "SELECT_V2") -> int:
+        """Add a SELECT_V2, or a SELECT whose output has the shape of its data."""
+        shapes = [self.shape(i) for i in (condition, a, b)]
+        shape = np.broadcast_shapes(*shapes) if name == "SELECT_V2" else shapes[1]
+        first = self.tensors[a]
+        y = self.tensor(shape, first.dtype, first.scale, first.zero_point)
+        return self._op(name, [condition, a, b], y)
+
+    def cast(self, x: int, dtype: str) -> int:
+        """Add a CAST; int8 and int16 get some scale, which it does not look at."""
+        quant = (0.05, 0) if dtype in ("int8", "int16") else ()
+        return self._op("CAST", [x], self.tensor(self.shape(x), dtype, *quant), "CastOptions")
+
+    def quantize(
+        self, x: int, scale: float | None = None, zero_point: int | None = None, dtype: str = "int8"
+    ) -> int:
+        """Add a QUANTIZE from float32, int8 or int16 to int8 or int16."""
         typical = self.tensors[x].scale[0] if self.tensors[x].scale else 0.05
-        y = self._activation(self.shape(x), scale or self.random_scale(typical), zero_point)
+        scale = scale or self.random_scale(typical)
+        if dtype == "int8":
+            return self._op("QUANTIZE", [x], self._activation(self.shape(x), scale, zero_point))
+        y = self.tensor(self.shape(x), dtype, float(np.float32(scale)), zero_point or 0)
         return self._op("QUANTIZE", [x], y)
 
     def dequantize(self, x: int) -> int:
-        """Add a DEQUANTIZE from int8 to float32."""
+        """Add a DEQUANTIZE from int8 or int16 to float32."""
         return self._op("DEQUANTIZE", [x], self.tensor(self.shape(x), "float32"))
 
     def softmax(self, x: int, beta: float = 1.0) -> int:
@@ -687,6 +741,29 @@ class ModelBuilder:
 
 # Versions in which the operators learned int8; LiteRT refuses to run older ones on it.
 _VERSIONS = {
+    "HARD_SWISH": 1,
+    "LEAKY_RELU": 2,
+    "LOGISTIC": 2,
+    "TANH": 2,
+    "EXP": 2,
+    "LOG": 2,
+    "RELU": 2,
+    "RELU6": 2,
+    "RSQRT": 2,
+    "SUB": 2,
+    "MINIMUM": 2,
+    "MAXIMUM": 2,
+    "SQUARED_DIFFERENCE": 2,
+    "EQUAL": 2,
+    "NOT_EQUAL": 2,
+    "LESS": 2,
+    "LESS_EQUAL": 2,
+    "GREATER": 2,
+    "GREATER_EQUAL": 2,
+    "ABS": 2,
+    "GELU": 2,
+    "SQRT": 2,
+    "DIV": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,
@@ -699,9 +776,11 @@ _VERSIONS = {
     "TRANSPOSE": 2,
     "SOFTMAX": 2,
     "RESIZE_NEAREST_NEIGHBOR": 2,
-    "DEQUANTIZE": 2,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": 2,
     "SVDF": 3,
+    "DEQUANTIZE": 3,
+    "QUANTIZE": 3,
+    "CAST": 4,
 }
 
 

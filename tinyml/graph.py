@@ -54,6 +54,11 @@ class OpKind(StrEnum):
     SVDF = "SVDF"
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
+    CAST = "CAST"
+    LOOKUP = "LOOKUP"  # any function of one int8 value: LOGISTIC, HARD_SWISH, ... (LookupAttrs)
+    BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
+    LOGICAL_NOT = "LOGICAL_NOT"
+    SELECT = "SELECT"  # SELECT_V2 too
 
 
 class Activation(StrEnum):
@@ -63,6 +68,24 @@ class Activation(StrEnum):
     RELU = "relu"
     RELU6 = "relu6"
     RELU_N1_TO_1 = "relu_n1_to_1"
+
+
+class BinaryFunction(StrEnum):
+    """Functions of BINARY, by their TFLite names."""
+
+    SUB = "SUB"
+    MINIMUM = "MINIMUM"
+    MAXIMUM = "MAXIMUM"
+    SQUARED_DIFFERENCE = "SQUARED_DIFFERENCE"
+    PRELU = "PRELU"
+    EQUAL = "EQUAL"
+    NOT_EQUAL = "NOT_EQUAL"
+    LESS = "LESS"
+    LESS_EQUAL = "LESS_EQUAL"
+    GREATER = "GREATER"
+    GREATER_EQUAL = "GREATER_EQUAL"
+    LOGICAL_AND = "LOGICAL_AND"
+    LOGICAL_OR = "LOGICAL_OR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +238,36 @@ class SvdfAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupAttrs:
+    """LOOKUP: the output for each of the 256 inputs.
+
+    Args:
+        function: what the file calls it; several joined by '+' where a pass made one table of them.
+        table: the outputs of the inputs -128 to 127, in this order.
+    """
+
+    function: str
+    table: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryAttrs:
+    """BINARY; the activation is SUB's."""
+
+    function: BinaryFunction
+    activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class SelectAttrs:
+    """SELECT: all inputs broadcast, unless the condition has one value per index of the first dimension."""
+
+    leading_condition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NoAttrs:
-    """RESHAPE, QUANTIZE, DEQUANTIZE: all is in the tensors."""
+    """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT: all is in the tensors."""
 
 
 Attrs = (
@@ -229,6 +280,9 @@ Attrs = (
     | ResizeAttrs
     | LstmAttrs
     | SvdfAttrs
+    | LookupAttrs
+    | BinaryAttrs
+    | SelectAttrs
     | NoAttrs
 )
 
@@ -248,6 +302,13 @@ class Op:
     outputs: tuple[int, ...]
     attrs: Attrs
     name: str = ""
+
+    @property
+    def title(self) -> str:
+        """What reports call the operator: its kind, or the function where the kind stands for many."""
+        if isinstance(self.attrs, LookupAttrs | BinaryAttrs):
+            return str(self.attrs.function)
+        return self.kind.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -111,7 +111,14 @@ class Oracle:
             self._interpreter.set_tensor(details["index"], value)
         if self._may_abort:
             self._refuse_abort()
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise UsageError(
+                "LiteRT's reference has no result for these inputs",
+                where=str(error).strip(),
+                hint="give samples that the network was trained for with --data",
+            ) from error
         return [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
 
     def _refuse_abort(self) -> None:
@@ -178,8 +185,9 @@ def int8_edges(graph: Graph) -> Int8Edges:
     """
     inputs = []
     for index in graph.inputs:
-        inner = [graph.ops[i].outputs[0] for i in graph.consumers(index)]
-        if graph.tensors[index].dtype is not DType.FLOAT32:
+        readers = [graph.ops[i] for i in graph.consumers(index)]
+        inner = [op.outputs[0] for op in readers if op.kind is OpKind.QUANTIZE]
+        if graph.tensors[index].dtype is not DType.FLOAT32 or (readers and not inner):
             inputs.append(index)
             continue
         quants = {graph.tensors[t].quant for t in inner}

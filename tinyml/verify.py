@@ -472,7 +472,7 @@ def _layer_tensors(graph: Graph, layers: Sequence[LayerInfo]) -> list[int | None
     Layers and operators are both in order of execution, but views have no layer, and a plan may order
     the operators anew: so each layer takes the first operator left with its kind and tensor name.
     """
-    left = [(op.kind.value, printable(graph.tensors[op.outputs[0]].name), op.outputs[0]) for op in graph.ops]
+    left = [(op.title, printable(graph.tensors[op.outputs[0]].name), op.outputs[0]) for op in graph.ops]
     found: list[int | None] = []
     for layer in layers:
         at = next(

@@ -196,7 +196,7 @@ def fully_connected(rng: Rng) -> Graph:
 # Elementwise
 
 
-def _shape(rng: Rng, ranks: Sequence[int], largest: int = 6) -> tuple[int, ...]:
+def random_shape(rng: Rng, ranks: Sequence[int], largest: int = 6) -> tuple[int, ...]:
     return tuple(pick(rng, 1, *range(1, largest)) for _ in range(pick(rng, *ranks)))
 
 
@@ -213,21 +213,21 @@ def _binary(rng: Rng, shapes: tuple[tuple[int, ...], tuple[int, ...]], constant:
     return one_op(kind, ActivationAttrs(activation(rng)), operands, output)
 
 
-def _repeating(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
+def repeating(rng: Rng, shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape that broadcasts to this one."""
     kept = tuple(1 if rng.random() < 0.5 else dim for dim in shape)
     return kept[int(rng.integers(0, len(kept) + 1)) :]
 
 
 def same_shape(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 5))
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 5))
     return _binary(rng, (shape, shape), None)
 
 
 def broadcast(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
-    first = shape if rng.random() < 0.6 else _repeating(rng, shape)
-    shapes = (first, _repeating(rng, shape))
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
+    first = shape if rng.random() < 0.6 else repeating(rng, shape)
+    shapes = (first, repeating(rng, shape))
     return _binary(rng, shapes if rng.random() < 0.5 else shapes[::-1], None)
 
 
@@ -250,7 +250,7 @@ def pooling(rng: Rng) -> Graph:
 
 
 def mean(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
     axes = tuple(axis for axis in range(len(shape)) if rng.random() < 0.5)
     keep = bool(rng.random() < 0.5)
     kept = [(1 if axis in axes else dim) for axis, dim in enumerate(shape) if keep or axis not in axes]
@@ -260,7 +260,7 @@ def mean(rng: Rng) -> Graph:
 
 
 def pad(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 4, 4, 5), 5)
+    shape = random_shape(rng, (1, 2, 3, 4, 4, 4, 5), 5)
     if rng.random() < 0.5 and len(shape) == 4:
         shape = (1, *shape[1:])
     some = [
@@ -274,7 +274,7 @@ def pad(rng: Rng) -> Graph:
 
 
 def transpose(rng: Rng) -> Graph:
-    shape = _shape(rng, (1, 2, 3, 4, 5, 6), 5)
+    shape = random_shape(rng, (1, 2, 3, 4, 5, 6), 5)
     perm = tuple(int(i) for i in rng.permutation(len(shape)))
     x = activation_tensor(rng, "x", shape)
     y = Tensor("y", tuple(shape[i] for i in perm), DType.INT8, x.quant)
@@ -293,25 +293,25 @@ def resize(rng: Rng) -> Graph:
 
 
 def softmax(rng: Rng) -> Graph:
-    shape = (*_shape(rng, (0, 1, 1, 2), 4), pick(rng, 1, 2, 3, 10, 12, 100, 700))
+    shape = (*random_shape(rng, (0, 1, 1, 2), 4), pick(rng, 1, 2, 3, 10, 12, 100, 700))
     x = activation_tensor(rng, "x", shape, float(rng.choice([0.001, 0.02, 0.1, 0.3, 1.0])))
     y = Tensor("y", shape, DType.INT8, per_tensor(1 / 256, -128))
     return one_op(OpKind.SOFTMAX, SoftmaxAttrs(float(rng.choice([0.5, 1.0, 1.0, 2.0]))), (x,), y)
 
 
 def requantize(rng: Rng) -> Graph:
-    x = activation_tensor(rng, "x", _shape(rng, (1, 2, 3, 4)))
+    x = activation_tensor(rng, "x", random_shape(rng, (1, 2, 3, 4)))
     y = activation_tensor(rng, "y", x.shape, x.scale * float(rng.choice([0.01, 0.3, 0.999, 1.0, 5.0])))
     return one_op(OpKind.QUANTIZE, NoAttrs(), (x,), y)
 
 
 def quantize(rng: Rng) -> Graph:
-    x = Tensor("x", _shape(rng, (1, 2, 3, 4)), DType.FLOAT32)
+    x = Tensor("x", random_shape(rng, (1, 2, 3, 4)), DType.FLOAT32)
     return one_op(OpKind.QUANTIZE, NoAttrs(), (x,), activation_tensor(rng, "y", x.shape))
 
 
 def dequantize(rng: Rng) -> Graph:
-    x = activation_tensor(rng, "x", _shape(rng, (1, 2, 3, 4)))
+    x = activation_tensor(rng, "x", random_shape(rng, (1, 2, 3, 4)))
     return one_op(OpKind.DEQUANTIZE, NoAttrs(), (x,), Tensor("y", x.shape, DType.FLOAT32))
 
 
@@ -424,6 +424,11 @@ REFERENCES = frozenset(
     )
 )
 """Operators with an obvious-loops twin in runtime_c/ref."""
+
+
+def has_reference(graph: Graph) -> bool:
+    """Return whether the graph's operator has such a twin, for its types."""
+    return graph.ops[0].kind in REFERENCES and all(t.dtype is not DType.INT16 for t in graph.tensors)
 
 
 def reference_case(graph: Graph, inputs: tuple[Array, ...]) -> Case:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kernels import kernel_cases, recurrent_cases
+from tests.kernels import binary_cases, kernel_cases, lookup_cases, recurrent_cases
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **kernel_cases.GENERATORS,
     **recurrent_cases.GENERATORS,
+    **binary_cases.GENERATORS,
+    **lookup_cases.GENERATORS,
 }

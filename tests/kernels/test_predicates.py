@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.kernels.kernel_cases import GENERATORS, Rng, convolution, graphs_for, one_op, pooling, softmax
+from tests.kernels.kernel_cases import Rng, convolution, graphs_for, one_op, pooling, softmax
+from tests.kernels.portable_cases import GENERATORS
 from tinyml.graph import DType, Graph, OpKind, Pads, Quant, Tensor, WindowAttrs
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel, OpContext

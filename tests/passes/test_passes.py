@@ -99,7 +99,7 @@ def test_input_quantised_twice_alike(tmp_path: Path) -> None:
     b = ModelBuilder(1)
     x = b.input((1, 4), dtype="float32")
     b.output(b.add(b.quantize(x, 0.1, 0), b.quantize(x, 0.1, 0)))
-    assert _kinds(run_passes(b, tmp_path)) == ["ADD"]
+    assert _kinds(run_passes(b, tmp_path)) == ["LOOKUP"]  # a sum of a tensor with itself
 
 
 def test_nothing_to_compute(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_inverse_transposes_cancel(tmp_path: Path) -> None:
     x = b.conv2d(b.input((1, 4, 5, 3)), 4)
     y = b.transpose(b.transpose(x, (0, 3, 1, 2)), (0, 2, 3, 1))
     b.output(b.conv2d(y, 2), b.add(x, y))
-    assert _kinds(run_passes(b, tmp_path)) == ["CONV_2D", "CONV_2D", "ADD"]
+    assert _kinds(run_passes(b, tmp_path)) == ["CONV_2D", "CONV_2D", "LOOKUP"]  # x + x
 
 
 def test_transposes_merge(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_constants_fold(tmp_path: Path) -> None:
 def test_noops_vanish_and_outputs_keep_their_names(tmp_path: Path) -> None:
     b = ModelBuilder(5)
     x = b.input((1, 4, 4, 2))
-    y = b.add(x, x)
+    y = b.add(x, b.input((1, 4, 4, 2)))
     same = b.quantize(y, b.tensors[y].scale[0], b.tensors[y].zero_point[0])
     z = b.reshape(b.pad(same, [(0, 0)] * 4), (1, 4, 4, 2))
     b.tensors[z].name = "scores"
@@ -220,7 +220,7 @@ def test_reshapes_join(tmp_path: Path) -> None:
 def test_view_of_an_input_as_output_stays(tmp_path: Path) -> None:
     b = ModelBuilder(5)
     x = b.input((1, 4))
-    b.output(b.reshape(x, (1, 4)), b.add(x, x))
+    b.output(b.reshape(x, (1, 4)), b.add(x, b.input((1, 4))))
     assert _kinds(run_passes(b, tmp_path)) == ["RESHAPE", "ADD"]
 
 

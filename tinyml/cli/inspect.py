@@ -57,7 +57,7 @@ def command(model: Path, out: Output) -> None:
         weights = sum(t.size_bytes for t in inputs if t.data is not None)
         table.add_row(
             str(i),
-            op.kind.value,
+            op.title,
             ", ".join("x".join(map(str, t.shape)) for t in inputs if t.data is None),
             ", ".join("x".join(map(str, graph.tensors[t].shape)) for t in op.outputs),
             size(weights) if weights else "",

@@ -173,7 +173,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         for constant in lowered.constants:
             if id(constant.values) not in stored:  # an operator that runs twice has the same constants
                 stored[id(constant.values)] = f"{graph.name}_op{op}_{constant.name}"
-                comment = f"{graph.ops[op].kind} {constant.comment}".strip()
+                comment = f"{graph.ops[op].title} {constant.comment}".strip()
                 values = constant.values.ravel()
                 arrays.append(ArrayContext(stored[id(constant.values)], constant.ctype, values, comment))
                 alive.append(constant)
@@ -198,7 +198,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
             calls.append(
                 CallContext(
                     index=stage.ops[-1],
-                    op=last.op.kind.value,
+                    op=last.op.title,
                     function=f"{streams[-1].name}_run",
                     summary=f"operators {stage.ops[0]} to {stage.ops[-1]}, row by row"
                     + (f", in {stage.strips} strips" if stage.strips > 1 else "")
@@ -228,7 +228,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         calls.append(
             CallContext(
                 index=op_index,
-                op=last.op.kind.value,
+                op=last.op.title,
                 function=function.name,
                 summary=_summary(last),
                 note=_placement_note(last, plan, stage.bottom_up),
@@ -260,7 +260,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         arena_bytes=plan.arena_bytes,
         alignment=plan.alignment,
         lower_bound_bytes=plan.lower_bound_bytes,
-        peak=f"operator {peak_op}, {graph.ops[peak_op].kind}" if peak_op >= 0 else "no operator",
+        peak=f"operator {peak_op}, {graph.ops[peak_op].title}" if peak_op >= 0 else "no operator",
         macs=plan.macs,
         kernels=_headers(selections, streams, calls),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
@@ -393,7 +393,8 @@ def _stem(context: OpContext) -> str:
         "AVERAGE_POOL_2D": "average_pool",
         "MAX_POOL_2D": "max_pool",
         "RESIZE_NEAREST_NEIGHBOR": "resize",
-    }.get(context.op.kind.value, context.op.kind.value.lower())
+        "LOOKUP": "lookup",  # one function for tables of different names
+    }.get(context.op.kind.value, context.op.title.lower())
     window = ""
     attrs = context.op.attrs
     if isinstance(attrs, WindowAttrs):
@@ -438,7 +439,7 @@ def _summary(context: OpContext) -> str:
             window += f" stride {attrs.stride_h}x{attrs.stride_w}"
         if (attrs.dilation_h, attrs.dilation_w) != (1, 1):
             window += f" dilation {attrs.dilation_h}x{attrs.dilation_w}"
-    return f"{context.op.kind}{window}: {sources} -> {_shape(context.output)}"
+    return f"{context.op.title}{window}: {sources} -> {_shape(context.output)}"
 
 
 def _placement_note(context: OpContext, plan: Plan, bottom_up: bool) -> str:

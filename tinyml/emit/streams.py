@@ -344,7 +344,7 @@ def _times(name: str, factor: int) -> str:
 
 
 def _ctype(dtype: DType) -> str:
-    return {DType.INT8: "int8_t", DType.FLOAT32: "float"}[dtype]
+    return {DType.BOOL: "uint8_t", DType.FLOAT32: "float", DType.INT8: "int8_t"}[dtype]
 
 
 def _need(row_map: RowMap, access: AccessMap) -> str:

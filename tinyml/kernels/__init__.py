@@ -1,12 +1,14 @@
 """The registry: every C kernel, preferred first within one operator and instruction set."""
 
 from tinyml.kernels import (
+    binary,
     convolution,
     dense,
     depthwise,
     dsp,
     elementwise,
     layout,
+    lookup,
     mve,
     pooling,
     quantization,
@@ -21,6 +23,7 @@ __all__ = ["KERNELS", "Kernel"]
 KERNELS: tuple[Kernel, ...] = (
     *mve.KERNELS,
     *dsp.KERNELS,
+    *binary.KERNELS,
     *convolution.KERNELS,
     *depthwise.KERNELS,
     *dense.KERNELS,
@@ -30,5 +33,6 @@ KERNELS: tuple[Kernel, ...] = (
     *softmax.KERNELS,
     *layout.KERNELS,
     *recurrent.KERNELS,
+    *lookup.KERNELS,
     *quantization.KERNELS,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tinyml import numerics
-from tinyml.graph import OpKind
+from tinyml.graph import DType, OpKind, Tensor
 from tinyml.kernels.geometry import elementwise_access, strides, walk
 from tinyml.kernels.predicates import at_most_six_dimensions, int8_activations
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
@@ -32,7 +32,7 @@ def int8_constants(context: OpContext) -> bool:
     return all(t.dtype.value == "int8" and t.quant is not None and not t.quant.per_channel for t in constants)
 
 
-def _broadcast_strides(shape: Sequence[int], output: Sequence[int]) -> tuple[int, ...]:
+def broadcast_strides(shape: Sequence[int], output: Sequence[int]) -> tuple[int, ...]:
     """Return an input's stride along each output dimension, 0 where it repeats."""
     return (0,) * (len(output) - len(shape)) + tuple(
         0 if dim == 1 else step for dim, step in zip(shape, strides(shape), strict=True)
@@ -71,10 +71,16 @@ def mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
     }
 
 
-_Literals = Callable[[OpContext, tuple[int, int]], dict[str, int]]
+def operand_constant(name: str, tensor: Tensor) -> Constant:
+    """Return a constant operand of bytes."""
+    assert tensor.data is not None
+    return Constant(name, "uint8_t" if tensor.dtype is DType.BOOL else "int8_t", tensor.data)
 
 
-def lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
+Literals = Callable[[OpContext, tuple[int, int]], dict[str, int]]
+
+
+def lower_same_shape(literals: Literals) -> Callable[[OpContext], Lowered]:
     """Return the lowering of an operator on two tensors of the output's shape."""
 
     def lower(context: OpContext) -> Lowered:
@@ -88,7 +94,9 @@ def lower_same_shape(literals: _Literals) -> Callable[[OpContext], Lowered]:
     return lower
 
 
-def _lower_broadcast(literals: _Literals) -> Callable[[OpContext], Lowered]:
+def lower_broadcast(literals: Literals) -> Callable[[OpContext], Lowered]:
+    """Return the lowering of an operator on two tensors that broadcast, one of which may be constant."""
+
     def lower(context: OpContext) -> Lowered:
         shape = context.output.shape
         # The constant, where there is one, is the kernel's second operand.
@@ -97,10 +105,10 @@ def _lower_broadcast(literals: _Literals) -> Callable[[OpContext], Lowered]:
         table = walk(
             "geometry",
             shape,
-            *(_broadcast_strides(operand.shape, shape) for operand in operands),
+            *(broadcast_strides(operand.shape, shape) for operand in operands),
             comment="dimensions, then each operand's strides",
         )
-        constants = [Constant("operand", "int8_t", t.data) for t in operands if t.data is not None]
+        constants = [operand_constant("operand", t) for t in operands if t.data is not None]
         activations = [t.shape for t in operands if t.data is None]
         return Lowered(
             access=elementwise_access(shape, activations),
@@ -111,7 +119,7 @@ def _lower_broadcast(literals: _Literals) -> Callable[[OpContext], Lowered]:
     return lower
 
 
-def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
+def _kernels(name: str, op: OpKind, literals: Literals) -> tuple[Kernel, ...]:
     accepts = (int8_activations, int8_constants, at_most_six_dimensions)
     same, broadcast, const = f"tm_{name}_s8_c", f"tm_{name}_broadcast_s8_c", f"tm_{name}_const_s8_c"
     return (
@@ -120,10 +128,10 @@ def _kernels(name: str, op: OpKind, literals: _Literals) -> tuple[Kernel, ...]:
             broadcast,
             op,
             Isa.C,
-            _lower_broadcast(literals),
+            lower_broadcast(literals),
             (*accepts, two_activations),
         ),
-        Kernel(const, op, Isa.C, _lower_broadcast(literals), (*accepts, one_constant)),
+        Kernel(const, op, Isa.C, lower_broadcast(literals), (*accepts, one_constant)),
     )
 
 

@@ -28,6 +28,7 @@ from tinyml.graph import (
     Activation,
     ActivationAttrs,
     Array,
+    BinaryAttrs,
     DType,
     Graph,
     Op,
@@ -156,9 +157,9 @@ def activation_range(
 def output_range(graph: Graph, op: Op) -> tuple[int, int]:
     """Return the clamp of an operator with a fused activation (or none), for its int8 output."""
     output = graph.tensors[op.outputs[0]]
-    activation = (
-        op.attrs.activation if isinstance(op.attrs, WindowAttrs | ActivationAttrs) else Activation.NONE
-    )
+    activation = Activation.NONE
+    if isinstance(op.attrs, WindowAttrs | ActivationAttrs | BinaryAttrs):
+        activation = op.attrs.activation
     return activation_range(activation, output.scale, output.zero_point, output.dtype)
 
 
@@ -292,7 +293,10 @@ def mul_params(graph: Graph, op: Op) -> MulParams:
 
 @dataclass(frozen=True, slots=True)
 class RequantParams:
-    """QUANTIZE from int8 to int8: y = clamp(rq(x + offset, multiplier, shift) + offset_out, −128, 127)."""
+    """QUANTIZE between int8 and int16: y = clamp(rq(x + offset, multiplier, shift) + offset_out, low, high).
+
+    The bounds are those of the output's type.
+    """
 
     offset: int
     multiplier: int
@@ -303,10 +307,11 @@ class RequantParams:
 
 
 def requant_params(graph: Graph, op: Op) -> RequantParams:
-    """Return the integers of a QUANTIZE from int8 to int8. Source: lite/kernels/quantize.cc."""
+    """Return the integers of a QUANTIZE between int8 and int16. Source: lite/kernels/quantize.cc."""
     x, output = graph.tensors[op.inputs[0]], graph.tensors[op.outputs[0]]
     multiplier, shift = quantize_multiplier(x.scale / output.scale)
-    return RequantParams(-x.zero_point, multiplier, shift, output.zero_point)
+    info = np.iinfo(output.dtype.value)
+    return RequantParams(-x.zero_point, multiplier, shift, output.zero_point, int(info.min), int(info.max))
 
 
 # Reduction

@@ -2,13 +2,15 @@
 
 1. `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
 2. `fold_constants`     operators on constants become constants
-3. `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
-4. `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
-5. `fold_padding`       PAD joins the pads of the convolutions that read it
-6. `remove_unused`      what no output needs, and gaps in the tensor table
-7. `fold_channels`      constant channels go into biases, channels without a reader go
+3. `fuse_lookups`       functions of one int8 value become one table
+4. `fuse_activations`   tables that only clamp become the clamp of the layer before
+5. `cancel_transposes`  inverse pairs vanish, others sink below MEAN or become views
+6. `remove_noops`       RESHAPE, QUANTIZE and PAD that change nothing
+7. `fold_padding`       PAD joins the pads of the convolutions that read it
+8. `remove_unused`      what no output needs, and gaps in the tensor table
+9. `fold_channels`      constant channels go into biases, channels without a reader go
 
-Fused activations and input offsets need no pass: the reader leaves activations in the operators
+Activations that the file has fused and input offsets need no pass: the reader leaves them in the operators
 and `numerics.folded_bias` folds offsets when an operator is lowered. Two MEANs in a row stay two,
 because each one rounds.
 """
@@ -24,6 +26,8 @@ from tinyml.passes.cancel_transposes import cancel_transposes
 from tinyml.passes.fold_channels import fold_channels
 from tinyml.passes.fold_constants import fold_constants
 from tinyml.passes.fold_padding import fold_padding
+from tinyml.passes.fuse_activations import fuse_activations
+from tinyml.passes.fuse_lookups import fuse_lookups
 from tinyml.passes.remove_noops import remove_noops
 from tinyml.passes.remove_unused import remove_unused
 from tinyml.passes.strip_edges import strip_edges
@@ -34,6 +38,8 @@ Edges = Literal["int8", "float"]
 
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
+    fuse_lookups,
+    fuse_activations,
     cancel_transposes,
     remove_noops,
     fold_padding,

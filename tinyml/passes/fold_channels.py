@@ -46,6 +46,8 @@ _Mask = npt.NDArray[np.bool_]
 # fours: C -> 16 takes 484, 913, 913, 918, 548.
 _EVEN, _FOURS = 2, 4
 
+_PAIRS = (OpKind.ADD, OpKind.MUL, OpKind.BINARY)  # one of their operands may be constant
+
 
 def fold_channels(graph: Graph) -> Graph:
     """Fold constant channels into biases and remove those without a reader; counts what went.
@@ -255,7 +257,7 @@ def _linked(graph: Graph, op: Op) -> tuple[int, ...] | None:
     if any(t.dtype is not DType.INT8 or not t.shape for t in tensors):
         return None
     x, channels = op.inputs[0], channels_of(graph, output)
-    if graph.tensors[x].data is not None and op.kind not in (OpKind.ADD, OpKind.MUL):
+    if graph.tensors[x].data is not None and op.kind not in _PAIRS:
         return None
     match op.kind:
         case OpKind.CONV_2D | OpKind.DEPTHWISE_CONV_2D | OpKind.FULLY_CONNECTED:
@@ -266,10 +268,12 @@ def _linked(graph: Graph, op: Op) -> tuple[int, ...] | None:
                 return (x,) if channels % have == 0 else None
             same = depth == have if op.kind is OpKind.CONV_2D else depth % have == 0
             return () if same else None
-        case OpKind.ADD | OpKind.MUL:
+        case OpKind.ADD | OpKind.MUL | OpKind.BINARY:
             same_channels = all(channels_of(graph, t) == channels for t in graph.activations(op))
             return graph.activations(op) if same_channels else None
-        case OpKind.AVERAGE_POOL_2D | OpKind.MAX_POOL_2D | OpKind.QUANTIZE | OpKind.RESIZE_NEAREST_NEIGHBOR:
+        case OpKind.AVERAGE_POOL_2D | OpKind.MAX_POOL_2D | OpKind.RESIZE_NEAREST_NEIGHBOR:
+            return (x,)
+        case OpKind.QUANTIZE | OpKind.LOOKUP:
             return (x,)
         case OpKind.RESHAPE:
             return (x,) if channels % channels_of(graph, x) == 0 else None
@@ -297,7 +301,7 @@ def _rewrite(graph: Graph, ranges: Mapping[int, Range], needed: _Needed) -> Grap
         outputs = kept[op.outputs[0]]
         if op.kind in WEIGHTED and _linked(graph, op) is not None:
             replaced = _cut_layer(graph, op, needed, kept[op.inputs[0]], outputs)
-        elif op.kind in (OpKind.ADD, OpKind.MUL) and len(outputs) < channels_of(graph, op.outputs[0]):
+        elif op.kind in _PAIRS and len(outputs) < channels_of(graph, op.outputs[0]):
             replaced = [
                 (i, _cut(graph.tensors[t], -1, outputs))
                 for i, t in enumerate(op.inputs)

@@ -22,8 +22,11 @@ import numpy as np
 from tinyml import numerics, reference
 from tinyml.graph import (
     Array,
+    BinaryAttrs,
+    BinaryFunction,
     DType,
     Graph,
+    LookupAttrs,
     Op,
     OpKind,
     PadAttrs,
@@ -32,6 +35,7 @@ from tinyml.graph import (
     WindowAttrs,
 )
 from tinyml.numerics import Int64Array
+from tinyml.numerics.binary import sub_params
 
 WEIGHTED = (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.FULLY_CONNECTED)
 
@@ -215,6 +219,33 @@ def _mul(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     return _rescaled(graph, op, low, high, (p.multiplier, p.shift))
 
 
+def _binary(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    assert isinstance(op.attrs, BinaryAttrs)
+    a, b = (_operand(graph, op, t, ranges) for t in op.inputs)
+    match op.attrs.function:
+        case BinaryFunction.SUB:
+            p = sub_params(graph, op)
+            low, high = reference.add_values(p, a.low, b.high), reference.add_values(p, a.high, b.low)
+            return Range(low.astype(np.int64), high.astype(np.int64))
+        case BinaryFunction.MINIMUM:
+            return Range(np.minimum(a.low, b.low), np.minimum(a.high, b.high))
+        case BinaryFunction.MAXIMUM:
+            return Range(np.maximum(a.low, b.low), np.maximum(a.high, b.high))
+        case _:
+            return _full(graph, op.outputs[0])
+
+
+def _lookup(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    """The smallest and the largest entry between the ends of an interval: a table need not be monotone."""
+    assert isinstance(op.attrs, LookupAttrs)
+    x, table = ranges[op.inputs[0]], np.array(op.attrs.table, np.int64)
+    pairs = np.stack([x.low, x.high], axis=1)
+    distinct, which = np.unique(pairs, axis=0, return_inverse=True)
+    entries = [table[low + 128 : high + 129] for low, high in distinct]
+    low, high = (np.array([end(e) for e in entries])[which.reshape(-1)] for end in (np.min, np.max))
+    return Range(low, high)
+
+
 def _operand(graph: Graph, op: Op, tensor: int, ranges: Mapping[int, Range]) -> Range:
     """Return an operand's ranges per channel of the output; it may repeat along it."""
     channels = channels_of(graph, op.outputs[0])
@@ -284,4 +315,6 @@ _RULES: Mapping[OpKind, Callable[[Graph, Op, Mapping[int, Range]], Range]] = {
     OpKind.TRANSPOSE: _transpose,
     OpKind.RESIZE_NEAREST_NEIGHBOR: _resize,
     OpKind.QUANTIZE: _quantize,
+    OpKind.BINARY: _binary,
+    OpKind.LOOKUP: _lookup,
 }

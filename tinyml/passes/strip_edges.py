@@ -15,7 +15,9 @@ def strip_edges(graph: Graph) -> Graph:
             can stand for it.
     """
     for i, index in enumerate(graph.inputs):
-        if graph.tensors[index].dtype is DType.FLOAT32:
+        readers = [graph.ops[r].kind for r in graph.consumers(index)]
+        converted = readers and all(kind is not OpKind.QUANTIZE for kind in readers)  # by CAST: stays float
+        if graph.tensors[index].dtype is DType.FLOAT32 and not converted:
             graph = _strip_input(graph, i)
     for i, index in enumerate(graph.outputs):
         producer = graph.producer(index)
@@ -28,6 +30,12 @@ def strip_edges(graph: Graph) -> Graph:
 def _strip_input(graph: Graph, position: int) -> Graph:
     index = graph.inputs[position]
     consumers = graph.consumers(index)
+    if any(graph.ops[i].kind is not OpKind.QUANTIZE for i in consumers):
+        raise ModelError(
+            f"float input '{graph.tensors[index].name}' is quantised and read as it is",
+            expected="expected only QUANTIZE to read it, so that an int8 input can take its place",
+            hint="add --edges float",
+        )
     targets = [graph.ops[i].outputs[0] for i in consumers]
     if not targets:
         raise ModelError(

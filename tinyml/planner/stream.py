@@ -34,7 +34,18 @@ if TYPE_CHECKING:
 FEED = -1
 """RowOp.op of what only copies rows: from the arena, or from the application."""
 
-_ROW_BY_ROW = frozenset({OpKind.CONV_2D, OpKind.ADD, OpKind.MUL, OpKind.QUANTIZE})
+_ROW_BY_ROW = frozenset(
+    {
+        OpKind.CONV_2D,
+        OpKind.ADD,
+        OpKind.MUL,
+        OpKind.QUANTIZE,
+        OpKind.LOOKUP,
+        OpKind.BINARY,
+        OpKind.LOGICAL_NOT,
+        OpKind.SELECT,
+    }
+)
 """Operators whose kernels compute whole tensors, but whose rows depend on the same rows only.
 
 So does a MEAN over the columns of an image.

@@ -220,6 +220,16 @@ class ModelTensors:
                 QUANTISE,
             )
 
+    def broadcast(self, *tensors: Tensor) -> tuple[int, ...]:
+        """Return the shape that tensors broadcast to."""
+        try:
+            return tuple(int(d) for d in np.broadcast_shapes(*(tensor.shape for tensor in tensors)))
+        except ValueError:
+            raise self.error(
+                f"its inputs are {' and '.join(dims(tensor.shape) for tensor in tensors)}",
+                "expected equal or broadcastable shapes",
+            ) from None
+
     def image(self, index: int) -> Tensor:
         """Return an NHWC activation with a batch of 1."""
         tensor = self.activation(index)

@@ -46,9 +46,20 @@ def _dequantize(graph: Graph, op: Op, operands: list[Array]) -> Array:
     return numerics.dequantize_values(operands[0], graph.tensors[op.inputs[0]])
 
 
+def _cast(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    """CAST: integers wrap; floats are cut off and saturate, NaN to the largest number."""
+    x, dtype = operands[0], graph.tensors[op.outputs[0]].dtype
+    if x.dtype != np.float32 or dtype in (DType.FLOAT32, DType.BOOL):
+        return x.astype(dtype.value)
+    info = np.iinfo(dtype.value)
+    inside = (x >= float(info.min)) & (x < float(info.max))
+    return np.where(inside, np.where(inside, x, 0).astype(dtype.value), np.where(x < 0, info.min, info.max))
+
+
 RUNNERS = {
     OpKind.ADD: _add,
     OpKind.MUL: _mul,
     OpKind.QUANTIZE: _quantize,
     OpKind.DEQUANTIZE: _dequantize,
+    OpKind.CAST: _cast,
 }

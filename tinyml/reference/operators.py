@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinyml.graph import Array, Graph, Op, OpKind
-from tinyml.reference import elementwise, layers, layout, pooling, recurrent
+from tinyml.reference import binary, elementwise, layers, layout, lookup, pooling, recurrent
 
 Runner = Callable[[Graph, Op, list[Array]], Array]
 """Computes an operator's output from its operands (an empty array where an optional one is absent)."""
 
 RUNNERS: Mapping[OpKind, Runner] = {
+    **binary.RUNNERS,
     **layers.RUNNERS,
     **elementwise.RUNNERS,
     **pooling.RUNNERS,
     **layout.RUNNERS,
     **recurrent.RUNNERS,
+    **lookup.RUNNERS,
 }
 
 

@@ -125,7 +125,18 @@ _IMAGE_RUNNERS: Mapping[OpKind, Callable[[Graph, Op, RowMap, Array, int, int], A
     OpKind.MAX_POOL_2D: _window_rows,
     OpKind.RESIZE_NEAREST_NEIGHBOR: _resize_rows,
 }
-_FLAT_KINDS = (OpKind.ADD, OpKind.MUL, OpKind.QUANTIZE, OpKind.DEQUANTIZE, OpKind.RESHAPE, OpKind.CONV_2D)
+_FLAT_KINDS = (
+    OpKind.ADD,
+    OpKind.BINARY,
+    OpKind.CAST,
+    OpKind.CONV_2D,
+    OpKind.DEQUANTIZE,
+    OpKind.LOGICAL_NOT,
+    OpKind.LOOKUP,
+    OpKind.MUL,
+    OpKind.QUANTIZE,
+    OpKind.RESHAPE,
+)
 
 
 def _run_flat(

@@ -220,7 +220,7 @@ def from_plan(
         op = graph.ops[plan.stages[plan.peak_stage].ops[0]]
         peak = Peak(
             stage=plan.peak_stage,
-            op=op.kind.value,
+            op=op.title,
             name=graph.tensors[op.outputs[0]].name,
             live=tuple(b for b in buffers if b.first <= plan.peak_stage <= b.last),
         )
@@ -296,7 +296,7 @@ def _layer(graph: Graph, selection: Selection, index: int) -> LayerUse:
     return LayerUse(
         index=index,
         name=output.name,
-        op=op.kind.value,
+        op=op.title,
         kernel=selection.kernel.symbol if selection.kernel else "",
         output_shape=output.shape,
         macs=lowered.macs if lowered else 0,

@@ -1,13 +1,13 @@
-"""ADD, MUL, QUANTIZE and DEQUANTIZE."""
+"""ADD, MUL, QUANTIZE, DEQUANTIZE and CAST."""
 
 from __future__ import annotations
-
-import numpy as np
 
 from tinyml.graph import ActivationAttrs, DType, NoAttrs, OpKind
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
+from tinyml.readers.tensors import QUANTISE, ModelTensors
+
+_CAST = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32, DType.BOOL)
 
 
 def _elementwise(model: ModelTensors, op: RawOperator) -> Read:
@@ -15,25 +15,38 @@ def _elementwise(model: ModelTensors, op: RawOperator) -> Read:
     a, b = (model.activation(i) for i in inputs)
     scale = model.activation(op.outputs[0]).scale
     model.check_rescale(a.scale * b.scale / scale if op.name == "MUL" else 2 * max(a.scale, b.scale) / scale)
-    try:
-        shape = tuple(int(d) for d in np.broadcast_shapes(a.shape, b.shape))
-    except ValueError:
-        raise model.error(
-            f"its inputs are {dims(a.shape)} and {dims(b.shape)}",
-            "expected equal or broadcastable shapes",
-        ) from None
+    shape = model.broadcast(a, b)
     return Read(inputs, ActivationAttrs(model.activation_function(op)), shape)
 
 
 def _quantize(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
-    x = model.activation(inputs[0], (DType.FLOAT32, DType.INT8))
-    output = model.activation(op.outputs[0])
-    if x.dtype is DType.INT8:
+    x = model.activation(inputs[0], (DType.FLOAT32, DType.INT8, DType.INT16))
+    output = model.activation(op.outputs[0], (DType.INT8, DType.INT16))
+    if x.dtype is not DType.FLOAT32:
         model.check_rescale(x.scale / output.scale)
-    if x.dtype is DType.FLOAT32 and inputs[0] not in model.raw.inputs and x.data is None:
+    _check_float_input(model, inputs[0])
+    return Read(inputs, NoAttrs(), x.shape)
+
+
+def _check_float_input(model: ModelTensors, index: int) -> None:
+    """Refuse a float tensor that the model computes."""
+    x = model.tensor(index)
+    if x.dtype is DType.FLOAT32 and index not in model.raw.inputs and x.data is None:
         raise model.error(
             f"it reads the float tensor '{x.name}' inside the model",
+            "expected float only at the model's inputs and outputs",
+            QUANTISE,
+        )
+
+
+def _cast(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 1, 1)
+    x, y = model.activation(inputs[0], _CAST), model.activation(op.outputs[0], _CAST)
+    _check_float_input(model, inputs[0])
+    if y.dtype is DType.FLOAT32 and op.outputs[0] not in model.raw.outputs:
+        raise model.error(
+            f"it writes the float tensor '{y.name}' inside the model",
             "expected float only at the model's inputs and outputs",
             QUANTISE,
         )
@@ -42,14 +55,31 @@ def _quantize(model: ModelTensors, op: RawOperator) -> Read:
 
 def _dequantize(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
-    x = model.activation(inputs[0])
+    x = model.activation(inputs[0], (DType.INT8, DType.INT16))
     model.activation(op.outputs[0], (DType.FLOAT32,))
+    if x.dtype is DType.INT16 and x.zero_point:
+        raise model.error(f"its input has zero point {x.zero_point}", "expected 0 for int16")
     return Read(inputs, NoAttrs(), x.shape)
 
 
 READERS = {
     "ADD": OperatorReader(OpKind.ADD, _elementwise, 2, ("AddOptions", "FusedActivationFunction")),
     "MUL": OperatorReader(OpKind.MUL, _elementwise, 2, ("MulOptions", "FusedActivationFunction")),
-    "QUANTIZE": OperatorReader(OpKind.QUANTIZE, _quantize, 1, input_types=("int8", "float32")),
-    "DEQUANTIZE": OperatorReader(OpKind.DEQUANTIZE, _dequantize, 1, output_types=("float32",)),
+    "QUANTIZE": OperatorReader(
+        OpKind.QUANTIZE,
+        _quantize,
+        1,
+        input_types=("int8", "int16", "float32"),
+        output_types=("int8", "int16"),
+    ),
+    "DEQUANTIZE": OperatorReader(
+        OpKind.DEQUANTIZE, _dequantize, 1, input_types=("int8", "int16"), output_types=("float32",)
+    ),
+    "CAST": OperatorReader(
+        OpKind.CAST,
+        _cast,
+        1,
+        input_types=tuple(t.value for t in _CAST),
+        output_types=tuple(t.value for t in _CAST),
+    ),
 }

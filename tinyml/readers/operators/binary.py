@@ -1,0 +1,128 @@
+"""Operators on two tensors that broadcast, other than ADD, MUL and DIV; SELECT and LOGICAL_NOT."""
+
+from __future__ import annotations
+
+from tinyml.graph import Activation, BinaryAttrs, BinaryFunction, DType, NoAttrs, OpKind, SelectAttrs
+from tinyml.numerics.binary import squared_difference_multiplier
+from tinyml.readers.flatbuffer import RawOperator
+from tinyml.readers.operators.reading import OperatorReader, Read
+from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
+
+
+def _read(model: ModelTensors, op: RawOperator, activation: Activation = Activation.NONE) -> Read:
+    """Return an operator whose operands have been checked."""
+    inputs = model.inputs(op, 2, 2)
+    shape = model.broadcast(*(model.tensor(i) for i in inputs))
+    return Read(inputs, BinaryAttrs(BinaryFunction(op.name), activation), shape)
+
+
+def _check_below_one(model: ModelTensors, factor: float) -> None:
+    """Refuse scales for which LiteRT aborts: it wants requantisations below one."""
+    if not factor < 1:
+        raise model.error(
+            f"its inputs' scales are too large for its output's, by {factor:g}",
+            "expected scales in proportion to each other",
+            QUANTISE,
+        )
+
+
+def _sub(model: ModelTensors, op: RawOperator) -> Read:
+    a, b, y = (model.activation(i).scale for i in (*model.inputs(op, 2, 2), op.outputs[0]))
+    _check_below_one(model, 2 * max(a, b) / ((1 << 20) * y))
+    return _read(model, op, model.activation_function(op))
+
+
+def _extremum(model: ModelTensors, op: RawOperator) -> Read:
+    for i in (*model.inputs(op, 2, 2), op.outputs[0]):
+        model.activation(i)
+    return _read(model, op)
+
+
+def _squared_difference(model: ModelTensors, op: RawOperator) -> Read:
+    a, b, y = (model.activation(i).scale for i in (*model.inputs(op, 2, 2), op.outputs[0]))
+    _check_below_one(model, squared_difference_multiplier(a, b, y))
+    return _read(model, op)
+
+
+def _prelu(model: ModelTensors, op: RawOperator) -> Read:
+    x, alpha, y = (model.activation(i) for i in (*model.inputs(op, 2, 2), op.outputs[0]))
+    model.check_rescale(x.scale * max(1.0, alpha.scale) / y.scale)
+    if alpha.data is None:
+        raise model.error("its slopes are computed by the model", "expected constants")
+    read = _read(model, op)
+    if read.shape != x.shape:
+        raise model.error(
+            f"its slopes {dims(alpha.shape)} are larger than its input {dims(x.shape)}",
+            "expected slopes that repeat over the input",
+        )
+    return read
+
+
+def _compare(model: ModelTensors, op: RawOperator) -> Read:
+    for index in model.inputs(op, 2, 2):
+        scale = model.activation(index).scale
+        if not scale < 1:
+            raise model.error(
+                f"tensor '{model.tensor(index).name}' has a scale of {scale:g}",
+                "expected scales below 1: TensorFlow Lite's comparison has no result for others",
+                QUANTISE,
+            )
+    model.activation(op.outputs[0], (DType.BOOL,))
+    return _read(model, op)
+
+
+def _logical(model: ModelTensors, op: RawOperator) -> Read:
+    for index in (*model.inputs(op, 2, 2), op.outputs[0]):
+        model.activation(index, (DType.BOOL,))
+    return _read(model, op)
+
+
+def _logical_not(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 1, 1)
+    x = model.activation(inputs[0], (DType.BOOL,))
+    model.activation(op.outputs[0], (DType.BOOL,))
+    return Read(inputs, NoAttrs(), x.shape)
+
+
+def _select(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 3, 3)
+    condition = model.activation(inputs[0], (DType.BOOL,))
+    first, second, output = (
+        model.activation(i, (DType.INT8, DType.BOOL)) for i in (*inputs[1:], op.outputs[0])
+    )
+    if not first.dtype is second.dtype is output.dtype:
+        raise model.error(
+            f"it chooses between {first.dtype} and {second.dtype} for {output.dtype}", "expected one type"
+        )
+    if op.name == "SELECT_V2":
+        return Read(inputs, SelectAttrs(), model.broadcast(condition, first, second))
+    whole, low_rank = condition.shape == first.shape, condition.shape in ((), first.shape[:1])
+    if first.shape != second.shape or not (whole or low_rank):
+        raise model.error(
+            f"its inputs are {dims(condition.shape)}, {dims(first.shape)} and {dims(second.shape)}",
+            "expected equal shapes, and a condition of that shape, a scalar or of the first dimension",
+        )
+    return Read(inputs, SelectAttrs(len(condition.shape) == 1), first.shape)
+
+
+_BOOL = ("bool",)
+_BYTES = ("int8", "bool")
+
+READERS = {
+    "SUB": OperatorReader(OpKind.BINARY, _sub, 2, ("SubOptions", "FusedActivationFunction")),
+    "MINIMUM": OperatorReader(OpKind.BINARY, _extremum, 2),
+    "MAXIMUM": OperatorReader(OpKind.BINARY, _extremum, 2),
+    "SQUARED_DIFFERENCE": OperatorReader(OpKind.BINARY, _squared_difference, 2),
+    "PRELU": OperatorReader(OpKind.BINARY, _prelu, 2),
+    "EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "NOT_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "LESS": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "LESS_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "GREATER": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "GREATER_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "LOGICAL_AND": OperatorReader(OpKind.BINARY, _logical, 2, input_types=_BOOL, output_types=_BOOL),
+    "LOGICAL_OR": OperatorReader(OpKind.BINARY, _logical, 2, input_types=_BOOL, output_types=_BOOL),
+    "LOGICAL_NOT": OperatorReader(OpKind.LOGICAL_NOT, _logical_not, 1, input_types=_BOOL, output_types=_BOOL),
+    "SELECT": OperatorReader(OpKind.SELECT, _select, 3, input_types=_BYTES, output_types=_BYTES),
+    "SELECT_V2": OperatorReader(OpKind.SELECT, _select, 3, input_types=_BYTES, output_types=_BYTES),
+}

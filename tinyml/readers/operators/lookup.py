@@ -1,0 +1,93 @@
+"""Operators on one int8 value, and DIV by a constant: each becomes a table of 256 bytes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinyml.graph import LookupAttrs, OpKind
+from tinyml.numerics import Int64Array
+from tinyml.numerics.lookup import Unary, div_table, hard_swish_params, lookup_table
+from tinyml.readers.flatbuffer import RawOperator
+from tinyml.readers.operators.reading import OperatorReader, Read
+from tinyml.readers.tensors import QUANTISE, ModelTensors
+
+_MAX_STEPS = 2.0**31  # of the output's scale in the limits of RELU6 and RELU_N1_TO_1
+
+
+def _unary(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 1, 1)
+    x, y = model.activation(inputs[0]), model.activation(op.outputs[0])
+    alpha = float(op.options.get("Alpha", 0.0))
+    if not (math.isfinite(alpha) and alpha >= 0):
+        raise model.error(f"its slope is {alpha}", "expected a finite number, 0 or above")
+    if op.name not in _FLOAT:
+        model.check_rescale(x.scale * max(1.0, abs(alpha)) / y.scale)
+    if op.name in ("RELU6", "RELU_N1_TO_1") and not 6 / y.scale < _MAX_STEPS:
+        raise model.error(
+            f"its output's scale is {y.scale:g}", "expected a scale in proportion to its limits", QUANTISE
+        )
+    if op.name == "LOGISTIC" and y.scale != 1 / 256:
+        raise model.error(f"its output has scale {y.scale:g}", "expected 1/256")
+    if op.name == "HARD_SWISH" and hard_swish_params(x, y).exponent > 0:
+        raise model.error(
+            f"its input has scale {x.scale:g}, its output {y.scale:g}",
+            "expected at most 128 times the output's scale for the input",
+            QUANTISE,
+        )
+    unary = Unary(x, y, alpha, bool(op.options.get("Approximate", False)))
+    return Read(inputs, _attrs(op.name, lookup_table(op.name, unary)), x.shape)
+
+
+def _attrs(function: str, table: Int64Array) -> LookupAttrs:
+    return LookupAttrs(function, tuple(int(value) for value in table))
+
+
+def _div(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 2, 2)
+    x, divisor, y = (model.activation(i) for i in (*inputs, op.outputs[0]))
+    if divisor.data is None or (divisor.elements > 1 and np.ptp(divisor.data.astype(np.int64))):
+        raise model.error(
+            f"its divisor '{divisor.name}' is not one constant",
+            "expected a constant number to divide by",
+            "multiply by the reciprocal, computed when exporting or by another layer",
+        )
+    value = int(divisor.data.reshape(-1)[0])
+    if value == divisor.zero_point:
+        raise model.error("its divisor is zero", "expected another number")
+    shape = model.broadcast(x, divisor)
+    if shape != x.shape:
+        raise model.error("its divisor has more dimensions than its input", "expected one number")
+    model.check_rescale(x.scale / (divisor.scale * y.scale))
+    table = div_table(x, divisor, value, y, model.activation_function(op))
+    if table is None:
+        raise model.error(
+            f"its scales are {x.scale:g}, {divisor.scale:g} and {y.scale:g}",
+            "expected scales for which TensorFlow Lite's division has a defined result",
+            "multiply by the reciprocal instead",
+        )
+    return Read(inputs[:1], _attrs("DIV", table), shape)
+
+
+_FLOAT = frozenset(("ELU", "EXP", "GELU", "LOG", "LOGISTIC", "NEG", "SQRT", "TANH"))
+"""Functions that are not computed by a requantisation, whose scales may be anything."""
+
+READERS = {
+    "ABS": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "DIV": OperatorReader(OpKind.LOOKUP, _div, 2, ("DivOptions", "FusedActivationFunction")),
+    "ELU": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "EXP": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "GELU": OperatorReader(OpKind.LOOKUP, _unary, 1, ("GeluOptions", "Approximate")),
+    "HARD_SWISH": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "LEAKY_RELU": OperatorReader(OpKind.LOOKUP, _unary, 1, ("LeakyReluOptions", "Alpha")),
+    "LOG": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "LOGISTIC": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "NEG": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "RELU": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "RELU6": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "RELU_N1_TO_1": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "RSQRT": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "SQRT": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "TANH": OperatorReader(OpKind.LOOKUP, _unary, 1),
+}
