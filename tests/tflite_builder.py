@@ -567,6 +567,160 @@ class ModelBuilder:
             HalfPixelCenters=half_pixel_centers,
         )
 
+    def resize_bilinear(
+        self, x: int, size: tuple[int, int], align_corners: bool = False, half_pixel_centers: bool = False
+    ) -> int:
+        """Add a RESIZE_BILINEAR."""
+        n, _, _, c = self.shape(x)
+        return self._op(
+            "RESIZE_BILINEAR",
+            [x, self.constant(np.array(size, np.int32))],
+            self._like(x, (n, *size, c)),
+            "ResizeBilinearOptions",
+            AlignCorners=align_corners,
+            HalfPixelCenters=half_pixel_centers,
+        )
+
+    def pad_value(self, x: int, paddings: Sequence[tuple[int, int]], value: float) -> int:
+        """Add a PADV2."""
+        shape = tuple(n + sum(p) for n, p in zip(self.shape(x), paddings, strict=True))
+        source = self.tensors[x]
+        fill = self.constant(np.array(value, source.dtype), source.scale, source.zero_point)
+        inputs = [x, self.constant(np.array(paddings, np.int32)), fill]
+        return self._op("PADV2", inputs, self._like(x, shape), "PadV2Options")
+
+    def mirror_pad(self, x: int, paddings: Sequence[tuple[int, int]], reflect: bool = True) -> int:
+        """Add a MIRROR_PAD."""
+        shape = tuple(n + sum(p) for n, p in zip(self.shape(x), paddings, strict=True))
+        inputs = [x, self.constant(np.array(paddings, np.int32))]
+        return self._op("MIRROR_PAD", inputs, self._like(x, shape), "MirrorPadOptions", Mode=int(not reflect))
+
+    def tile(self, x: int, multiples: Sequence[int]) -> int:
+        """Add a TILE."""
+        shape = tuple(n * m for n, m in zip(self.shape(x), multiples, strict=True))
+        return self._op("TILE", [x, self.constant(np.array(multiples, np.int32))], self._like(x, shape))
+
+    def broadcast_to(self, x: int, shape: Sequence[int]) -> int:
+        """Add a BROADCAST_TO."""
+        return self._op("BROADCAST_TO", [x, self.constant(np.array(shape, np.int32))], self._like(x, shape))
+
+    # Slicing and joining
+
+    def slice(self, x: int, begin: Sequence[int], size: Sequence[int]) -> int:
+        """Add a SLICE."""
+        shape = [n - b if s == -1 else s for n, b, s in zip(self.shape(x), begin, size, strict=True)]
+        inputs = [x, self.constant(np.array(begin, np.int32)), self.constant(np.array(size, np.int32))]
+        return self._op("SLICE", inputs, self._like(x, shape))
+
+    def strided_slice(
+        self,
+        x: int,
+        begin: Sequence[int],
+        end: Sequence[int],
+        strides: Sequence[int],
+        shape: Sequence[int],
+        **masks: int,
+    ) -> int:
+        """Add a STRIDED_SLICE; keywords `begin_mask`, `end_mask`, `ellipsis_mask` and so on."""
+        options = {"".join(w.capitalize() for w in name.split("_")): mask for name, mask in masks.items()}
+        values = [self.constant(np.array(v, np.int32)) for v in (begin, end, strides)]
+        return self._op("STRIDED_SLICE", [x, *values], self._like(x, shape), "StridedSliceOptions", **options)
+
+    def split(self, x: int, count: int, axis: int) -> list[int]:
+        """Add a SPLIT; returns its outputs."""
+        shape = list(self.shape(x))
+        shape[axis] //= count
+        outputs = [self._like(x, shape) for _ in range(count)]
+        axes = self.constant(np.array(axis, np.int32))
+        self.raw_op("SPLIT", [axes, x], outputs, "SplitOptions", NumSplits=count)
+        return outputs
+
+    def split_v(self, x: int, sizes: Sequence[int], axis: int, written: Sequence[int] = ()) -> list[int]:
+        """Add a SPLIT_V; `written` are the sizes in the file, where a −1 stands for the rest."""
+        shapes = [list(self.shape(x)) for _ in sizes]
+        for shape, size in zip(shapes, sizes, strict=True):
+            shape[axis] = size
+        outputs = [self._like(x, shape) for shape in shapes]
+        inputs = [x, *(self.constant(np.array(v, np.int32)) for v in (written or sizes, axis))]
+        self.raw_op("SPLIT_V", inputs, outputs, "SplitVOptions", NumSplits=len(sizes))
+        return outputs
+
+    def unpack(self, x: int, axis: int) -> list[int]:
+        """Add an UNPACK; returns its outputs."""
+        shape = list(self.shape(x))
+        count = shape.pop(axis)
+        outputs = [self._like(x, shape) for _ in range(count)]
+        self.raw_op("UNPACK", [x], outputs, "UnpackOptions", Num=count, Axis=axis)
+        return outputs
+
+    def reverse(self, x: int, axes: Sequence[int]) -> int:
+        """Add a REVERSE_V2."""
+        inputs = [x, self.constant(np.array(axes, np.int32))]
+        return self._op("REVERSE_V2", inputs, self._like(x, self.shape(x)), "ReverseV2Options")
+
+    def concatenation(self, parts: Sequence[int], axis: int) -> int:
+        """Add a CONCATENATION."""
+        shape = list(self.shape(parts[0]))
+        shape[axis] = sum(self.shape(p)[axis] for p in parts)
+        y = self._like(parts[0], shape)
+        return self._op("CONCATENATION", list(parts), y, "ConcatenationOptions", Axis=axis)
+
+    def pack(self, parts: Sequence[int], axis: int) -> int:
+        """Add a PACK."""
+        shape = list(self.shape(parts[0]))
+        shape.insert(axis if axis >= 0 else len(shape) + 1 + axis, len(parts))
+        y = self._like(parts[0], shape)
+        return self._op("PACK", list(parts), y, "PackOptions", Axis=axis, ValuesCount=len(parts))
+
+    def gather(self, x: int, indices: int, axis: int = 0, batch_dims: int = 0) -> int:
+        """Add a GATHER."""
+        data, where = self.shape(x), self.shape(indices)
+        at = axis % len(data)
+        shape = (*data[:at], *where[batch_dims:], *data[at + 1 :])
+        y = self._like(x, shape)
+        return self._op("GATHER", [x, indices], y, "GatherOptions", Axis=axis, BatchDims=batch_dims)
+
+    def gather_nd(self, x: int, indices: int) -> int:
+        """Add a GATHER_ND."""
+        where = self.shape(indices)
+        shape = (*where[:-1], *self.shape(x)[where[-1] :])
+        return self._op("GATHER_ND", [x, indices], self._like(x, shape), "GatherNdOptions")
+
+    def embedding_lookup(self, ids: int, values: int) -> int:
+        """Add an EMBEDDING_LOOKUP."""
+        shape = (*self.shape(ids), *self.shape(values)[1:])
+        return self._op("EMBEDDING_LOOKUP", [ids, values], self._like(values, shape))
+
+    # Blocks
+
+    def space_to_depth(self, x: int, block: int) -> int:
+        """Add a SPACE_TO_DEPTH."""
+        n, h, w, c = self.shape(x)
+        y = self._like(x, (n, h // block, w // block, c * block * block))
+        return self._op("SPACE_TO_DEPTH", [x], y, "SpaceToDepthOptions", BlockSize=block)
+
+    def depth_to_space(self, x: int, block: int) -> int:
+        """Add a DEPTH_TO_SPACE."""
+        n, h, w, c = self.shape(x)
+        y = self._like(x, (n, h * block, w * block, c // (block * block)))
+        return self._op("DEPTH_TO_SPACE", [x], y, "DepthToSpaceOptions", BlockSize=block)
+
+    def space_to_batch(self, x: int, block: Sequence[int], paddings: Sequence[tuple[int, int]]) -> int:
+        """Add a SPACE_TO_BATCH_ND of images, or of sequences with one block."""
+        n, *sizes, c = self.shape(x)
+        sizes = [(s + sum(p)) // b for s, b, p in zip(sizes, block, paddings, strict=True)]
+        y = self._like(x, (n * math.prod(block), *sizes, c))
+        values = [self.constant(np.array(v, np.int32)) for v in (block, paddings)]
+        return self._op("SPACE_TO_BATCH_ND", [x, *values], y, "SpaceToBatchNDOptions")
+
+    def batch_to_space(self, x: int, block: Sequence[int], crops: Sequence[tuple[int, int]]) -> int:
+        """Add a BATCH_TO_SPACE_ND."""
+        n, *sizes, c = self.shape(x)
+        sizes = [s * b - sum(p) for s, b, p in zip(sizes, block, crops, strict=True)]
+        y = self._like(x, (n // math.prod(block), *sizes, c))
+        values = [self.constant(np.array(v, np.int32)) for v in (block, crops)]
+        return self._op("BATCH_TO_SPACE_ND", [x, *values], y, "BatchToSpaceNDOptions")
+
     def _like(
         self,
         x: int,
@@ -575,6 +729,8 @@ class ModelBuilder:
         zero_point: int | None = None,
     ) -> int:
         source = self.tensors[x]
+        if source.dtype != "int8":
+            return self.tensor(shape, source.dtype, source.scale, source.zero_point)
         return self._activation(
             shape, scale or source.scale[0], source.zero_point[0] if zero_point is None else zero_point
         )
@@ -781,6 +937,21 @@ _VERSIONS = {
     "DEQUANTIZE": 3,
     "QUANTIZE": 3,
     "CAST": 4,
+    "RESIZE_BILINEAR": 2,
+    "CONCATENATION": 2,
+    "SLICE": 2,
+    "STRIDED_SLICE": 2,
+    "SPLIT": 2,
+    "SPLIT_V": 2,
+    "GATHER": 2,
+    "PACK": 2,
+    "UNPACK": 2,
+    "PADV2": 2,
+    "TILE": 2,
+    "BROADCAST_TO": 2,
+    "SPACE_TO_DEPTH": 2,
+    "SPACE_TO_BATCH_ND": 2,
+    "BATCH_TO_SPACE_ND": 2,
 }
 
 

@@ -42,6 +42,17 @@ class OpKind(StrEnum):
     FULLY_CONNECTED = "FULLY_CONNECTED"
     ADD = "ADD"
     MUL = "MUL"
+    BATCH_TO_SPACE_ND = "BATCH_TO_SPACE_ND"
+    CONCATENATION = "CONCATENATION"
+    DEPTH_TO_SPACE = "DEPTH_TO_SPACE"
+    GATHER = "GATHER"
+    GATHER_ND = "GATHER_ND"
+    MIRROR_PAD = "MIRROR_PAD"
+    RESIZE_BILINEAR = "RESIZE_BILINEAR"
+    SLICE = "SLICE"
+    SPACE_TO_BATCH_ND = "SPACE_TO_BATCH_ND"
+    SPACE_TO_DEPTH = "SPACE_TO_DEPTH"
+    TILE = "TILE"
     AVERAGE_POOL_2D = "AVERAGE_POOL_2D"
     MAX_POOL_2D = "MAX_POOL_2D"
     MEAN = "MEAN"
@@ -194,9 +205,59 @@ class ReduceAttrs:
 
 @dataclass(frozen=True, slots=True)
 class PadAttrs:
-    """PAD: (before, after) per dimension."""
+    """PAD: (before, after) per dimension, filled with `value`; None is the zero point, or 0 without one."""
 
     paddings: tuple[tuple[int, int], ...]
+    value: int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPadAttrs:
+    """MIRROR_PAD: (before, after) per dimension; `reflect` leaves the edge out, else it is repeated."""
+
+    paddings: tuple[tuple[int, int], ...]
+    reflect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SliceAttrs:
+    """SLICE, and what is one: STRIDED_SLICE, SPLIT, SPLIT_V, UNPACK, REVERSE_V2.
+
+    Index i of input dimension d is taken from begin[d] + i · steps[d]. Dimension d of the input is dimension
+    axes[d] of the output, −1 where it takes a single index and is gone; further dimensions of the output
+    are new, of size 1.
+    """
+
+    begin: tuple[int, ...]
+    steps: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConcatAttrs:
+    """CONCATENATION, PACK: the inputs one after another for each index of the first `axis` dimensions."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatherAttrs:
+    """GATHER: output[b, o, i, k] = data[b, o, indices[b, i], k]; b over `batch_dims`, o up to `axis`."""
+
+    axis: int
+    batch_dims: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAttrs:
+    """SPACE_TO_DEPTH and its kin: blocks of (height, width).
+
+    `edges` are rows and columns (before, after): padded by SPACE_TO_BATCH_ND, cut off by BATCH_TO_SPACE_ND.
+    An input of three dimensions is one column wide.
+    """
+
+    block: tuple[int, int]
+    edges: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +276,7 @@ class SoftmaxAttrs:
 
 @dataclass(frozen=True, slots=True)
 class ResizeAttrs:
-    """RESIZE_NEAREST_NEIGHBOR; the output size is the output tensor's shape."""
+    """RESIZE_NEAREST_NEIGHBOR, RESIZE_BILINEAR; the output size is the output tensor's shape."""
 
     align_corners: bool = False
     half_pixel_centers: bool = False
@@ -267,7 +328,7 @@ class SelectAttrs:
 
 @dataclass(frozen=True, slots=True)
 class NoAttrs:
-    """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT: all is in the tensors."""
+    """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT, TILE, GATHER_ND: all is in the tensors."""
 
 
 Attrs = (
@@ -275,6 +336,11 @@ Attrs = (
     | ActivationAttrs
     | ReduceAttrs
     | PadAttrs
+    | MirrorPadAttrs
+    | SliceAttrs
+    | ConcatAttrs
+    | GatherAttrs
+    | BlockAttrs
     | TransposeAttrs
     | SoftmaxAttrs
     | ResizeAttrs

@@ -18,7 +18,7 @@ import numpy as np
 from tinyml import numerics, passes
 from tinyml.emit.context import printable
 from tinyml.errors import TargetError, UsageError
-from tinyml.graph import Array, DType, Graph, Tensor
+from tinyml.graph import Array, DType, GatherAttrs, Graph, OpKind, Tensor
 from tinyml.oracle import Oracle
 from tinyml.passes import Edges
 from tinyml.readers.tflite import read_model
@@ -359,12 +359,31 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _ValueRange:
-    """What random values of an input look like: its shape and type, and the int8 quantisation behind it."""
+    """What random values of an input look like: its shape and type, and the int8 quantisation behind it.
+
+    Indices lie below `limit`, which is None where the input is none.
+    """
 
     shape: tuple[int, ...]
     dtype: DType
     scale: float
     zero_point: int
+    limit: int | None = None
+
+
+def _index_limit(graph: Graph, tensor: int) -> int | None:
+    """Return how many there are of what a tensor's values choose from, None where they do not choose."""
+    limits: list[int] = []
+    for op in (graph.ops[i] for i in graph.consumers(tensor)):
+        if op.kind in (OpKind.GATHER, OpKind.GATHER_ND) and op.inputs[1] == tensor:
+            data, indices = graph.tensors[op.inputs[0]].shape, graph.tensors[tensor].shape
+            limits += [data[op.attrs.axis]] if isinstance(op.attrs, GatherAttrs) else data[: indices[-1]]
+        elif op.kind in _PASSED_ON:
+            limits += [limit] if (limit := _index_limit(graph, op.outputs[0])) is not None else []
+    return min(limits, default=None)
+
+
+_PASSED_ON = (OpKind.CONCATENATION, OpKind.RESHAPE, OpKind.SLICE, OpKind.TILE, OpKind.TRANSPOSE)
 
 
 def _value_ranges(source: Graph, graph: Graph) -> list[_ValueRange]:
@@ -376,7 +395,8 @@ def _value_ranges(source: Graph, graph: Graph) -> list[_ValueRange]:
         candidates = [original, *(source.ops[i].outputs[0] for i in consumers)]
         inner = next((source.tensors[t] for t in candidates if source.tensors[t].dtype is DType.INT8), None)
         if inner is None or inner.quant is None:
-            ranges.append(_ValueRange(tensor.shape, tensor.dtype, 1 / 32, 0))
+            limit = _index_limit(source, original)
+            ranges.append(_ValueRange(tensor.shape, tensor.dtype, 1 / 32, 0, limit))
         else:
             ranges.append(_ValueRange(tensor.shape, tensor.dtype, inner.scale, inner.zero_point))
     return ranges
@@ -393,6 +413,9 @@ def random_inputs(ranges: Sequence[_ValueRange], seed: int, index: int) -> list[
     for r in ranges:
         size = int(np.prod(r.shape, dtype=np.int64))
         kind = index % 4
+        if r.limit is not None:  # TensorFlow Lite fails on indices outside
+            inputs.append(random.integers(0, r.limit, r.shape).astype(r.dtype.value))
+            continue
         if kind == 0:
             q = random.integers(-128, 128, size)
         elif kind == 1:

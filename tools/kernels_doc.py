@@ -36,10 +36,10 @@ def page() -> str:
     """Return the page."""
     parts = [_head()]
     for isa in (Isa.MVE, Isa.DSP, Isa.C):
-        kernels = [kernel for kernel in KERNELS if kernel.isa is isa]
+        kernels = {kernel.symbol: kernel for kernel in reversed(KERNELS) if kernel.isa is isa}
         if kernels:
             parts.append(f"## {ISA_NAMES[isa][0].upper()}{ISA_NAMES[isa][1:]}\n")
-            parts += [_section(kernel) for kernel in kernels]
+            parts += [_section(kernel) for kernel in reversed(kernels.values())]
     return "\n".join(parts)
 
 
@@ -96,9 +96,10 @@ def _section(kernel: Kernel) -> str:
     comment = _comment(header)
     accepts = [(predicate.__doc__ or predicate.__name__).split("\n\n")[0] for predicate in kernel.accepts]
     sentences = " ".join(" ".join(sentence.split()) for sentence in accepts) or "Always."
+    operators = [row.op.value for row in KERNELS if row.symbol == kernel.symbol]
     parts = [
         f"### {kernel.symbol}\n",
-        f"{comment['title']} Operator {kernel.op.value}.\n",
+        f"{comment['title']} Operator{'s' * (len(operators) > 1)} {', '.join(operators)}.\n",
         *(["```\n" + textwrap.dedent(comment["layout"]) + "\n```\n"] if comment["layout"] else []),
         f"*Chosen* where no kernel before it was and: {sentences}\n",
     ]
@@ -116,7 +117,7 @@ def _comment(header: str) -> dict[str, str]:
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines).strip())
     title = " ".join(paragraphs[0].split()).partition(": ")[2]
     layouts = [
-        part for part in paragraphs[1:] if re.match(r"\s+\w+(?:, \w+)* +(?:u?int\d+|float|const)\b", part)
+        part for part in paragraphs[1:] if re.match(r"\s+\w+(?:, \w+)* +(?:u?int\d+|float|const|any)\b", part)
     ]
     found = {"title": title[0].upper() + title[1:], "layout": "\n".join(layouts)}
     scratch = re.search(r"^\s*Scratch +(.*(?:\n\s{6,}.*)*)", "\n".join(lines), re.MULTILINE)

@@ -96,6 +96,7 @@ _CTYPES = {
     "bool": "uint8_t",
     "float32": "float",
 }
+_MOST_INPUTS = 16  # of a case; the driver's arrays are as long
 _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
 _WORD = np.dtype("<i4")
 
@@ -118,6 +119,7 @@ class Case:
     inputs: tuple[Array, ...]
     output: tuple[tuple[int, ...], str]
     overlap: tuple[int, int] | None = None
+    input_array: bool = False
 
     @property
     def output_bytes(self) -> int:
@@ -136,6 +138,7 @@ class Case:
             low.scratch_bytes > 0,
             len(low.literals),
             low.loop and low.loop.step,
+            self.input_array,
         )
 
 
@@ -226,6 +229,9 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
     arguments = []
     if low.loop is not None:
         arguments.append("rows")
+    elif case.input_array:
+        assert len(case.inputs) <= _MOST_INPUTS
+        arguments.append("inputs")
     else:
         arguments += [
             f"({_CTYPES[x.dtype.name]} *)(uintptr_t)inputs[{i}]"
@@ -369,9 +375,9 @@ static void *block(FILE *file, size_t *bytes)
 
 static void run_case(FILE *cases, FILE *outputs)
 {
-    void *inputs[4] = {NULL};
+    void *inputs[16] = {NULL};
     void *constants[8] = {NULL};
-    size_t input_bytes[4] = {0};
+    size_t input_bytes[16] = {0};
     size_t constant_bytes;
     const int32_t kernel = word(cases);
     const size_t output_bytes = (size_t)word(cases);

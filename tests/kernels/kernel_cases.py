@@ -332,7 +332,6 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_mean_s8_c": (mean,),
     "tm_pad_s8_c": (pad,),
     "tm_pad_nd_s8_c": (pad,),
-    "tm_transpose_s8_c": (transpose,),
     "tm_resize_nearest_s8_c": (resize,),
     "tm_softmax_s8_c": (softmax,),
     "tm_requantize_s8_c": (requantize,),
@@ -358,11 +357,18 @@ def graphs_for(
 
 
 def inputs_for(graph: Graph, rng: Rng) -> tuple[Array, ...]:
-    """Return random values of the operator's activation inputs."""
+    """Return random values of the operator's activation inputs; some indices lie outside."""
     values: list[Array] = []
-    for index in OpContext(graph, graph.ops[0]).activation_inputs:
+    op = graph.ops[0]
+    for index in OpContext(graph, op).activation_inputs:
         tensor = graph.tensors[index]
-        if tensor.dtype is DType.FLOAT32:
+        if op.kind in (OpKind.GATHER, OpKind.GATHER_ND) and index == op.inputs[1]:
+            far = [np.iinfo(tensor.dtype.value).min, -1, 9, np.iinfo(tensor.dtype.value).max]
+            some = rng.integers(0, 8, tensor.shape)
+            values.append(np.where(some == 7, rng.choice(far, tensor.shape), some).astype(tensor.dtype.value))
+        elif op.kind in MOVING and tensor.dtype is DType.FLOAT32:
+            values.append(rng.normal(0, 1, tensor.shape).astype(np.float32))
+        elif tensor.dtype is DType.FLOAT32:
             values.append(_floats(rng, graph, tensor))
         elif tensor.dtype is DType.INT8:
             values.append(random_int8(rng, tensor.shape))
@@ -392,7 +398,8 @@ def case_for(
     """Return the case that runs the graph's operator with the kernel."""
     context = OpContext(graph, graph.ops[0])
     output = context.output
-    return Case(kernel.symbol, kernel.lower(context), inputs, (output.shape, output.dtype.value), overlap)
+    shape = output.shape, output.dtype.value
+    return Case(kernel.symbol, kernel.lower(context), inputs, shape, overlap, kernel.input_array)
 
 
 # The references, called with the definition's own numbers
@@ -404,6 +411,9 @@ class _RefCall:
     constants: tuple[tuple[str, Array], ...]  # (C element type, values)
     literals: tuple[int, ...]
 
+
+MOVING = frozenset(OpKind) - frozenset((OpKind.QUANTIZE, OpKind.DEQUANTIZE))
+"""Operators whose floats, where they have any, need no care: they are only moved."""
 
 REFERENCES = frozenset(
     (
@@ -427,8 +437,13 @@ REFERENCES = frozenset(
 
 
 def has_reference(graph: Graph) -> bool:
-    """Return whether the graph's operator has such a twin, for its types."""
-    return graph.ops[0].kind in REFERENCES and all(t.dtype is not DType.INT16 for t in graph.tensors)
+    """Return whether a graph's operator has such a twin, which takes int8 but where the operator converts."""
+    op = graph.ops[0]
+    moves = op.kind in (OpKind.PAD, OpKind.TRANSPOSE)
+    wide = any(t.dtype is DType.INT16 for t in graph.tensors)
+    return (
+        op.kind in REFERENCES and not wide and (not moves or graph.tensors[op.outputs[0]].dtype is DType.INT8)
+    )
 
 
 def reference_case(graph: Graph, inputs: tuple[Array, ...]) -> Case:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kernels import binary_cases, kernel_cases, lookup_cases, recurrent_cases
+from tests.kernels import binary_cases, kernel_cases, lookup_cases, movement_cases, recurrent_cases
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
 
@@ -13,4 +13,5 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **recurrent_cases.GENERATORS,
     **binary_cases.GENERATORS,
     **lookup_cases.GENERATORS,
+    **movement_cases.GENERATORS,
 }

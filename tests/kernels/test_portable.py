@@ -28,7 +28,12 @@ from tinyml.graph import DType, Graph
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel, OpContext
 
-PORTABLE = {kernel.symbol: kernel for kernel in KERNELS if kernel.isa is Isa.C}
+_SYMBOLS = [kernel.symbol for kernel in KERNELS]
+PORTABLE = {
+    kernel.symbol if _SYMBOLS.count(kernel.symbol) == 1 else f"{kernel.symbol}-{kernel.op}": kernel
+    for kernel in KERNELS
+    if kernel.isa is Isa.C
+}
 Work = dict[str, list[tuple[Graph, tuple[Array, ...]]]]
 CASES = 150  # random graphs per kernel
 

@@ -28,9 +28,9 @@ def test_every_row_has_its_file_and_every_file_is_used() -> None:
     assert {path.name for path in FOLDER.glob("*.h")} == used
 
 
-def test_symbols_are_unique() -> None:
-    symbols = [kernel.symbol for kernel in KERNELS]
-    assert len(symbols) == len(set(symbols))
+def test_rows_are_unique() -> None:
+    rows = [(kernel.symbol, kernel.op) for kernel in KERNELS]
+    assert len(rows) == len(set(rows))
 
 
 def test_every_portable_kernel_is_tested() -> None:

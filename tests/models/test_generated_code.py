@@ -25,7 +25,7 @@ from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERED, NETWORKS = 8, 22
+LAYERED, NETWORKS = 8, 26
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -70,7 +70,9 @@ def _networks(seed: int) -> Iterator[Graph]:
     for n in range(NETWORKS):
         rng = random.Random(seed + n)
         graph = (
-            image_network(rng, rng.randint(1, 6)) if n >= LAYERED else random_graph(rng, rng.randint(1, 12))
+            image_network(rng, rng.randint(1, 6), joins=n % 4 == 1)
+            if n >= LAYERED
+            else random_graph(rng, rng.randint(1, 12))
         )
         yield graph.replace(name=f"net{n}")
 

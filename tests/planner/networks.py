@@ -17,6 +17,7 @@ from tinyml.graph import (
     Activation,
     ActivationAttrs,
     Attrs,
+    ConcatAttrs,
     DType,
     Graph,
     NoAttrs,
@@ -27,6 +28,7 @@ from tinyml.graph import (
     Quant,
     ReduceAttrs,
     ResizeAttrs,
+    SliceAttrs,
     SoftmaxAttrs,
     Tensor,
     TransposeAttrs,
@@ -39,6 +41,8 @@ from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
 _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero point
+    OpKind.CONCATENATION,
+    OpKind.SLICE,
     OpKind.RESHAPE,
     OpKind.AVERAGE_POOL_2D,
     OpKind.MAX_POOL_2D,
@@ -142,6 +146,23 @@ class Network:
     def pad(self, x: int, paddings: tuple[tuple[int, int], ...]) -> int:
         shape = tuple(n + sum(pads) for n, pads in zip(self.shape(x), paddings, strict=True))
         return self.op(OpKind.PAD, (x,), shape, PadAttrs(paddings))
+
+    def concat(self, parts: list[int], axis: int) -> int:
+        shape = list(self.shape(parts[0]))
+        shape[axis] = sum(self.shape(part)[axis] for part in parts)
+        return self.op(OpKind.CONCATENATION, tuple(parts), tuple(shape), ConcatAttrs(axis))
+
+    def slice(self, x: int, axis: int, begin: int, size: int) -> int:
+        rank = len(self.shape(x))
+        shape = tuple(size if d == axis else n for d, n in enumerate(self.shape(x)))
+        first = tuple(begin if d == axis else 0 for d in range(rank))
+        return self.op(OpKind.SLICE, (x,), shape, SliceAttrs(first, (1,) * rank, tuple(range(rank))))
+
+    def part(self, rng: random.Random, x: int) -> int:
+        """Any part of a tensor along any dimension."""
+        axis = rng.randrange(len(self.shape(x)))
+        first, last = sorted(rng.randrange(self.shape(x)[axis]) for _ in range(2))
+        return self.slice(x, axis, first, last - first + 1)
 
     def transpose(self, x: int, perm: tuple[int, ...]) -> int:
         return self.op(OpKind.TRANSPOSE, (x,), tuple(self.shape(x)[d] for d in perm), TransposeAttrs(perm))
@@ -252,6 +273,12 @@ def random_graph(rng: random.Random, steps: int) -> Graph:
             pool.append(net.mean(x) if image else net.dense(x, rng.randint(1, 12)))
         elif choice < 0.46 and not image:
             pool.append(net.softmax(x))
+        elif choice < 0.6 and choice >= 0.56:
+            pool.append(net.part(rng, x))
+        elif choice < 0.66 and choice >= 0.6:
+            parts = [x, *(rng.choice(twins) for _ in range(rng.randint(0, 2)))]
+            rng.shuffle(parts)
+            pool.append(net.concat(parts, rng.randrange(1, len(shape))))
         elif choice < 0.56 and image:
             pool.append(_random_layout(net, rng, x))
         elif image:
@@ -344,6 +371,18 @@ def _branch(net: Network, rng: random.Random, x: int, channels: int) -> int:
     return net.conv(x, channels, window(1)) if net.shape(x)[3] != channels else x
 
 
+def _join(net: Network, rng: random.Random, a: int, b: int) -> int:
+    """Two branches become one: element by element, or side by side along some dimension, or part of that."""
+    if rng.random() < 0.6:
+        return net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
+    x = net.concat([a, b], rng.choice((1, 2, 3, 3, 3)))
+    axis = rng.choice((1, 2, 3, 3, 3))
+    size = rng.randint(1, net.shape(x)[axis])
+    if size == net.shape(x)[axis] or rng.random() < 0.5:
+        return x
+    return net.slice(x, axis, rng.randint(0, net.shape(x)[axis] - size), size)
+
+
 def _gate(net: Network, rng: random.Random, x: int) -> int:
     """Something that a MUL or ADD repeats over the rows of x: an input, a pooled image, a constant."""
     _, h, w, c = net.shape(x)
@@ -357,12 +396,12 @@ def _gate(net: Network, rng: random.Random, x: int) -> int:
     return net.constant(net.rng.integers(-128, 128, shape, dtype=np.int8), quant)
 
 
-def image_network(rng: random.Random, blocks: int) -> Graph:
+def image_network(rng: random.Random, blocks: int, *, joins: bool = False) -> Graph:
     """A random network of image blocks as the streaming planner meets them.
 
     Inverted residual blocks, plain convolutions, pools, branches of different depth joined again and
     gates that are repeated over the image; heights 1 to 24, widths 1 to 24; sometimes several inputs and
-    outputs.
+    outputs. With `joins` branches may also be put side by side, and cut.
     """
     net = Network(rng.randrange(1 << 30))
     x = net.input(
@@ -387,7 +426,7 @@ def image_network(rng: random.Random, blocks: int) -> Graph:
             x = net.pool(x, _pool_window(rng, h, w), rng.choice((OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D)))
         elif choice < 0.85:
             a, b = _branch(net, rng, x, c), _branch(net, rng, x, c)
-            x = net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
+            x = _join(net, rng, a, b) if joins else net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
         elif choice < 0.95:
             pair = [x, _gate(net, rng, x)]
             if rng.random() < 0.3:

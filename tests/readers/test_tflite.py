@@ -396,19 +396,43 @@ def test_shapes_that_an_open_batch_size_computes(tmp_path: Path, as_output: bool
     shape, batch, wanted = (b.tensor(s, "int32") for s in ((4,), (), (2,)))
     zero, one = (b.constant(np.array([v], np.int32)) for v in (0, 1))
     b.raw_op("SHAPE", [x], [shape])
-    b.raw_op("STRIDED_SLICE", [shape, zero, one, one], [batch])
+    shrink = {"ShrinkAxisMask": 1}
+    b.raw_op("STRIDED_SLICE", [shape, zero, one, one], [batch], "StridedSliceOptions", **shrink)
     b.raw_op("PACK", [batch, b.constant(np.array(144, np.int32))], [wanted])
     flat = b.reshape(x, (1, 144))
     b.operators[-1].inputs[1:] = [wanted]
     b.output(b.fully_connected(flat, 3))
     if as_output:
-        b.output(batch)  # then it is a value, and needs a kernel
-        with pytest.raises(UnsupportedOp, match=r"2 operators .*\(SHAPE, STRIDED_SLICE\)"):
-            _read(b, tmp_path)
+        b.output(batch)  # then it is a value, of a constant
+        last = _read(b, tmp_path).ops[1]
+        assert last.kind is OpKind.SLICE
+        assert _read(b, tmp_path).tensors[last.inputs[0]].data.tolist() == [1, 6, 6, 4]
         return
     graph = _read(b, tmp_path)
     assert [op.kind for op in graph.ops] == [OpKind.CONV_2D, OpKind.RESHAPE, OpKind.FULLY_CONNECTED]
     assert graph.tensors[graph.ops[1].outputs[0]].shape == (1, 144)
+
+
+def test_constants_that_the_file_computes(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 6, 4))
+    sizes, filled, counted = (
+        b.tensor((3,), "int32"),
+        b.tensor((1, 6, 4), "int8", 0.1, 0),
+        b.tensor((3,), "int32"),
+    )
+    numbers = [b.constant(np.array(v, np.int32)) for v in (1, 6, 2)]
+    b.raw_op("SHAPE", [x], [sizes], "ShapeOptions", OutType=2)
+    b.raw_op("FILL", [sizes, b.constant(np.array(7, np.int8), 0.1, 0)], [filled])
+    b.raw_op("RANGE", numbers, [counted])
+    b.output(b.gather(b.add(x, filled), counted, 1))
+    graph = _read(b, tmp_path)
+    assert [op.kind for op in graph.ops] == [OpKind.ADD, OpKind.GATHER]
+    assert (graph.tensors[graph.ops[0].inputs[1]].data == 7).all()
+    assert graph.tensors[graph.ops[1].inputs[1]].data.tolist() == [1, 3, 5]
+    b.operators[2].inputs[0] = x
+    with pytest.raises(ModelError, match="no constant number"):
+        _read(b, tmp_path)
 
 
 def test_uint8_edges_of_an_int8_model(tmp_path: Path) -> None:

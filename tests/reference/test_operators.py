@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reference import basic_cases, binary_cases, lookup_cases, recurrent_cases
+from tests.reference import basic_cases, binary_cases, lookup_cases, movement_cases, recurrent_cases
 from tests.reference.cases import Case
 from tinyml import reference
 from tinyml.oracle import Oracle
 from tinyml.readers import read_model
 
 SEEDS = 200
-CASES = (*basic_cases.CASES, *binary_cases.CASES, *lookup_cases.CASES, *recurrent_cases.CASES)
+CASES = (
+    *basic_cases.CASES,
+    *binary_cases.CASES,
+    *lookup_cases.CASES,
+    *movement_cases.CASES,
+    *recurrent_cases.CASES,
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)

@@ -10,21 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyml import __version__
-from tinyml.emit.streams import StreamContext, stream_context
-from tinyml.graph import Array, DType, Graph, Tensor, WindowAttrs
-from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
+from tinyml.emit.streams import StreamContext, ctype, stream_context
+from tinyml.graph import Array, Graph, Tensor, WindowAttrs
+from tinyml.kernels.registry import Constant, Kernel, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
-
-_CTYPES = {
-    DType.INT8: "int8_t",
-    DType.FLOAT32: "float",
-    DType.INT16: "int16_t",
-    DType.INT32: "int32_t",
-    DType.INT64: "int64_t",
-    DType.BOOL: "uint8_t",
-}
 
 STRIP_COLUMNS, ROW_SUMS = "tm_columns_s8_c", "tm_row_sums_s8_c"
 STREAM_HEADERS = (STRIP_COLUMNS, ROW_SUMS)
@@ -56,6 +47,7 @@ class FunctionContext:
     loop: RowLoop | None
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
+    input_array: bool  # the kernel takes an array of pointers to its inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +215,7 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
         assert kernel is not None
         assert lowered is not None
         symbols = constants(op_index, lowered)
-        function = _function(last, kernel.symbol, lowered, stage.bottom_up, pad_symbols, functions, names)
+        function = _function(last, kernel, lowered, stage.bottom_up, pad_symbols, functions, names)
         scratch = plan.scratch_of(stage_index)
         calls.append(
             CallContext(
@@ -342,7 +334,7 @@ class _Names:
 
 def _function(
     context: OpContext,
-    kernel: str,
+    kernel: Kernel,
     lowered: Lowered,
     bottom_up: bool,
     pad_symbols: dict[int, str],
@@ -357,7 +349,7 @@ def _function(
     constants = tuple((c.ctype, c.name) for c in lowered.constants)
     loop = lowered.loop
     key = (
-        kernel,
+        kernel.symbol,
         input_types,
         constants,
         lowered.literals,
@@ -368,7 +360,7 @@ def _function(
     if key not in functions:
         functions[key] = FunctionContext(
             name=names.unique(_stem(context)),
-            kernel=kernel,
+            kernel=kernel.symbol,
             summary=_summary(context),
             input_types=input_types,
             output_type=_ctype(context.output),
@@ -378,6 +370,7 @@ def _function(
             loop=lowered.loop,
             pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
             direction="up" if bottom_up else "down",
+            input_array=kernel.input_array,
         )
     elif functions[key].direction != ("up" if bottom_up else "down"):
         functions[key] = dataclasses.replace(functions[key], direction="both")
@@ -484,7 +477,7 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
 
 
 def _ctype(tensor: Tensor) -> str:
-    return _CTYPES[tensor.dtype]
+    return ctype(tensor.dtype)
 
 
 def float_literal(value: float) -> str:

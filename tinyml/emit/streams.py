@@ -24,6 +24,15 @@ from tinyml.planner.stream import (
 )
 from tinyml.select import Selection
 
+_CTYPES = {
+    DType.INT8: "int8_t",
+    DType.FLOAT32: "float",
+    DType.INT16: "int16_t",
+    DType.INT32: "int32_t",
+    DType.INT64: "int64_t",
+    DType.BOOL: "uint8_t",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -96,6 +105,7 @@ class StreamOpContext:
     sums: int | None
     literals: tuple[tuple[str, int | str], ...]
     clip: Clip | None
+    input_array: bool  # the kernel takes an array of pointers to its inputs
     unclipped: str  # C expression that takes a clipped output back to the strip's first column
     strip: Strip | None  # of a feed, or of an output to be blanked outside the image
     source: str  # of a feed: C expression of the tensor, empty where the application pushes rows
@@ -164,7 +174,7 @@ def stream_context(
                 summary=summary(call.context) if call.context is not None else f"rows of {tensor.name}",
                 kept=emitter.kept(call) if inner else "",
                 inputs=emitter.inputs(call),
-                ctype=_ctype(tensor.dtype),
+                ctype=ctype(tensor.dtype),
                 output=emitter.output(call, inner=inner),
                 rows=call.access.rows,
                 step=call.access.granule,
@@ -175,6 +185,7 @@ def stream_context(
                 sums=state.offset if state and call.sums is not None else None,
                 literals=emitter.literals(call, literals),
                 clip=emitter.clip(call),
+                input_array=kernel is not None and kernel.input_array,
                 unclipped=emitter.unclipped(call),
                 strip=emitter.strip(call) if call.blanks or call.op == FEED else None,
                 source=emitter.source(call) if call.op == FEED and not (run.pushed and i == 0) else "",
@@ -251,7 +262,7 @@ class _Emitter:
             found.append(
                 StreamInput(
                     name=name,
-                    ctype=_ctype(self.graph.tensors[tensor].dtype),
+                    ctype=ctype(self.graph.tensors[tensor].dtype),
                     rows=rows,
                     row="r" if row_map.mul else "0",
                     producer=self.name(producer) if producer else None,
@@ -343,8 +354,9 @@ def _times(name: str, factor: int) -> str:
     return name if factor == 1 else f"{name} * {factor}"
 
 
-def _ctype(dtype: DType) -> str:
-    return {DType.BOOL: "uint8_t", DType.FLOAT32: "float", DType.INT8: "int8_t"}[dtype]
+def ctype(dtype: DType) -> str:
+    """Return the C type of an element."""
+    return _CTYPES[dtype]
 
 
 def _need(row_map: RowMap, access: AccessMap) -> str:

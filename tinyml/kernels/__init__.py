@@ -9,6 +9,7 @@ from tinyml.kernels import (
     elementwise,
     layout,
     lookup,
+    movement,
     mve,
     pooling,
     quantization,
@@ -34,5 +35,6 @@ KERNELS: tuple[Kernel, ...] = (
     *layout.KERNELS,
     *recurrent.KERNELS,
     *lookup.KERNELS,
+    *movement.KERNELS,
     *quantization.KERNELS,
 )

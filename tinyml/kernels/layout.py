@@ -1,10 +1,10 @@
-"""PAD, TRANSPOSE and RESIZE_NEAREST_NEIGHBOR in portable C: bytes move, none changes."""
+"""PAD and RESIZE_NEAREST_NEIGHBOR in portable C: bytes move, none changes."""
 
 from __future__ import annotations
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import OpKind, PadAttrs, ResizeAttrs, TransposeAttrs
+from tinyml.graph import OpKind, PadAttrs, ResizeAttrs
 from tinyml.kernels.geometry import strides, walk
 from tinyml.kernels.predicates import (
     at_most_six_dimensions,
@@ -25,7 +25,7 @@ def _lower_pad_rows(context: OpContext) -> Lowered:
     _, (top, _), (left, right), (before, after) = _pad_attrs(context).paddings
     _, in_h, in_w, in_c = context.input(0).shape
     _, out_h, out_w, out_c = context.output.shape
-    value = context.output.zero_point
+    value = int(numerics.pad_value(context.graph, context.op))
     literals = {
         "in_w": in_w,
         "in_c": in_c,
@@ -56,30 +56,13 @@ def _lower_pad_rows(context: OpContext) -> Lowered:
 
 def _lower_pad_nd(context: OpContext) -> Lowered:
     shape, output = context.input(0).shape, context.output
+    value = int(numerics.pad_value(context.graph, context.op))
     steps = strides(output.shape)
     start = sum(before * step for (before, _), step in zip(_pad_attrs(context).paddings, steps, strict=True))
     return Lowered(
         access=AccessMap(rows=1, row_bytes=output.elements, inputs=(None,)),
         constants=(walk("geometry", shape, steps, comment="input dimensions, output strides"),),
-        literals=(("out_elements", output.elements), ("start", start), ("value", output.zero_point)),
-    )
-
-
-def _lower_transpose(context: OpContext) -> Lowered:
-    attrs = context.op.attrs
-    assert isinstance(attrs, TransposeAttrs)
-    steps = strides(context.input(0).shape)
-    output = context.output
-    return Lowered(
-        access=AccessMap(rows=1, row_bytes=output.elements, inputs=(None,)),
-        constants=(
-            walk(
-                "geometry",
-                output.shape,
-                [steps[axis] for axis in attrs.perm],
-                comment="output dimensions, input strides",
-            ),
-        ),
+        literals=(("out_elements", output.elements), ("start", start), ("value", value)),
     )
 
 
@@ -104,9 +87,6 @@ _ACCEPTS = (one_activation, int8_activations)
 KERNELS: tuple[Kernel, ...] = (
     Kernel("tm_pad_s8_c", OpKind.PAD, Isa.C, _lower_pad_rows, (*_ACCEPTS, single_image)),
     Kernel("tm_pad_nd_s8_c", OpKind.PAD, Isa.C, _lower_pad_nd, (*_ACCEPTS, at_most_six_dimensions)),
-    Kernel(
-        "tm_transpose_s8_c", OpKind.TRANSPOSE, Isa.C, _lower_transpose, (*_ACCEPTS, at_most_six_dimensions)
-    ),
     Kernel(
         "tm_resize_nearest_s8_c",
         OpKind.RESIZE_NEAREST_NEIGHBOR,

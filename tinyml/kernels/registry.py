@@ -128,7 +128,8 @@ class Lowered:
     The C call is, in this order: inputs, output, constants, scratch (only if scratch_bytes > 0),
     literals. With `loop`, the input is `const int8_t *const *rows` (`loop.pointers` of them) and the
     output points at the current row, followed by the number of rows where `loop.step` is above 1;
-    without, they are the whole tensors, one pointer per activation input.
+    without, they are the whole tensors, one pointer per activation input, or an array of these pointers
+    (`Kernel.input_array`).
     """
 
     access: AccessMap
@@ -148,6 +149,8 @@ Predicate = Callable[[OpContext], bool]
 class Kernel:
     """One C kernel. `symbol` is the C function and names its file, runtime_c/kernels/<symbol>.h.
 
+    A function that computes several operators has a row for each.
+
     Args:
         symbol: the C function.
         op: the operator that it computes.
@@ -157,6 +160,7 @@ class Kernel:
         row_in_place: a call has read a channel of all its input rows before it writes that channel of any
             output row, so the output rows may lie on input rows of as many channels.
         less_scratch: turns a call into one that takes less scratch and more instructions.
+        input_array: it takes any number of inputs, as an array of pointers.
     """
 
     symbol: str
@@ -166,6 +170,7 @@ class Kernel:
     accepts: tuple[Predicate, ...] = field(default=())
     row_in_place: bool = False
     less_scratch: Callable[[Lowered], Lowered] | None = None
+    input_array: bool = False
 
     def refusals(self, context: OpContext) -> list[str]:
         """Return the sentences of the predicates that the operator breaks."""

@@ -33,8 +33,10 @@ from tinyml.graph import (
     Graph,
     Op,
     OpKind,
+    PadAttrs,
     ReduceAttrs,
     ResizeAttrs,
+    SliceAttrs,
     SoftmaxAttrs,
     Tensor,
     WindowAttrs,
@@ -458,6 +460,62 @@ def resize_indices(in_size: int, out_size: int, attrs: ResizeAttrs) -> Int32Arra
     position = (np.arange(out_size, dtype=np.float32) + offset) * scale
     index = np.floor(position + np.float32(0.5)) if attrs.align_corners else np.floor(position)
     return np.asarray(np.clip(index, 0, in_size - 1), np.int32)
+
+
+def bilinear_taps(
+    in_size: int, out_size: int, attrs: ResizeAttrs
+) -> tuple[Int32Array, Int32Array, Int32Array]:
+    """Return what every output index of one axis of RESIZE_BILINEAR reads.
+
+    Returns:
+        (first, second, weight), each int32 [out_size]: input indices, and the weight of the second in
+        1024ths; the first has the rest. `first` leaves the input where the 10-bit steps add up to more.
+
+    Source: reference/resize_bilinear.h, ResizeBilinearInteger.
+    """
+    step = (1024 * in_size + out_size // 2) // out_size
+    if attrs.align_corners and out_size > 1:
+        step = (1024 * (in_size - 1) + (out_size - 1) // 2) // (out_size - 1)
+    at = np.arange(out_size, dtype=np.int64) * step
+    if attrs.half_pixel_centers:
+        at += step // 2 - 512
+    first = np.maximum(at, 0) // 1024
+    second = np.minimum(np.maximum(at + 1023, 0) // 1024, in_size - 1)
+    return first.astype(np.int32), second.astype(np.int32), (at - 1024 * first).astype(np.int32)
+
+
+def bilinear(x: Array, shape: tuple[int, ...], attrs: ResizeAttrs) -> Int64Array:
+    """RESIZE_BILINEAR of int8 images [n, h, w, c] to `shape`; rounds half away from zero."""
+    (y0, y1, wy), (x0, x1, wx) = (bilinear_taps(x.shape[d], shape[d], attrs) for d in (1, 2))
+    wide = x.astype(np.int64)
+    rows = wide[:, y0] * (1024 - wy[:, None, None]) + wide[:, y1] * wy[:, None, None]
+    total = rows[:, :, x0] * (1024 - wx[:, None]) + rows[:, :, x1] * wx[:, None]
+    return np.asarray(np.sign(total) * ((np.abs(total) + (1 << 19)) >> 20))
+
+
+def slice_sizes(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many indices a SLICE takes of every input dimension; `shape` is its output's."""
+    assert isinstance(op.attrs, SliceAttrs)
+    return tuple(1 if axis < 0 else shape[axis] for axis in op.attrs.axes)
+
+
+def mirrored_indices(size: int, padding: tuple[int, int], reflect: bool) -> Int64Array:
+    """Return the input index of every output index of one axis of MIRROR_PAD."""
+    before, after = padding
+    inside = np.arange(size)
+    edge = int(reflect)
+    return np.concatenate([inside[edge : edge + before][::-1], inside, inside[::-1][edge : edge + after]])
+
+
+def pad_value(graph: Graph, op: Op) -> int | float:
+    """Return what a PAD fills with."""
+    assert isinstance(op.attrs, PadAttrs)
+    return pad_value_of(graph.tensors[op.outputs[0]]) if op.attrs.value is None else op.attrs.value
+
+
+def pad_value_of(output: Tensor) -> int:
+    """Return what stands for nothing in a tensor: the zero point, 0 without one."""
+    return output.zero_point if output.quant is not None else 0
 
 
 # Float edges

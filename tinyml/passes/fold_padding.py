@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from tinyml.graph import Graph, Op, OpKind, PadAttrs, Pads, WindowAttrs
+from tinyml import numerics
+from tinyml.graph import DType, Graph, Op, OpKind, PadAttrs, Pads, WindowAttrs
 from tinyml.passes import edit
 
 _CONVOLUTIONS = (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D)
@@ -30,6 +31,8 @@ def _foldable(graph: Graph, pad: Op) -> bool:
     x, y = graph.tensors[pad.inputs[0]], graph.tensors[pad.outputs[0]]
     assert isinstance(pad.attrs, PadAttrs)
     paddings = pad.attrs.paddings
+    if x.dtype is not DType.INT8 or numerics.pad_value(graph, pad) != x.zero_point:  # PADV2
+        return False
     if len(paddings) != 4 or paddings[0] != (0, 0) or paddings[3] != (0, 0) or x.quant != y.quant:
         return False
     consumers = [graph.ops[i] for i in graph.consumers(pad.outputs[0])]

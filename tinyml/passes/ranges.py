@@ -14,6 +14,7 @@ constant themselves; an activation that clamps every accumulator to the same byt
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from tinyml.graph import (
     Array,
     BinaryAttrs,
     BinaryFunction,
+    ConcatAttrs,
     DType,
     Graph,
     LookupAttrs,
@@ -31,6 +33,7 @@ from tinyml.graph import (
     OpKind,
     PadAttrs,
     ReduceAttrs,
+    SliceAttrs,
     TransposeAttrs,
     WindowAttrs,
 )
@@ -282,7 +285,7 @@ def _reshape(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
 
 def _pad(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     assert isinstance(op.attrs, PadAttrs)
-    x, value = ranges[op.inputs[0]], graph.tensors[op.outputs[0]].zero_point
+    x, value = ranges[op.inputs[0]], int(numerics.pad_value(graph, op))
     padding = Range(np.full_like(x.low, value), np.full_like(x.high, value))
     if any(before or after for before, after in op.attrs.paddings[:-1]):
         x = x.joined(padding)
@@ -297,8 +300,30 @@ def _transpose(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     return x if last else x.regrouped(1).regrouped(channels_of(graph, op.outputs[0]))
 
 
-def _resize(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+def _same(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    """Every element of a channel is one of the same channel, or lies between such."""
     return ranges[op.inputs[0]]
+
+
+def _concatenation(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    assert isinstance(op.attrs, ConcatAttrs)
+    parts = [ranges.get(t, _full(graph, t)) for t in op.inputs]
+    output, axis = graph.tensors[op.outputs[0]], op.attrs.axis
+    if any(len(graph.tensors[t].shape) != len(output.shape) for t in op.inputs):  # PACK
+        return _full(graph, op.outputs[0])
+    if axis == len(output.shape) - 1:
+        low, high = (np.concatenate([getattr(part, end) for part in parts]) for end in ("low", "high"))
+        return Range(low, high)
+    return functools.reduce(Range.joined, parts)
+
+
+def _slice(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
+    assert isinstance(op.attrs, SliceAttrs)
+    x, output = ranges[op.inputs[0]], graph.tensors[op.outputs[0]]
+    if not op.attrs.axes or op.attrs.axes[-1] != len(output.shape) - 1:
+        return _full(graph, op.outputs[0])
+    taken = op.attrs.begin[-1] + op.attrs.steps[-1] * np.arange(output.shape[-1])
+    return Range(x.low[taken], x.high[taken])
 
 
 _RULES: Mapping[OpKind, Callable[[Graph, Op, Mapping[int, Range]], Range]] = {
@@ -313,7 +338,11 @@ _RULES: Mapping[OpKind, Callable[[Graph, Op, Mapping[int, Range]], Range]] = {
     OpKind.PAD: _pad,
     OpKind.RESHAPE: _reshape,
     OpKind.TRANSPOSE: _transpose,
-    OpKind.RESIZE_NEAREST_NEIGHBOR: _resize,
+    OpKind.RESIZE_NEAREST_NEIGHBOR: _same,
+    OpKind.RESIZE_BILINEAR: _same,
+    OpKind.CONCATENATION: _concatenation,
+    OpKind.SLICE: _slice,
+    OpKind.BATCH_TO_SPACE_ND: _same,
     OpKind.QUANTIZE: _quantize,
     OpKind.BINARY: _binary,
     OpKind.LOOKUP: _lookup,

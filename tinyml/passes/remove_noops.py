@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tinyml.graph import Graph, Op, OpKind, PadAttrs
+from tinyml.graph import Graph, Op, OpKind, PadAttrs, SliceAttrs
 from tinyml.passes import edit
 
 
 def remove_noops(graph: Graph) -> Graph:
-    """Remove RESHAPE to the same shape, QUANTIZE to the same scale, PAD by nothing; join RESHAPEs."""
+    """Remove RESHAPE, QUANTIZE, PAD and the like that change nothing; join RESHAPEs."""
     return edit.repeat(graph, _remove_one)
 
 
@@ -26,7 +26,12 @@ def _is_noop(op: Op) -> bool:
     if op.kind is OpKind.PAD:
         assert isinstance(op.attrs, PadAttrs)
         return not any(before or after for before, after in op.attrs.paddings)
-    return op.kind in (OpKind.RESHAPE, OpKind.QUANTIZE)
+    if op.kind is OpKind.SLICE:
+        assert isinstance(op.attrs, SliceAttrs)
+        return not any(op.attrs.begin) and all(step == 1 for step in op.attrs.steps)
+    if op.kind is OpKind.CONCATENATION:
+        return len(op.inputs) == 1
+    return op.kind in (OpKind.RESHAPE, OpKind.QUANTIZE, OpKind.TILE)
 
 
 def _join_reshapes(graph: Graph, index: int) -> Graph | None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import Graph, Op, OpKind, ReduceAttrs, Tensor, WindowAttrs
+from tinyml.graph import ConcatAttrs, Graph, Op, OpKind, ReduceAttrs, SliceAttrs, Tensor, WindowAttrs
 from tinyml.kernels.registry import Lowered, OpContext
 from tinyml.kernels.row_sums import RowSums, row_sums
 from tinyml.planner.plan import Stage
@@ -48,7 +48,7 @@ _ROW_BY_ROW = frozenset(
 )
 """Operators whose kernels compute whole tensors, but whose rows depend on the same rows only.
 
-So does a MEAN over the columns of an image.
+So does a MEAN over the columns of an image, and what joins or cuts columns or channels (_moves_in_rows).
 """
 
 _WINDOWS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D})
@@ -241,7 +241,7 @@ def columns_needed(graph: Graph, op: Op, out: Columns) -> tuple[Columns, ...] | 
         stride = attrs.stride_w
         width = (out.width - 1) * stride + reach + 1
         return (Columns(out.mul * stride, out.lo * stride - attrs.pads.left, width),)
-    if op.kind not in _ROW_BY_ROW:
+    if op.kind not in _ROW_BY_ROW and not _moves_in_rows(graph, op, first_axis=3):
         return None
     constants = [graph.tensors[t] for t in op.inputs if t >= 0 and graph.tensors[t].data is not None]
     if any(len(constant.shape) > 1 and constant.shape[-2] != 1 for constant in constants):
@@ -367,7 +367,7 @@ def row_op(
             in_tiles=less is not None,
         )
         return _clipped(call, graph) if strip is not None else call
-    if kernel is None or not (op.kind in _ROW_BY_ROW or _mean_of_columns(op)):
+    if kernel is None or not (op.kind in _ROW_BY_ROW or _mean_of_columns(op) or _moves_in_rows(graph, op)):
         return None
     shapes = [context.graph.tensors[t] for t in tensors]
     rows = context.output.shape[1]
@@ -514,6 +514,19 @@ def _least_scratch(
 
 def _mean_of_columns(op: Op) -> bool:
     return isinstance(op.attrs, ReduceAttrs) and op.kind is OpKind.MEAN and op.attrs.axes == (2,)
+
+
+def _moves_in_rows(graph: Graph, op: Op, first_axis: int = 2) -> bool:
+    """Whether an operator joins or cuts images along dimensions from `first_axis` on only."""
+    output = graph.tensors[op.outputs[0]].shape
+    if isinstance(op.attrs, ConcatAttrs):
+        parts = [graph.tensors[t].shape for t in op.inputs]
+        return op.attrs.axis >= first_axis and all(len(part) == len(output) == 4 for part in parts)
+    if isinstance(op.attrs, SliceAttrs):
+        x, a = graph.tensors[op.inputs[0]].shape, op.attrs
+        same = x[:first_axis] == output[:first_axis] and all(step == 1 for step in a.steps[:first_axis])
+        return same and len(x) == len(output) and a.axes == tuple(range(len(x)))
+    return False
 
 
 def _rotation(graph: Graph, guest: int | None) -> int:

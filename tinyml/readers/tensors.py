@@ -5,6 +5,7 @@ Source: TensorFlow Lite, `lite/kernels/padding.h` and the `Prepare` of its kerne
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -89,6 +90,10 @@ class ModelTensors:
         if index not in self._tensors:
             self._tensors[index] = self._convert(self.raw.tensors[index], index)
         return self._tensors[index]
+
+    def fix(self, index: int, data: Array) -> None:
+        """Make a tensor a constant: what computes it depends on constants only."""
+        self._tensors[index] = dataclasses.replace(self.tensor(index), data=data)
 
     def _convert(self, raw: RawTensor, index: int) -> Tensor:
         name = raw.name or f"tensor_{index}"

@@ -21,7 +21,7 @@ import numpy as np
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import Array, DType, Graph, Op, State
 from tinyml.readers.flatbuffer import RawOperator, decode
-from tinyml.readers.operators import READERS, Read
+from tinyml.readers.operators import COMPUTED, READERS, Read, compute
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 from tinyml.readers.variables import OPTIONS, Variable, resolve
 
@@ -42,12 +42,8 @@ ADVICE = {
     "RELU_N1_TO_1": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
     "HARD_SWISH": "use ReLU or ReLU6 in its place",
     "LEAKY_RELU": "use ReLU in its place",
-    "PADV2": "pad with zeros (tf.pad, ZeroPadding2D) rather than with a constant",
-    "RESIZE_BILINEAR": "use nearest-neighbour resizing",
     "IF": "export a model without control flow",
     "WHILE": "export a model without control flow; unroll recurrent layers",
-    "TILE": "for UpSampling2D use tf.image.resize(x, size, method='nearest')",
-    "SHAPE": "convert with fixed input shapes, so that shapes are constants",
 }
 
 # C11 and C++ keywords: a model of that name would not compile.
@@ -143,6 +139,9 @@ class _GraphReader(ModelTensors):
             self.where = f"op {i} {raw.name} '{self.raw.tensors[raw.outputs[0]].name}'"
             self._check_order(raw, available, written)
             if i in self.shape_ops:
+                continue
+            if raw.name in COMPUTED:
+                self.fix(raw.outputs[0], compute(self, raw))
                 continue
             reader = READERS[raw.name]
             read = reader.read(self, raw)
@@ -316,7 +315,7 @@ class _GraphReader(ModelTensors):
         kinds: set[str] = set()
         wrong_types = edges = 0
         for i, op in enumerate(self.raw.operators):
-            if i in self.shape_ops or i in self._variable_ops:
+            if i in self.shape_ops or i in self._variable_ops or op.name in COMPUTED:
                 continue
             output = self.raw.tensors[op.outputs[0]]
             if op.name not in READERS:

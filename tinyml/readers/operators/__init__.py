@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tinyml.readers.operators import binary, elementwise, layers, layout, lookup, recurrent, reduction
+from tinyml.readers.operators import (
+    binary,
+    blocks,
+    elementwise,
+    gathering,
+    joining,
+    layers,
+    layout,
+    lookup,
+    recurrent,
+    reduction,
+    slicing,
+)
+from tinyml.readers.operators.constants import COMPUTED, compute
 from tinyml.readers.operators.reading import OperatorReader, Read
 
-__all__ = ["READERS", "OperatorReader", "Read"]
+__all__ = ["COMPUTED", "READERS", "OperatorReader", "Read", "compute"]
 
 READERS: Mapping[str, OperatorReader] = {
     **binary.READERS,
     **layers.READERS,
+    **blocks.READERS,
     **elementwise.READERS,
+    **gathering.READERS,
+    **joining.READERS,
     **layout.READERS,
     **lookup.READERS,
     **reduction.READERS,
     **recurrent.READERS,
+    **slicing.READERS,
 }

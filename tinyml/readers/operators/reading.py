@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tinyml.graph import Attrs, OpKind
+from tinyml.graph import Attrs, DType, OpKind
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.tensors import ModelTensors
+
+MOVED = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
+MOVED_TYPES = tuple(dtype.value for dtype in MOVED)
+"""Element types that operators may have which only move elements."""
 
 
 @dataclass(frozen=True, slots=True)
