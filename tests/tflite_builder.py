@@ -389,6 +389,62 @@ class ModelBuilder:
             KeepNumDims=keep_num_dims,
         )
 
+    def transpose_conv(
+        self,
+        x: int,
+        out_c: int,
+        kernel: int | tuple[int, int] = 3,
+        stride: int | tuple[int, int] = 2,
+        padding: str = "SAME",
+        size: tuple[int, int] | None = None,
+        activation: str = "none",
+        bias: bool = True,
+        per_channel: bool = True,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add a TRANSPOSE_CONV; weights [out_c, kh, kw, in_c]; `size` is the output's."""
+        kh, kw = _pair(kernel)
+        batch, height, width, in_c = self.shape(x)
+        w, scale = self._weights((out_c, kh, kw, in_c), 0, per_channel, x, None)
+        depth = max(kh * kw * in_c // math.prod(_pair(stride)), 1)
+        b = self._bias(x, out_c, scale, bias, math.sqrt(depth) * 2000)
+        if size is None:
+            size = (height * _pair(stride)[0], width * _pair(stride)[1])
+        shape = (batch, *size, out_c)
+        y = self._layer_output(shape, x, scale, depth, out_scale, out_zero_point)
+        inputs = [self.constant(np.array(shape, np.int32)), w, x, b]
+        return self._op(
+            "TRANSPOSE_CONV",
+            inputs if bias else inputs[:3],
+            y,
+            "TransposeConvOptions",
+            Padding=_PADDINGS[padding],
+            StrideH=_pair(stride)[0],
+            StrideW=_pair(stride)[1],
+            FusedActivationFunction=_ACTIVATIONS[activation],
+        )
+
+    def batch_matmul(
+        self,
+        a: int,
+        b: int,
+        adj_x: bool = False,
+        adj_y: bool = False,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add a BATCH_MATMUL; batches broadcast."""
+        (*before_a, m, k), (*before_b, _, n) = self.shape(a), self.shape(b)
+        m, k = (k, m) if adj_x else (m, k)
+        n = self.shape(b)[-2] if adj_y else n
+        shape = (*np.broadcast_shapes(tuple(before_a), tuple(before_b)), m, n)
+        if out_scale is None:
+            typical = self.tensors[a].scale[0] * self.tensors[b].scale[0]
+            out_scale = self.random_scale(typical * math.sqrt(k) * 100)
+        y = self._activation(shape, out_scale, out_zero_point)
+        return self._op("BATCH_MATMUL", [a, b], y, "BatchMatMulOptions", AdjX=adj_x, AdjY=adj_y)
+
     # Elementwise
 
     def add(
@@ -528,6 +584,18 @@ class ModelBuilder:
         out_zero_point: int | None = None,
     ) -> int:
         """Add a MEAN; same quantisation as its input unless given."""
+        return self.reduce("MEAN", x, axes, keep_dims, out_scale, out_zero_point)
+
+    def reduce(
+        self,
+        name: str,
+        x: int,
+        axes: Sequence[int],
+        keep_dims: bool = False,
+        out_scale: float | None = None,
+        out_zero_point: int | None = None,
+    ) -> int:
+        """Add MEAN, SUM, REDUCE_MAX, ...; same quantisation as its input unless given."""
         rank = len(self.shape(x))
         gone = {a % rank for a in axes}
         shape = tuple(
@@ -535,7 +603,23 @@ class ModelBuilder:
         )
         y = self._like(x, shape, out_scale, out_zero_point)
         axis = self.constant(np.array(axes, np.int32))
-        return self._op("MEAN", [x, axis], y, "ReducerOptions", KeepDims=keep_dims)
+        return self._op(name, [x, axis], y, "ReducerOptions", KeepDims=keep_dims)
+
+    def arg(self, name: str, x: int, axis: int, dtype: str = "int32") -> int:
+        """Add ARG_MAX or ARG_MIN, with indices of int32 or int64."""
+        rank = len(self.shape(x))
+        shape = tuple(n for d, n in enumerate(self.shape(x)) if d != axis % rank)
+        table = "ArgMaxOptions" if name == "ARG_MAX" else "ArgMinOptions"
+        inputs = [x, self.constant(np.array([axis], np.int32))]
+        return self._op(name, inputs, self.tensor(shape, dtype), table, OutputType=_TYPES[dtype])
+
+    def l2_normalization(self, x: int) -> int:
+        """Add an L2_NORMALIZATION over the last dimension."""
+        return self._op("L2_NORMALIZATION", [x], self._activation(self.shape(x), 1 / 128, 0), "L2NormOptions")
+
+    def log_softmax(self, x: int) -> int:
+        """Add a LOG_SOFTMAX over the last dimension."""
+        return self._op("LOG_SOFTMAX", [x], self._activation(self.shape(x), 1 / 16, 127), "LogSoftmaxOptions")
 
     def pad(self, x: int, paddings: Sequence[tuple[int, int]]) -> int:
         """Add a PAD with (before, after) per dimension."""
@@ -952,6 +1036,16 @@ _VERSIONS = {
     "SPACE_TO_DEPTH": 2,
     "SPACE_TO_BATCH_ND": 2,
     "BATCH_TO_SPACE_ND": 2,
+    "ARG_MAX": 2,
+    "ARG_MIN": 2,
+    "BATCH_MATMUL": 2,
+    "L2_NORMALIZATION": 2,
+    "LOG_SOFTMAX": 2,
+    "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2,
+    "REDUCE_PROD": 2,
+    "SUM": 2,
+    "TRANSPOSE_CONV": 4,
 }
 
 

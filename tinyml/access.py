@@ -1,7 +1,8 @@
 """Affine access maps: which input rows an output row reads.
 
 One map along one streaming axis (image rows, pixels, tokens, elements) describes every operator:
-output row r reads input rows [mul·r + lo, mul·r + hi], clipped to the input, or the whole input.
+output row r reads input rows [(mul·r + lo)/div, (mul·r + hi)/div], rounded down and clipped to the input,
+or the whole input; div is 1 but where the output has more rows than the input.
 In-place operators, input/output overlap, row streaming and patches all follow from it
 (docs/architecture.md, "One map").
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RowMap:
-    """Rows of one input that output row r reads: [mul·r + lo, mul·r + hi] ∩ [0, rows).
+    """Rows of one input that output row r reads: [⌊(mul·r + lo)/div⌋, ⌊(mul·r + hi)/div⌋] ∩ [0, rows).
 
     `mul` is not negative: a later output row never needs an earlier input row than the one before it.
     """
@@ -24,14 +25,15 @@ class RowMap:
     mul: int = 1
     lo: int = 0
     hi: int = 0
+    div: int = 1
 
     def first(self, r: int) -> int:
         """First input row that output row r reads, clipped to [0, rows]."""
-        return min(max(self.mul * r + self.lo, 0), self.rows)
+        return min(max((self.mul * r + self.lo) // self.div, 0), self.rows)
 
     def last(self, r: int) -> int:
         """Last input row that output row r reads, clipped to [−1, rows − 1]."""
-        return max(min(self.mul * r + self.hi, self.rows - 1), -1)
+        return max(min((self.mul * r + self.hi) // self.div, self.rows - 1), -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class AccessMap:
         def mirror(row_map: RowMap | None) -> RowMap | None:
             if row_map is None:
                 return None
-            end = row_map.rows - 1 - row_map.mul * last
+            end = row_map.div * row_map.rows - 1 - row_map.mul * last
             return dataclasses.replace(row_map, lo=end - row_map.hi, hi=end - row_map.lo)
 
         return dataclasses.replace(self, inputs=tuple(mirror(row_map) for row_map in self.inputs))
@@ -102,7 +104,8 @@ class AccessMap:
 
         D is the maximum over the steps of (bytes written at the end of the step) − (first byte
         still unread). Both are linear in the step's number but for the clipping of the input row
-        to the image, so the maximum lies at an end of one of at most three straight pieces.
+        to the image, so the maximum lies at an end of one of at most three straight pieces; with a `div`,
+        within so many steps of an end.
 
         Source: segment overlap as in vMCU (Zheng et al., MLSys 2024), derived from the map.
         """
@@ -112,8 +115,10 @@ class AccessMap:
         if row_map is not None and row_map.mul > 0:
             per_step = row_map.mul * self.granule
             for bound in (0, row_map.rows):  # steps around the one whose first row passes the bound
-                at = (bound - row_map.lo) // per_step
-                candidates.update(range(at - 2, at + 2))
+                at = (bound * row_map.div - row_map.lo) // per_step
+                candidates.update(range(at - 1 - row_map.div, at + 1 + row_map.div))
+            if row_map.div > 1:
+                candidates.update((*range(row_map.div), *range(steps - 2 - row_map.div, steps)))
         distance: int | None = None
         for k in candidates:
             if not 0 <= k < steps:

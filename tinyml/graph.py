@@ -70,6 +70,16 @@ class OpKind(StrEnum):
     BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
     LOGICAL_NOT = "LOGICAL_NOT"
     SELECT = "SELECT"  # SELECT_V2 too
+    ARG_MAX = "ARG_MAX"
+    ARG_MIN = "ARG_MIN"
+    BATCH_MATMUL = "BATCH_MATMUL"
+    L2_NORMALIZATION = "L2_NORMALIZATION"
+    LOG_SOFTMAX = "LOG_SOFTMAX"
+    REDUCE_MAX = "REDUCE_MAX"
+    REDUCE_MIN = "REDUCE_MIN"
+    REDUCE_PROD = "REDUCE_PROD"
+    SUM = "SUM"
+    TRANSPOSE_CONV = "TRANSPOSE_CONV"
 
 
 class Activation(StrEnum):
@@ -175,7 +185,9 @@ class WindowAttrs:
     """CONV_2D, DEPTHWISE_CONV_2D and pooling. Pads are explicit: SAME and VALID are resolved by the reader.
 
     Pooling leaves `dilation_*` at 1 and sets `kernel_*`; convolutions read the kernel size off
-    their weights (CONV_2D [O,KH,KW,I/groups], DEPTHWISE [1,KH,KW,O]) and repeat it here.
+    their weights (CONV_2D [O,KH,KW,I/groups], DEPTHWISE [1,KH,KW,O]) and repeat it here. So does
+    TRANSPOSE_CONV ([O,KH,KW,I]), whose strides and pads are those of the convolution that it transposes:
+    input pixel (y, x) adds to output pixels (stride_h·y − top + ky, stride_w·x − left + kx).
     """
 
     kernel_h: int
@@ -197,10 +209,25 @@ class ActivationAttrs:
 
 @dataclass(frozen=True, slots=True)
 class ReduceAttrs:
-    """MEAN: axes are non-negative, sorted, unique."""
+    """MEAN, SUM, REDUCE_*: axes are non-negative, sorted, unique."""
 
     axes: tuple[int, ...]
     keep_dims: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArgAttrs:
+    """ARG_MAX, ARG_MIN: the axis is not negative."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulAttrs:
+    """BATCH_MATMUL: whether the last two dimensions of an operand are swapped before it is multiplied."""
+
+    adj_x: bool = False
+    adj_y: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,13 +355,15 @@ class SelectAttrs:
 
 @dataclass(frozen=True, slots=True)
 class NoAttrs:
-    """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT, TILE, GATHER_ND: all is in the tensors."""
+    """Operators that are all in their tensors: RESHAPE, QUANTIZE, CAST, TILE, L2_NORMALIZATION, ..."""
 
 
 Attrs = (
     WindowAttrs
     | ActivationAttrs
     | ReduceAttrs
+    | ArgAttrs
+    | MatmulAttrs
     | PadAttrs
     | MirrorPadAttrs
     | SliceAttrs
@@ -358,9 +387,9 @@ class Op:
     """One operator. `inputs` and `outputs` index Graph.tensors; −1 is an absent optional input.
 
     Inputs that only carry attributes in the file (axes, paddings, permutations, shapes, sizes)
-    are not inputs here. CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED have three: activation,
-    weights, bias (−1 where the file has none). States that an operator updates are among its inputs
-    (`numerics/recurrent.py` has their order).
+    are not inputs here. CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED have three:
+    activation, weights, bias (−1 where the file has none). States that an operator updates are among its
+    inputs (`numerics/recurrent.py` has their order).
     """
 
     kind: OpKind

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinyml.access import AccessMap, RowMap
 from tinyml.errors import UnsupportedOp
 from tinyml.graph import Graph, Op, OpKind
 from tinyml.kernels import KERNELS
@@ -65,15 +67,15 @@ def select(
         context = OpContext(graph, op)
         if choices and index in choices:
             kernel, reason = choices[index].kernel, choices[index].reason
-            lowered = kernel.lower(context)
+            lowered = _lower(kernel, context)
             selections.append(Selection(index, kernel, lowered, reason, context.parameters))
             continue
         notes: list[str] = []
         for kernel in _candidates(op.kind, isas):
-            refusals = kernel.refusals(context)
+            refusals = _refusals(kernel, context)
             if not refusals:
                 reason = "; ".join([*notes, f"{kernel.symbol} accepts it"]) if notes else "first choice"
-                lowered = kernel.lower(context)
+                lowered = _lower(kernel, context)
                 selections.append(Selection(index, kernel, lowered, reason, context.parameters))
                 break
             notes.append(f"{kernel.symbol} refuses: {' '.join(refusals)}")
@@ -93,7 +95,24 @@ def select(
 def accepting(graph: Graph, op: Op, isas: Sequence[Isa]) -> list[Kernel]:
     """Return every kernel that accepts an operator, in the order in which select() asks them."""
     context = OpContext(graph, op)
-    return [kernel for kernel in _candidates(op.kind, isas) if not kernel.refusals(context)]
+    return [kernel for kernel in _candidates(op.kind, isas) if not _refusals(kernel, context)]
+
+
+def _refusals(kernel: Kernel, context: OpContext) -> list[str]:
+    return kernel.refusals(context.one_image() if context.images > 1 else context)
+
+
+def _lower(kernel: Kernel, context: OpContext) -> Lowered:
+    """Lower an operator; a batch of images to one call for each image."""
+    images = context.images
+    if images == 1:
+        return kernel.lower(context)
+    one = kernel.lower(context.one_image())
+    inputs = tuple(
+        RowMap(images, context.graph.tensors[t].size_bytes // images) for t in context.activation_inputs
+    )
+    access = AccessMap(images, context.output.size_bytes // images, inputs)
+    return dataclasses.replace(one, access=access, macs=one.macs * images, batches=images)
 
 
 def _candidates(kind: OpKind, isas: Sequence[Isa]) -> list[Kernel]:

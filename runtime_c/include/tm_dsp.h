@@ -283,19 +283,21 @@ TM_INLINE int32_t tm_unpack_odd(int32_t odd, int32_t even, int32_t bias)
 }
 
 /* How a layer rescales its accumulators; chosen per layer by tinyml/kernels/dsp.py from its shifts.
- * All give TFLite's double rounding exactly, for every int32 accumulator. With M the multiplier and
+ * All but form 1 give TFLite's double rounding exactly, for every int32 accumulator. With M the multiplier and
  * s the right shift, the stream holds two words (a, b) per channel:
  *
  *   TM_REQUANT_3    2 <= s <= 12   a = 2M - 2^32, b = 2^(32-s) + 1
  *   TM_REQUANT_4    1 <= s <= 31   a = 2M - 2^32, b = -2^(32-s)
  *   TM_REQUANT_ANY  any shift      a = M,         b = TFLite's shift (positive: left),
  *                                  or, channel by channel, form 4 where that makes b less than -31
+ *   TM_REQUANT_1    2 <= s <= 31   a = 2M - 2^32, b = 2^(32-s): FULLY_CONNECTED's single rounding
  *
  * acc * a + (acc << 32) = 2 M acc, so SMMLAR is SRDHM without overflow. The second rounding is away
  * from zero at halves: the +1 of form 3 does it by t / 2^32, less than one unit of t >> s as long as
- * the result lies within int8; form 4 subtracts one from a negative t instead.
+ * the result lies within int8; form 4 subtracts one from a negative t instead. In form 1 SMMLA rounds down,
+ * so that what the second step rounds is as good as the product itself.
  */
-enum { TM_REQUANT_ANY = 0, TM_REQUANT_3 = 3, TM_REQUANT_4 = 4 };
+enum { TM_REQUANT_ANY = 0, TM_REQUANT_1 = 1, TM_REQUANT_3 = 3, TM_REQUANT_4 = 4 };
 
 /* Whether the word b of a channel in form ANY says that its two words are those of form 4. */
 TM_INLINE int32_t tm_requant_is_4(int32_t b)
@@ -308,6 +310,9 @@ TM_INLINE int8_t tm_requant_dsp(int32_t form, int32_t acc, int32_t a, int32_t b,
 {
     if (form == TM_REQUANT_3) {
         return (int8_t)tm_ssat8(tm_smmlar(tm_smmlar(acc, a, acc), b, zero_point));
+    }
+    if (form == TM_REQUANT_1) {
+        return (int8_t)tm_ssat8(tm_smmlar(tm_smmla(acc, a, acc), b, zero_point));
     }
     if (form == TM_REQUANT_4 || (form == TM_REQUANT_ANY && tm_requant_is_4(b))) {
         const int32_t t = tm_smmlar(acc, a, acc);

@@ -312,6 +312,10 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "smmlar " acc ", " acc ", r2, " acc "\n"        \
     "smmlar " acc ", " acc ", r3, " zero_point "\n" \
     "ssat   " acc ", #8, " acc "\n"
+#define TM_BLOCK_REQUANT_1(acc, zero_point)         \
+    "smmla  " acc ", " acc ", r2, " acc "\n"        \
+    "smmlar " acc ", " acc ", r3, " zero_point "\n" \
+    "ssat   " acc ", #8, " acc "\n"
 #define TM_BLOCK_REQUANT_4(acc, zero_point)         \
     "smmlar " acc ", " acc ", r2, " acc "\n"        \
     "add    " acc ", " acc ", " acc ", asr #31\n"   \
@@ -555,6 +559,12 @@ TM_CONV_PAIRS(tm_conv_pairs2_3_dsp, 2, 3, 0)
 TM_CONV_PAIRS(tm_conv_pairs2_4_dsp, 2, 4, 0)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_3_dsp, 2, 3, 1)
 TM_CONV_PAIRS(tm_conv_packed_pairs2_4_dsp, 2, 4, 1)
+TM_CONV_PAIRS(tm_conv_pairs4_1_dsp, 4, 1, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_1_dsp, 3, 1, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_1_dsp, 2, 1, 0)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_1_dsp, 4, 1, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_1_dsp, 3, 1, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_1_dsp, 2, 1, 1)
 
 /* With the form that is any: never packed (tinyml/kernels/dsp.py). */
 #define TM_CONV_PAIRS_ANY(name, pixels)                                                                    \
@@ -579,6 +589,7 @@ TM_CONV_PAIRS_ANY(tm_conv_pairs2_any_dsp, 2)
     }
 
 /* The last one of an odd number of output channels, for all pixels of a block. */
+TM_CONV_LAST(tm_conv_last_1_dsp, 1)
 TM_CONV_LAST(tm_conv_last_3_dsp, 3)
 TM_CONV_LAST(tm_conv_last_4_dsp, 4)
 TM_CONV_LAST(tm_conv_last_any_dsp, ANY)
@@ -590,15 +601,19 @@ TM_CONV_LAST(tm_conv_last_any_dsp, ANY)
         tm_conv_pixel(TM_REQUANT_##form, packed, column, stream, y, groups, out_c, zero_point);  \
     }
 
+TM_CONV_PIXEL(tm_conv_pixel_1_dsp, 1, 0)
 TM_CONV_PIXEL(tm_conv_pixel_3_dsp, 3, 0)
 TM_CONV_PIXEL(tm_conv_pixel_4_dsp, 4, 0)
 TM_CONV_PIXEL(tm_conv_pixel_any_dsp, ANY, 0)
+TM_CONV_PIXEL(tm_conv_packed_pixel_1_dsp, 1, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_3_dsp, 3, 1)
 TM_CONV_PIXEL(tm_conv_packed_pixel_4_dsp, 4, 1)
 
-/* Call name##_3_dsp or name##_4_dsp, of packed pairs or not, or name##_any_dsp. */
+/* Call name##_1_dsp, name##_3_dsp or name##_4_dsp, of packed pairs or not, or name##_any_dsp. */
 #define TM_CONV_CALL(pairs, form, packed, ...)                                          \
-    ((form) == TM_REQUANT_3 && (packed)   ? tm_conv_packed_##pairs##_3_dsp(__VA_ARGS__) \
+    ((form) == TM_REQUANT_1 && (packed)   ? tm_conv_packed_##pairs##_1_dsp(__VA_ARGS__) \
+     : (form) == TM_REQUANT_1             ? tm_conv_##pairs##_1_dsp(__VA_ARGS__)        \
+     : (form) == TM_REQUANT_3 && (packed) ? tm_conv_packed_##pairs##_3_dsp(__VA_ARGS__) \
      : (form) == TM_REQUANT_3             ? tm_conv_##pairs##_3_dsp(__VA_ARGS__)        \
      : (form) == TM_REQUANT_4 && (packed) ? tm_conv_packed_##pairs##_4_dsp(__VA_ARGS__) \
      : (form) == TM_REQUANT_4             ? tm_conv_##pairs##_4_dsp(__VA_ARGS__)        \
@@ -606,7 +621,8 @@ TM_CONV_PIXEL(tm_conv_packed_pixel_4_dsp, 4, 1)
 
 /* The same for the last channel, whose weights are never packed. */
 #define TM_CONV_LAST_CALL(form, ...)                            \
-    ((form) == TM_REQUANT_3   ? tm_conv_last_3_dsp(__VA_ARGS__) \
+    ((form) == TM_REQUANT_1   ? tm_conv_last_1_dsp(__VA_ARGS__) \
+     : (form) == TM_REQUANT_3 ? tm_conv_last_3_dsp(__VA_ARGS__) \
      : (form) == TM_REQUANT_4 ? tm_conv_last_4_dsp(__VA_ARGS__) \
                               : tm_conv_last_any_dsp(__VA_ARGS__))
 

@@ -9,7 +9,7 @@
  *               is in multiplier and shift, offset is -count * zp_in.
  * Scratch       none.
  * Requires      nothing.
- * Overlap       none.
+ * Overlap       none; where the reduced dimensions are the last ones, mean by mean.
  * Source        TFLite kernels/internal/reference/reduce.h (QuantizedMeanOrSum).
  */
 #ifndef TM_MEAN_S8_C_H
@@ -24,8 +24,17 @@ TM_INLINE int32_t tm_mean_sum_s8_c(const int8_t *x, const int32_t *reduced, int3
     const int32_t run = reduced[TM_RANK - 1];
     const int32_t stride = reduced[2 * TM_RANK - 1];
     for (int32_t r = 0; r < runs; ++r) {
-        for (int32_t i = 0; i < run; ++i) {
-            acc += x[offset[0] + i * stride];
+        const int8_t *at = x + offset[0];
+        if (stride == 1) {
+            TM_UNROLL_4
+            for (int32_t i = 0; i < run; ++i) {
+                acc += at[i];
+            }
+        } else {
+            TM_UNROLL_4
+            for (int32_t i = 0; i < run; ++i) {
+                acc += at[i * stride];
+            }
         }
         if (r + 1 < runs) {
             tm_walk_next(reduced, 1, index, offset);
@@ -34,9 +43,9 @@ TM_INLINE int32_t tm_mean_sum_s8_c(const int8_t *x, const int32_t *reduced, int3
     return acc;
 }
 
-TM_INLINE void tm_mean_s8_c(const int8_t *TM_RESTRICT x, int8_t *TM_RESTRICT y, const int32_t *kept,
-                            const int32_t *reduced, int32_t sum_offset, int32_t multiplier, int32_t shift,
-                            int32_t zp_out, int32_t lo, int32_t hi)
+TM_INLINE void tm_mean_s8_c(const int8_t *x, int8_t *y, const int32_t *kept, const int32_t *reduced,
+                            int32_t sum_offset, int32_t multiplier, int32_t shift, int32_t zp_out, int32_t lo,
+                            int32_t hi)
 {
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {0};

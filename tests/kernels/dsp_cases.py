@@ -326,4 +326,9 @@ def _dense() -> list[Graph]:
     for activation in Activation:
         graphs.append(dense_graph(batches=2, in_c=12, out_c=9, activation=activation))
     graphs.append(dense_graph(in_c=12, out_c=9, zero_points=(127, -128), shifts=(2, 2)))
+    for batches in range(3, 10):  # rows in blocks of every size, channels in pairs and one left over
+        for per_output in (False, True):
+            sizes = {"batches": batches, "in_c": 13 + batches, "out_c": 5 + batches}
+            graphs.append(dense_graph(**sizes, per_output=per_output))
+    graphs.append(dense_graph(batches=5, in_c=20, out_c=8, shifts=(2, 31), per_output=True))
     return graphs

@@ -240,7 +240,7 @@ def _wrapper(number: int, case: Case, specialise: bool) -> str:
             for i, x in enumerate(case.inputs)
         ]
     arguments.append(f"({_CTYPES[case.output[1]]} *)output")
-    if low.loop is not None and low.loop.step > 1:
+    if low.loop is not None and (low.loop.step > 1 or low.loop.upscale is not None):
         arguments.append("count")
     arguments += [f"(const {c.ctype} *)constants[{i}]" for i, c in enumerate(low.constants)]
     if low.scratch_bytes > 0:
@@ -264,11 +264,11 @@ def _encode(wrapper: int, case: Case) -> bytes:
     loop = low.loop
     words = [wrapper, case.output_bytes, low.scratch_bytes, overlap_input, overlap_bytes]
     if loop is None:
-        words += [0] * 9
+        words += [0] * 10
     else:
         words += [loop.kernel_h, loop.stride_h, loop.dilation_h, loop.pad_top, loop.in_rows]
         words += [loop.in_row_bytes, loop.out_rows, _NULL if loop.pad_value is None else loop.pad_value]
-        words += [loop.step]
+        words += [loop.step, loop.upscale or 0]
     literals = [value for _, value in low.literals]
     words += [len(literals), *literals, len(case.inputs), len(low.constants)]
     chunks = [np.array(words, _WORD).tobytes()]
@@ -384,7 +384,7 @@ static void run_case(FILE *cases, FILE *outputs)
     const size_t scratch_bytes = (size_t)word(cases);
     const int32_t overlap_input = word(cases);
     const int32_t overlap_bytes = word(cases);
-    int32_t loop[9];
+    int32_t loop[10];
     int32_t literals[32];
     int32_t literal_count, input_count, constant_count;
     uint8_t *shared = NULL;
@@ -392,7 +392,7 @@ static void run_case(FILE *cases, FILE *outputs)
     size_t shared_bytes = 0;
     uint8_t *scratch = scratch_bytes > 0 ? allocate_guarded(scratch_bytes) : NULL;
 
-    for (int i = 0; i < 9; ++i) {
+    for (int i = 0; i < 10; ++i) {
         loop[i] = word(cases);
     }
     literal_count = word(cases);
@@ -434,13 +434,16 @@ static void run_case(FILE *cases, FILE *outputs)
             memset(pad, loop[7], (size_t)in_row_bytes);
         }
         for (int32_t r = 0; r < out_rows; r += step) {
+            const int32_t upscale = loop[9] > 0 ? loop[9] : 1;
+            const int32_t scaled = r * loop[1] - loop[3] + 1024 * upscale;
+            const int32_t rest = out_rows - r < step ? out_rows - r : step;
             for (int32_t k = 0; k < pointers; ++k) {
-                const int32_t row = r * loop[1] - loop[3] + k * loop[2];
+                const int32_t row = scaled / upscale - 1024 + k * loop[2];
                 const int8_t *x = (const int8_t *)inputs[0];
                 rows[k] = row < 0 || row >= in_rows ? pad : x + row * in_row_bytes;
             }
             wrappers[kernel](rows, NULL, output + (size_t)r * (output_bytes / (size_t)out_rows),
-                             out_rows - r < step ? out_rows - r : step, (const void *const *)constants,
+                             loop[9] > 0 ? scaled % upscale : rest, (const void *const *)constants,
                              scratch, literals);
         }
         free(rows);

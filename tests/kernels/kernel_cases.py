@@ -118,7 +118,7 @@ def _window(
         return attrs, (size[0], size[1]), (out[0], out[1])
 
 
-def _weighted(
+def weighted(
     rng: Rng, kind: OpKind, attrs: Attrs, x: Tensor, weights: Array, axis: int, output_shape: Sequence[int]
 ) -> Graph:
     """Put random scales and a bias around weights, so that outputs spread over int8."""
@@ -158,7 +158,7 @@ def convolution(rng: Rng, pointwise: bool = False) -> Graph:
     out_c = groups * pick(rng, 1, 2, 3, 4, 5, 7, 8)
     x = activation_tensor(rng, "x", (1, *size, group_in * groups))
     weights = _weights(rng, (out_c, attrs.kernel_h, attrs.kernel_w, group_in))
-    return _weighted(rng, OpKind.CONV_2D, attrs, x, weights, 0, (1, *out, out_c))
+    return weighted(rng, OpKind.CONV_2D, attrs, x, weights, 0, (1, *out, out_c))
 
 
 def pointwise(rng: Rng) -> Graph:
@@ -171,7 +171,7 @@ def depthwise(rng: Rng) -> Graph:
     out_c = in_c * pick(rng, 1, 1, 1, 2, 3, 8)
     x = activation_tensor(rng, "x", (1, *size, in_c))
     weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, out_c))
-    return _weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, out_c))
+    return weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, out_c))
 
 
 def large_depthwise(rng: Rng) -> Graph:
@@ -179,7 +179,7 @@ def large_depthwise(rng: Rng) -> Graph:
     channels = pick(rng, 1, 2, 3, 4, 5, 7, 8, 9)
     x = activation_tensor(rng, "x", (1, *size, channels))
     weights = _weights(rng, (1, attrs.kernel_h, attrs.kernel_w, channels))
-    return _weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, channels))
+    return weighted(rng, OpKind.DEPTHWISE_CONV_2D, attrs, x, weights, 3, (1, *out, channels))
 
 
 def fully_connected(rng: Rng) -> Graph:
@@ -190,7 +190,7 @@ def fully_connected(rng: Rng) -> Graph:
     )
     x = activation_tensor(rng, "x", (batches, in_c))
     attrs = ActivationAttrs(activation(rng))
-    return _weighted(rng, OpKind.FULLY_CONNECTED, attrs, x, _weights(rng, (out_c, in_c)), 0, (batches, out_c))
+    return weighted(rng, OpKind.FULLY_CONNECTED, attrs, x, _weights(rng, (out_c, in_c)), 0, (batches, out_c))
 
 
 # Elementwise

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kernels import binary_cases, kernel_cases, lookup_cases, movement_cases, recurrent_cases
+from tests.kernels import (
+    binary_cases,
+    kernel_cases,
+    lookup_cases,
+    matrix_cases,
+    movement_cases,
+    recurrent_cases,
+    reduction_cases,
+)
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
 
@@ -14,4 +22,6 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **binary_cases.GENERATORS,
     **lookup_cases.GENERATORS,
     **movement_cases.GENERATORS,
+    **matrix_cases.GENERATORS,
+    **reduction_cases.GENERATORS,
 }

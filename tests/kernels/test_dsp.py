@@ -42,6 +42,7 @@ GENERATORS = {
     "tm_dwconv2d_pairs_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_s8_dsp": (kernel_cases.depthwise,),
     "tm_dwconv2d_taps_s8_dsp": (kernel_cases.depthwise,),
+    "tm_fully_connected_rows_s8_dsp": (kernel_cases.fully_connected,),
     "tm_fully_connected_s8_dsp": (kernel_cases.fully_connected,),
     "tm_mean_s8_dsp": (kernel_cases.mean,),
     "tm_mul_channels_s8_dsp": (kernel_cases.broadcast, kernel_cases.same_shape),
@@ -66,7 +67,7 @@ def everything() -> Work:
 
 def test_the_cases_reach_what_they_aim_at(everything: Work) -> None:
     literals = [dict(case.lowered.literals) for case in everything.apart]
-    assert {values["form"] for values in literals if "form" in values} == {0, 3, 4}
+    assert {values["form"] for values in literals if "form" in values} == {0, 1, 3, 4}
     assert {values["per_output"] for values in literals if "per_output" in values} == {0, 1}
     for kind in ("form", "per_output"):  # of convolutions and of dense layers
         assert {values["packed"] for values in literals if "packed" in values and kind in values} == {0, 1}

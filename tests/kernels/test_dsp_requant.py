@@ -91,6 +91,9 @@ int main(void)
         compare("form 4", tm_requant_dsp(TM_REQUANT_4, acc, a, (int32_t)(0u - power), zp), &at);
         compare("form any", tm_requant_dsp(TM_REQUANT_ANY, acc, multiplier, -s, zp), &at);
         at.want = tm_clamp_s8(tm_requant_single(acc, multiplier, -s), zp, -128, 127);
+        if (s >= 2) {
+            compare("form 1", tm_requant_dsp(TM_REQUANT_1, acc, a, (int32_t)power, zp), &at);
+        }
         compare("single", tm_fc_requant(acc, multiplier, -s, zp), &at);
     }
     return bad != 0;

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reference import basic_cases, binary_cases, lookup_cases, movement_cases, recurrent_cases
+from tests.reference import (
+    basic_cases,
+    binary_cases,
+    lookup_cases,
+    matrix_cases,
+    movement_cases,
+    recurrent_cases,
+    reduction_cases,
+)
 from tests.reference.cases import Case
 from tinyml import reference
 from tinyml.oracle import Oracle
@@ -19,8 +27,10 @@ CASES = (
     *basic_cases.CASES,
     *binary_cases.CASES,
     *lookup_cases.CASES,
+    *matrix_cases.CASES,
     *movement_cases.CASES,
     *recurrent_cases.CASES,
+    *reduction_cases.CASES,
 )
 
 

@@ -67,6 +67,8 @@ class CallContext:
     macs: int
     tensor: str
     output_bytes: int
+    batches: int = 1  # calls, one for each image
+    image_bytes: tuple[int, ...] = ()  # of the inputs and the output
     streamed: bool = False  # a stage of several operators, which knows its places in the arena
     pushed: bool = False  # run by <model>_push_row() instead
 
@@ -234,6 +236,11 @@ def model_context(graph: Graph, selections: Sequence[Selection], plan: Plan, sou
                 macs=lowered.macs,
                 tensor=printable(last.output.name),
                 output_bytes=last.output.size_bytes,
+                batches=lowered.batches,
+                image_bytes=tuple(
+                    graph.tensors[t].size_bytes // lowered.batches
+                    for t in (*last.activation_inputs, *last.op.outputs)
+                ),
             )
         )
     states = tuple(_state(graph, plan, i, arrays) for i in _replacement_order(graph))

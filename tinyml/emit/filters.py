@@ -45,10 +45,29 @@ def row_index(rows: RowLoop) -> str:
     terms = ["r" if rows.stride_h == 1 else f"r * {rows.stride_h}"]
     if rows.pointers > 1:
         terms.append("k" if rows.dilation_h == 1 else f"k * {rows.dilation_h}")
+    if rows.upscale is not None and rows.upscale > 1:
+        numerator, above = _upscaled(rows)
+        terms[0] = f"{numerator} / {rows.upscale}"
+        return " + ".join(terms) + (f" - {above}" if above else "")
     text = " + ".join(terms)
     if rows.pad_top:
         text += f" - {rows.pad_top}" if rows.pad_top > 0 else f" + {-rows.pad_top}"
     return text
+
+
+def row_phase(rows: RowLoop) -> str:
+    """Return the C expression of what a call is told of output row r behind the output, "" for nothing."""
+    if rows.upscale is None:
+        return ""
+    return f", {_upscaled(rows)[0]} % {rows.upscale}" if rows.upscale > 1 else ", 0"
+
+
+def _upscaled(rows: RowLoop) -> tuple[str, int]:
+    """Return (C expression, rows) so that ⌊(r − pad_top)/upscale⌋ is the one divided, less the other."""
+    assert rows.upscale is not None
+    above = max(-(-rows.pad_top // rows.upscale), 0)
+    more = above * rows.upscale - rows.pad_top  # not negative: C rounds towards zero
+    return (f"(r + {more})" if more else "r"), above
 
 
 def wrap(code: str, indent: int) -> str:

@@ -22,7 +22,11 @@ def environment() -> jinja2.Environment:
         autoescape=False,  # C and INI, not HTML; untrusted names pass emit.context.printable
     )
     env.filters.update(
-        c_int=filters.c_int, c_values=filters.c_values, row_index=filters.row_index, wrap=filters.wrap
+        c_int=filters.c_int,
+        c_values=filters.c_values,
+        row_index=filters.row_index,
+        row_phase=filters.row_phase,
+        wrap=filters.wrap,
     )
     return env
 

@@ -365,6 +365,11 @@ def _need(row_map: RowMap, access: AccessMap) -> str:
         return str(row_map.last(0) + 1)
     row = "r" if access.granule == 1 else "last"
     text = row if row_map.mul == 1 else f"{row} * {row_map.mul}"
+    if row_map.div > 1:  # hi is not negative: C rounds down too
+        text = f"({text} + {row_map.hi}) / {row_map.div} + 1"
+        if (row_map.mul * (access.rows - 1) + row_map.hi) // row_map.div < row_map.rows:
+            return text
+        return f"tm_min({text}, {row_map.rows})"
     more = row_map.hi + 1
     if more:
         text += f" + {more}" if more > 0 else f" - {-more}"

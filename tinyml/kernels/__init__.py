@@ -9,6 +9,7 @@ from tinyml.kernels import (
     elementwise,
     layout,
     lookup,
+    matmul,
     movement,
     mve,
     pooling,
@@ -16,6 +17,7 @@ from tinyml.kernels import (
     recurrent,
     reduction,
     softmax,
+    transpose_conv,
 )
 from tinyml.kernels.registry import Kernel
 
@@ -25,6 +27,8 @@ KERNELS: tuple[Kernel, ...] = (
     *mve.KERNELS,
     *dsp.KERNELS,
     *binary.KERNELS,
+    *matmul.DSP_KERNELS,
+    *transpose_conv.DSP_KERNELS,
     *convolution.KERNELS,
     *depthwise.KERNELS,
     *dense.KERNELS,
@@ -32,9 +36,11 @@ KERNELS: tuple[Kernel, ...] = (
     *pooling.KERNELS,
     *reduction.KERNELS,
     *softmax.KERNELS,
+    *transpose_conv.KERNELS,
     *layout.KERNELS,
     *recurrent.KERNELS,
     *lookup.KERNELS,
     *movement.KERNELS,
+    *matmul.KERNELS,
     *quantization.KERNELS,
 )

@@ -206,6 +206,12 @@ def settle_constant_channels(
     return weights, bias, multiplier, shift
 
 
+def with_forms(multiplier: Int32Array, shift: Int32Array) -> tuple[RequantForm, Int32Array]:
+    """Return the form of requantisation of a layer, and its words [channels, 2]."""
+    form = requant_form(multiplier, shift)
+    return form, requant_words(form, multiplier, shift)
+
+
 def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
     """Return the layer with its weights arranged as the kernel reads them: channels first."""
     return context.once("layer", lambda: _fold(context, arrange(_weights(context))))
@@ -214,8 +220,7 @@ def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _La
 def _fold(context: OpContext, weights: Int8Array) -> _Layer:
     """Settle the constant channels, and choose the form of requantisation."""
     weights, bias, multiplier, shift = settle_constant_channels(context, weights)
-    form = requant_form(multiplier, shift)
-    return _Layer(weights, bias, form, requant_words(form, multiplier, shift))
+    return _Layer(weights, bias, *with_forms(multiplier, shift))
 
 
 def _stream(context: OpContext, pack: Callable[[], Int32Array]) -> tuple[Constant, ...]:
@@ -245,7 +250,8 @@ def _literals(context: OpContext, form: RequantForm, **shape: int) -> tuple[tupl
     return tuple(values.items())
 
 
-def _filled(n: int, multiple: int) -> int:
+def filled(n: int, multiple: int) -> int:
+    """Return n rounded up to a multiple."""
     return -(-n // multiple) * multiple
 
 
@@ -296,7 +302,7 @@ _BLOCK_COST = {
 }
 
 
-def _blocks(pixels: int, k: int, *, packed: bool) -> Blocks:
+def blocks_for(pixels: int, k: int, *, packed: bool) -> Blocks:
     """Return the division of a run that takes the fewest instructions; the smallest of those within 0.5 %."""
 
     def cost(blocks: Blocks) -> float:
@@ -322,7 +328,7 @@ def _lower_pointwise(context: OpContext) -> Lowered:
         ),
         macs=pixels * in_c * out_c,
     )
-    return with_blocks(lowered, _blocks(pixels, in_c, packed=packed))
+    return with_blocks(lowered, blocks_for(pixels, in_c, packed=packed))
 
 
 def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
@@ -342,11 +348,11 @@ def with_blocks(lowered: Lowered, blocks: Blocks) -> Lowered:
             lowered,
             access=replace(lowered.access, granule=granule),
             literals=tuple(literals.items()),
-            scratch_bytes=2 * _filled(literals["in_c"], 4) * blocks.most,
+            scratch_bytes=2 * filled(literals["in_c"], 4) * blocks.most,
         )
     in_c, kernel_h, kernel_w = (literals[name] for name in ("in_c", "kernel_h", "kernel_w"))
     most = min(blocks.most, literals["out_w"])  # of any narrower row too (strips of an image)
-    scratch = 2 * _filled(kernel_h * kernel_w * in_c, 4) * blocks.most
+    scratch = 2 * filled(kernel_h * kernel_w * in_c, 4) * blocks.most
     if in_c % 4:
         columns = (
             (most - 1) * literals["stride_w"] + kernel_w if literals["dilation_w"] == 1 else most * kernel_w
@@ -393,7 +399,7 @@ def _lower_conv(context: OpContext) -> Lowered:
         loop=window_loop(context, context.input(0).zero_point),
         macs=context.output.elements * taps,
     )
-    return with_blocks(lowered, _blocks(out_w, taps, packed=packed))
+    return with_blocks(lowered, blocks_for(out_w, taps, packed=packed))
 
 
 def _depthwise_layer(context: OpContext) -> _Layer:
@@ -404,7 +410,7 @@ def _depthwise_layer(context: OpContext) -> _Layer:
 def _depthwise_words(context: OpContext, taps: int) -> int:
     """Words per prepared line: enough for the outputs, rounded up to pairs of them."""
     out_w = context.output.shape[2]
-    outputs = _filled(out_w, 2)
+    outputs = filled(out_w, 2)
     return (outputs // 2 if window_attrs(context).stride_w == 1 else outputs) + taps - 1
 
 
@@ -524,7 +530,7 @@ def _lower_depthwise(context: OpContext) -> Lowered:
     layer = _depthwise_layer(context)
     lines = 16 * _depthwise_words(context, taps) * attrs.kernel_h
     # with stride 1 every weight pair is there twice, the second shifted by one tap
-    weights = (8 if attrs.stride_w == 1 else 4) * _filled(taps * attrs.kernel_h, 2)
+    weights = (8 if attrs.stride_w == 1 else 4) * filled(taps * attrs.kernel_h, 2)
     return _depthwise(
         context,
         lambda: depthwise_stream(layer.weights, layer.bias, layer.requant, taps),
@@ -584,6 +590,39 @@ def _lower_fully_connected(context: OpContext) -> Lowered:
         literals=tuple(literals.items()),
         macs=batches * in_c * out_c,
     )
+
+
+def three_rows(context: OpContext) -> bool:
+    """There must be at least three rows of inputs."""
+    return whole_rows(context) and context.input(0).elements >= 3 * context.input(1).shape[1]
+
+
+def scaled_down_once(context: OpContext) -> bool:
+    """The product of the input's and any weight scale must be 2 to 2^31 times below the output's."""
+    multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    return bool(np.all((multiplier >= 1 << 30) & (shift <= -2) & (shift >= -31)))
+
+
+def _lower_rows(context: OpContext) -> Lowered:
+    """Lower to a pointwise convolution over the rows, which rounds once."""
+    weights = _weights(context)
+    out_c, in_c = weights.shape
+    rows = context.input(0).elements // in_c
+    form = RequantForm.ONCE
+
+    def layer() -> _Layer:
+        requant = requant_words(form, *numerics.conv_requant(context.graph, context.op))
+        return _Layer(weights, numerics.folded_bias(context.graph, context.op), form, requant)
+
+    prepared = context.once("rows", layer)
+    packed = _packed(context, prepared)
+    lowered = Lowered(
+        access=AccessMap(rows=rows, row_bytes=out_c, inputs=(RowMap(rows, in_c),), buffered=True),
+        constants=_conv_stream(context, prepared),
+        literals=_literals(context, form, pixels=rows, in_c=in_c, out_c=out_c, blocks=0, packed=int(packed)),
+        macs=rows * in_c * out_c,
+    )
+    return with_blocks(lowered, blocks_for(rows, in_c, packed=packed))
 
 
 def _lower_add_fixed(context: OpContext) -> Lowered:
@@ -717,6 +756,14 @@ KERNELS: tuple[Kernel, ...] = (
         _lower_depthwise_taps,
         (*_ACCEPTS, single_image, whole_depth_multiplier),
         row_in_place=True,
+    ),
+    Kernel(
+        "tm_fully_connected_rows_s8_dsp",
+        OpKind.FULLY_CONNECTED,
+        Isa.DSP,
+        _lower_rows,
+        (*_ACCEPTS, whole_rows, three_rows, scaled_down_once),
+        less_scratch=in_small_blocks,
     ),
     Kernel(
         "tm_fully_connected_s8_dsp",

@@ -21,6 +21,7 @@ class RequantForm(IntEnum):
     """How a layer rescales its accumulators; the values are those of tm_dsp.h."""
 
     ANY = 0
+    ONCE = 1
     THREE = 3
     FOUR = 4
 
@@ -56,6 +57,8 @@ def requant_words(form: RequantForm, multiplier: Int32Array, shift: Int32Array) 
         return words
     a = 2 * multiplier.astype(np.int64) - (1 << 32)
     power = np.int64(1) << (32 + shift.astype(np.int64))
+    if form is RequantForm.ONCE:
+        return np.stack([a, power], axis=1).astype(np.int32)
     b = power + 1 if form is RequantForm.THREE else -power
     return np.stack([a, b], axis=1).astype(np.int32)
 

@@ -6,6 +6,7 @@ flash, literals of the call, scratch bytes, and the access map the planner needs
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +24,19 @@ class Isa(StrEnum):
     C = "c"  # portable C11, any core and compiler
     DSP = "dsp"  # Armv7E-M and Armv8-M with DSP: M4, M7, M33 (and M55)
     MVE = "mve"  # Helium: M55, M85
+
+
+_IMAGE_BY_IMAGE = frozenset(
+    (
+        OpKind.CONV_2D,
+        OpKind.DEPTHWISE_CONV_2D,
+        OpKind.TRANSPOSE_CONV,
+        OpKind.AVERAGE_POOL_2D,
+        OpKind.MAX_POOL_2D,
+        OpKind.RESIZE_NEAREST_NEIGHBOR,
+    )
+)
+"""Operators whose kernels compute one image; a batch is one call for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,19 @@ class OpContext:
         return self.graph.tensors[self.op.outputs[0]]
 
     @property
+    def images(self) -> int:
+        """The images that the operator works on one after another: 1 for operators that are not of images."""
+        one_by_one = self.op.kind in _IMAGE_BY_IMAGE and len(self.output.shape) == 4
+        return self.output.shape[0] if one_by_one else 1
+
+    def one_image(self) -> OpContext:
+        """Return the operator on one image of its batch."""
+        tensors = list(self.graph.tensors)
+        for t in (*self.activation_inputs, *self.op.outputs):
+            tensors[t] = dataclasses.replace(tensors[t], shape=(1, *tensors[t].shape[1:]))
+        return OpContext(self.graph.replace(tensors=tuple(tensors)), self.op, self.parameters)
+
+    @property
     def activation_inputs(self) -> tuple[int, ...]:
         """Tensor indices of the inputs that are not constants, in operator order."""
         return self.graph.activations(self.op)
@@ -93,6 +120,9 @@ class RowLoop:
     With a `step` above 1, which only dilation 1 allows, a call gets the rows of `step` output rows, first
     to last, and is told how many of these to compute: fewer in the last call. The access map's granule
     is the same number.
+
+    With an `upscale` u (transposed convolution; step and strides are 1 then), output row r reads input rows
+    ⌊(r − pad_top)/u⌋ + k, and a call is told (r − pad_top) mod u behind the output.
     """
 
     kernel_h: int
@@ -105,6 +135,7 @@ class RowLoop:
     out_row_bytes: int
     pad_value: int | None
     step: int = 1
+    upscale: int | None = None
 
     @property
     def pointers(self) -> int:
@@ -118,6 +149,8 @@ class RowLoop:
         last = (
             (self.out_rows - 1 + short) * self.stride_h - self.pad_top + (self.kernel_h - 1) * self.dilation_h
         )
+        if self.upscale is not None:
+            last = (self.out_rows - 1 - self.pad_top) // self.upscale + self.kernel_h - 1
         return self.pad_top > 0 or last >= self.in_rows
 
 
@@ -129,7 +162,8 @@ class Lowered:
     literals. With `loop`, the input is `const int8_t *const *rows` (`loop.pointers` of them) and the
     output points at the current row, followed by the number of rows where `loop.step` is above 1;
     without, they are the whole tensors, one pointer per activation input, or an array of these pointers
-    (`Kernel.input_array`).
+    (`Kernel.input_array`). With `batches` above 1 that is the call for one image, which is made for each:
+    the access map's rows are the images then.
     """
 
     access: AccessMap
@@ -139,6 +173,7 @@ class Lowered:
     loop: RowLoop | None = None
     macs: int = 0
     updates: tuple[int, ...] = ()  # activation inputs that are states, which the kernel writes
+    batches: int = 1
 
 
 Predicate = Callable[[OpContext], bool]

@@ -372,6 +372,7 @@ class SoftmaxParams:
     left_shift: int
     diff_min: int
     exp_table: Int32Array  # [256]
+    scaled: Int32Array  # [256], the differences 0, −1, ... in Q5.26
 
 
 def softmax_params(graph: Graph, op: Op) -> SoftmaxParams:
@@ -381,16 +382,20 @@ def softmax_params(graph: Graph, op: Op) -> SoftmaxParams:
     PreprocessSoftmaxScaling and CalculateInputRadius; reference/softmax.h.
     """
     assert isinstance(op.attrs, SoftmaxAttrs)
+    return softmax_table(graph.tensors[op.inputs[0]].scale, op.attrs.beta)
+
+
+def softmax_table(scale: float, beta: float = 1.0) -> SoftmaxParams:
+    """Return the integers with which SOFTMAX and LOG_SOFTMAX take exp of differences of the given scale."""
     integer_bits = 5
-    scale = graph.tensors[op.inputs[0]].scale
-    real = min(float(np.float32(op.attrs.beta)) * scale * (1 << (31 - integer_bits)), float(2**31 - 1))
+    real = min(float(np.float32(beta)) * scale * (1 << (31 - integer_bits)), float(2**31 - 1))
     multiplier, left_shift = quantize_multiplier(real)
     radius = (((1 << integer_bits) - 1) * 2.0 ** (31 - integer_bits)) / 2.0**left_shift
     diff_min = -math.floor(radius)
     diff = -np.arange(256, dtype=np.int64)
     rescaled = saturating_rounding_doubling_high_mul(wrap_int32(diff << max(left_shift, 0)), multiplier)
     table = np.where(diff >= diff_min, _exp_on_negative_values(rescaled), 0)
-    return SoftmaxParams(multiplier, left_shift, diff_min, table.astype(np.int32))
+    return SoftmaxParams(multiplier, left_shift, diff_min, table.astype(np.int32), rescaled.astype(np.int32))
 
 
 def _exp_on_negative_values(a: Array) -> Int64Array:
@@ -434,6 +439,12 @@ def softmax_reciprocal(total: Array) -> tuple[Int64Array, Int64Array]:
     leading_zeros = 32 - np.frompyfunc(int.bit_length, 1, 1)(total.astype(object)).astype(np.int64)
     over = 12 - leading_zeros
     a = ((total << leading_zeros) & 0xFFFFFFFF) - 2**31
+    return reciprocal_of_one_plus(a), over
+
+
+def reciprocal_of_one_plus(a: Array) -> Int64Array:
+    """Return 1/(1 + a) in Q0.31 for 0 ≤ a < 1 in Q0.31. Source: gemmlowp one_over_one_plus_x_for_x_in_0_1."""
+    a = np.asarray(a, np.int64)
     # (a + 1)/2, rounding half away from zero; a ≥ 0
     half_denominator = (a + 2**31 - 1 + 1) >> 1
     x = 1515870810 + saturating_rounding_doubling_high_mul(half_denominator, -1010580540)  # 48/17 − 32/17·d
@@ -441,7 +452,7 @@ def softmax_reciprocal(total: Array) -> tuple[Int64Array, Int64Array]:
         one_minus = (1 << 29) - saturating_rounding_doubling_high_mul(half_denominator, x)
         step = saturating_rounding_doubling_high_mul(x, one_minus)
         x = x + np.clip(step << 2, -(2**31), 2**31 - 1)  # Q4.27 → Q2.29
-    return np.clip(x << 1, -(2**31), 2**31 - 1), over
+    return np.asarray(np.clip(x << 1, -(2**31), 2**31 - 1))
 
 
 # Resizing

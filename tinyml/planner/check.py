@@ -383,6 +383,7 @@ def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
             or (
                 not stage.streamed
                 and lowered.loop is not None
+                and lowered.batches == 1
                 and lowered.access.granule == lowered.loop.step
             ),
             f"stage {index} (op {stage.ops[0]}) runs bottom up, but its kernel has no loop over rows",
@@ -543,8 +544,8 @@ def _first_clash(
     row_map = access.inputs[i]
     if row_map is None:  # one row, read by every output row
         row_map = RowMap(rows=1, row_bytes=source.size_bytes, mul=0)
-    first = np.clip(row_map.mul * rows + row_map.lo, 0, row_map.rows)
-    end = np.clip(row_map.mul * rows + row_map.hi + 1, 0, row_map.rows)
+    first = np.clip((row_map.mul * rows + row_map.lo) // row_map.div, 0, row_map.rows)
+    end = np.clip((row_map.mul * rows + row_map.hi) // row_map.div + 1, 0, row_map.rows)
     empty = end <= first
     # Extremes over this output row and all that follow; one more entry for "no row follows".
     none_from, none_to = row_map.rows, 0

@@ -193,7 +193,7 @@ class Flow:
 def _reverse_gap(lowered: Lowered, input_sizes: Sequence[int]) -> int | None:
     """Return Node.reverse_gap: only a loop over rows, as generated code has it, can be turned."""
     access = lowered.access
-    if lowered.loop is None or len(input_sizes) != 1:
+    if lowered.loop is None or lowered.batches > 1 or len(input_sizes) != 1:
         return None
     row_map = access.inputs[0]
     if row_map is None:

@@ -332,7 +332,7 @@ def row_op(
         strip: columns of the output to compute, and of every input that they need; else the whole width.
     """
     op, kernel, lowered = graph.ops[selection.op], selection.kernel, selection.lowered
-    if lowered is None:
+    if lowered is None or lowered.batches > 1:
         return None
     tensors = graph.activations(op)
     if any(len(graph.tensors[t].shape) != 4 for t in (*tensors, *op.outputs)):
@@ -746,6 +746,7 @@ def in_place_rows(stage: StreamStage, bands: int = 1) -> dict[int, int]:
                 and readers.count(tensor) == 1
                 and stage.ring_rows[op.output] == op.access.granule
                 and row_map.mul > 0
+                and row_map.div == 1
                 and row_map.lo <= 0
             ):
                 found[op.op] = tensor, row_map

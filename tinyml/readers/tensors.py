@@ -18,7 +18,7 @@ from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor
 SAME, VALID = 0, 1
 MAX_RANK = 6
 MAX_ELEMENTS = 2**31 - 1
-_MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
+MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
 _MIN_SCALE = 2.0**-100  # real scales are above 1e-8; these keep every float32 product finite
 _MAX_RESCALE = 2.0**30  # accumulators are shifted left by at most 30 bits
 _ACTIVATIONS = {
@@ -236,16 +236,10 @@ class ModelTensors:
             ) from None
 
     def image(self, index: int) -> Tensor:
-        """Return an NHWC activation with a batch of 1."""
+        """Return an NHWC activation."""
         tensor = self.activation(index)
         if len(tensor.shape) != 4:
             raise self.error(f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC")
-        if tensor.shape[0] != 1:
-            raise self.error(
-                f"tensor '{tensor.name}' is {dims(tensor.shape)}, a batch of {tensor.shape[0]}",
-                "expected a batch of 1",
-                "convert the model with an input batch of 1",
-            )
         return tensor
 
     def constant(self, index: int, dtype: DType, what: str) -> Array:
@@ -332,10 +326,10 @@ class ModelTensors:
                     "expected positive numbers",
                 )
             reach = (kernel[axis] - 1) * dilation[axis] + 1
-            if max(reach, stride[axis]) > _MAX_EXTENT:
+            if max(reach, stride[axis]) > MAX_EXTENT:
                 raise self.error(
                     f"its window reaches over {reach} pixels with stride {stride[axis]}",
-                    f"at most {_MAX_EXTENT} are supported",
+                    f"at most {MAX_EXTENT} are supported",
                     "use a smaller kernel, dilation or stride",
                 )
             size, before, after = window_extent(

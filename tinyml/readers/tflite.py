@@ -28,7 +28,9 @@ from tinyml.readers.variables import OPTIONS, Variable, resolve
 _INPUT_TYPES = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL, DType.FLOAT32)
 _MAX_FILE_BYTES = 2**31 - 1
 
-# With these and SHAPE, converters compute the new shape of a RESHAPE where the batch size was left open.
+# Inputs that are shapes of outputs. With these operators and SHAPE, converters compute them where the batch
+# size was left open.
+_SHAPE_READERS = frozenset((("RESHAPE", 1), ("TRANSPOSE_CONV", 0)))
 _SHAPE_ARITHMETIC = frozenset(
     ("CAST", "CONCATENATION", "GATHER", "MUL", "PACK", "REDUCE_PROD", "SLICE", "STRIDED_SLICE")
 )
@@ -289,7 +291,7 @@ class _GraphReader(ModelTensors):
         )
 
     def _shape_arithmetic(self) -> frozenset[int]:
-        """Return the operators that compute nothing but new shapes of RESHAPEs, from tensors' shapes."""
+        """Return the operators that compute nothing but shapes of outputs, from tensors' shapes."""
         operators = self.raw.operators
         found: set[int] = set()
         known = {t for t, tensor in enumerate(self.raw.tensors) if tensor.data is not None}
@@ -302,7 +304,7 @@ class _GraphReader(ModelTensors):
                 t
                 for i, op in enumerate(operators)
                 for position, t in enumerate(op.inputs)
-                if i not in found and not (op.name == "RESHAPE" and position == 1)
+                if i not in found and (op.name, position) not in _SHAPE_READERS
             )
             values = {i for i in found if elsewhere.intersection(operators[i].outputs)}
             if not values:

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinyml.graph import Array, Graph, Op, OpKind
-from tinyml.reference import binary, elementwise, layers, layout, lookup, pooling, recurrent
+from tinyml.reference import (
+    binary,
+    elementwise,
+    layers,
+    layout,
+    lookup,
+    matrix,
+    pooling,
+    recurrent,
+    reduction,
+)
 
 Runner = Callable[[Graph, Op, list[Array]], Array]
 """Computes an operator's output from its operands (an empty array where an optional one is absent)."""
@@ -20,6 +30,8 @@ RUNNERS: Mapping[OpKind, Runner] = {
     **layout.RUNNERS,
     **recurrent.RUNNERS,
     **lookup.RUNNERS,
+    **matrix.RUNNERS,
+    **reduction.RUNNERS,
 }
 
 

@@ -14,6 +14,7 @@ from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Array, Graph, Op, OpKind, Pads, ResizeAttrs, WindowAttrs
 from tinyml.reference.layers import convolve, convolve_depthwise, layer_of
+from tinyml.reference.matrix import transpose_convolve
 from tinyml.reference.operators import RUNNERS, run_op
 from tinyml.reference.pooling import mean_of, pool, rounded_mean
 
@@ -118,12 +119,20 @@ def _resize_rows(graph: Graph, op: Op, row_map: RowMap, x: Array, first: int, en
     return rows[:, needed - start][:, :, columns]
 
 
+def _transpose_convolution_rows(
+    graph: Graph, op: Op, row_map: RowMap, x: Array, first: int, end: int
+) -> Array:
+    rows, start = _image_rows(x, row_map, first, end)
+    return transpose_convolve(graph, op, rows, start, first, end)
+
+
 _IMAGE_RUNNERS: Mapping[OpKind, Callable[[Graph, Op, RowMap, Array, int, int], Array]] = {
     OpKind.CONV_2D: _window_rows,
     OpKind.DEPTHWISE_CONV_2D: _window_rows,
     OpKind.AVERAGE_POOL_2D: _window_rows,
     OpKind.MAX_POOL_2D: _window_rows,
     OpKind.RESIZE_NEAREST_NEIGHBOR: _resize_rows,
+    OpKind.TRANSPOSE_CONV: _transpose_convolution_rows,
 }
 _FLAT_KINDS = (
     OpKind.ADD,

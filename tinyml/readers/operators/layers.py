@@ -25,7 +25,7 @@ def _convolution(model: ModelTensors, op: RawOperator) -> Read:
     model.bias(inputs[2], out_c)
     dilation = (op.options["DilationHFactor"], op.options["DilationWFactor"])
     attrs, height, width = model.window(op, image, (kernel_h, kernel_w), dilation)
-    return Read(inputs, attrs, (1, height, width, out_c))
+    return Read(inputs, attrs, (image.shape[0], height, width, out_c))
 
 
 def _depthwise(model: ModelTensors, op: RawOperator) -> Read:
@@ -42,7 +42,7 @@ def _depthwise(model: ModelTensors, op: RawOperator) -> Read:
     model.bias(inputs[2], out_c)
     dilation = (op.options["DilationHFactor"], op.options["DilationWFactor"])
     attrs, height, width = model.window(op, image, (kernel_h, kernel_w), dilation)
-    return Read(inputs, attrs, (1, height, width, out_c))
+    return Read(inputs, attrs, (image.shape[0], height, width, out_c))
 
 
 def _fully_connected(model: ModelTensors, op: RawOperator) -> Read:
@@ -77,7 +77,7 @@ def _pool(model: ModelTensors, op: RawOperator) -> Read:
         )
     kernel = (op.options["FilterHeight"], op.options["FilterWidth"])
     attrs, height, width = model.window(op, image, kernel, (1, 1))
-    return Read(inputs, attrs, (1, height, width, image.shape[3]))
+    return Read(inputs, attrs, (image.shape[0], height, width, image.shape[3]))
 
 
 READERS = {

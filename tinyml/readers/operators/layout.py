@@ -148,7 +148,7 @@ def _resize(model: ModelTensors, op: RawOperator) -> Read:
                     "expected a factor for which TensorFlow Lite's 10-bit steps stay inside the image",
                     "resize in two steps",
                 )
-    return Read(inputs[:1], attrs, (1, height, width, image.shape[3]))
+    return Read(inputs[:1], attrs, (image.shape[0], height, width, image.shape[3]))
 
 
 def _shape_matches(wanted: list[int], shape: tuple[int, ...]) -> bool:
