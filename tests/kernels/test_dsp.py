@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels import kernel_cases
+from tests.kernels import binary_cases, kernel_cases
 from tests.kernels.dsp_cases import SAME3, aimed_graphs, constant_channel_graphs, conv_graph
 from tests.kernels.harness import (
     INCLUDES,
@@ -33,6 +33,7 @@ from tinyml.kernels.registry import OpContext
 RANDOM = 60  # graphs per kernel beside the aimed ones
 GENERATORS = {
     "tm_add_fixed_s8_dsp": (kernel_cases.same_shape,),
+    "tm_sub_fixed_s8_dsp": binary_cases.GENERATORS["tm_sub_s8_c"],
     "tm_add_s8_dsp": (kernel_cases.same_shape,),
     "tm_avg_pool2d_s8_dsp": (kernel_cases.pooling,),
     "tm_conv2d_1x1_s8_dsp": (kernel_cases.pointwise,),
@@ -213,6 +214,7 @@ def test_every_dsp_kernel_has_cases() -> None:
     assert {kernel.op for kernel in KERNELS} == {
         OpKind.ADD,
         OpKind.AVERAGE_POOL_2D,
+        OpKind.BINARY,
         OpKind.CONV_2D,
         OpKind.DEPTHWISE_CONV_2D,
         OpKind.FULLY_CONNECTED,

@@ -17,9 +17,12 @@ from tinyml.graph import (
     Activation,
     ActivationAttrs,
     Attrs,
+    BinaryAttrs,
+    BinaryFunction,
     ConcatAttrs,
     DType,
     Graph,
+    LookupAttrs,
     NoAttrs,
     Op,
     OpKind,
@@ -28,6 +31,7 @@ from tinyml.graph import (
     Quant,
     ReduceAttrs,
     ResizeAttrs,
+    SelectAttrs,
     SliceAttrs,
     SoftmaxAttrs,
     Tensor,
@@ -50,6 +54,8 @@ _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero po
     OpKind.TRANSPOSE,
     OpKind.RESIZE_NEAREST_NEIGHBOR,
 }
+
+_FUNCTIONS = (BinaryFunction.SUB, BinaryFunction.MAXIMUM, BinaryFunction.SQUARED_DIFFERENCE)
 
 
 @dataclass
@@ -140,6 +146,20 @@ class Network:
     def add(self, x: int, y: int, kind: OpKind = OpKind.ADD) -> int:
         return self.op(kind, (x, y), self.shape(x), ActivationAttrs())
 
+    def combine(self, x: int, y: int, kind: OpKind) -> int:
+        """ADD or MUL as asked for, or now and then another function of two elements, or a choice."""
+        choice = int(self.rng.integers(8))
+        if choice < len(_FUNCTIONS):
+            return self.op(OpKind.BINARY, (x, y), self.shape(x), BinaryAttrs(_FUNCTIONS[choice]))
+        if choice == len(_FUNCTIONS):
+            condition = self.op(OpKind.BINARY, (x, y), self.shape(x), BinaryAttrs(BinaryFunction.LESS))
+            self.tensors[condition] = replace(self.tensors[condition], dtype=DType.BOOL, quant=None)
+            if self.rng.random() < 0.5:
+                condition = self.op(OpKind.LOGICAL_NOT, (condition,), self.shape(x), NoAttrs())
+                self.tensors[condition] = replace(self.tensors[condition], dtype=DType.BOOL, quant=None)
+            return self.op(OpKind.SELECT, (condition, x, y), self.shape(x), SelectAttrs())
+        return self.add(x, y, kind)
+
     def reshape(self, x: int, *shape: int) -> int:
         return self.op(OpKind.RESHAPE, (x,), shape, NoAttrs())
 
@@ -172,7 +192,11 @@ class Network:
         return self.op(OpKind.RESIZE_NEAREST_NEIGHBOR, (x,), (n, height, width, c), ResizeAttrs())
 
     def requantize(self, x: int) -> int:
-        return self.op(OpKind.QUANTIZE, (x,), self.shape(x), NoAttrs())
+        """A change of scale, or any other function of one element."""
+        if self.rng.random() < 0.5:
+            return self.op(OpKind.QUANTIZE, (x,), self.shape(x), NoAttrs())
+        table = tuple(int(value) for value in self.rng.integers(-128, 128, 256))
+        return self.op(OpKind.LOOKUP, (x,), self.shape(x), LookupAttrs("LOGISTIC", table))
 
     def mean(self, x: int) -> int:
         return self.op(OpKind.MEAN, (x,), (1, self.shape(x)[3]), ReduceAttrs((1, 2), keep_dims=False))
@@ -211,7 +235,7 @@ def access_of(graph: Graph, op: Op, *, granule: int = 1, buffered: bool = False)
             hi=(a.kernel_h - 1) * a.dilation_h - a.pads.top,
         )
         return AccessMap(out.shape[1], out.size_bytes // out.shape[1], (row_map,), granule, buffered)
-    if op.kind in {OpKind.ADD, OpKind.MUL}:
+    if op.kind in {OpKind.ADD, OpKind.MUL, OpKind.BINARY, OpKind.LOOKUP}:
         size = out.elements
         return AccessMap(size, 1, tuple(RowMap(size, 1) for _ in activations), granule, buffered)
     return AccessMap(1, out.size_bytes, (None,) * len(activations), 1, buffered)
@@ -261,7 +285,7 @@ def random_graph(rng: random.Random, steps: int) -> Graph:
         choice = rng.random()
         if choice < 0.25:
             kind = rng.choice((OpKind.ADD, OpKind.MUL))
-            pool.append(net.add(x, rng.choice(twins), kind))
+            pool.append(net.combine(x, rng.choice(twins), kind))
         elif choice < 0.35:
             elements = net.tensors[x].elements
             divisors = [d for d in range(1, elements + 1) if elements % d == 0]
@@ -426,7 +450,7 @@ def image_network(rng: random.Random, blocks: int, *, joins: bool = False) -> Gr
             x = net.pool(x, _pool_window(rng, h, w), rng.choice((OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D)))
         elif choice < 0.85:
             a, b = _branch(net, rng, x, c), _branch(net, rng, x, c)
-            x = _join(net, rng, a, b) if joins else net.add(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
+            x = _join(net, rng, a, b) if joins else net.combine(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
         elif choice < 0.95:
             pair = [x, _gate(net, rng, x)]
             if rng.random() < 0.3:

@@ -29,7 +29,15 @@ def _small_models() -> list[bytes]:
     x = b.input((1, 6, 8, 3))
     y = b.max_pool(b.resize_nearest(b.mul(x, x), (9, 9)), 3, padding="SAME")
     b.output(b.reshape(b.transpose(b.average_pool(y), (0, 3, 1, 2)), (1, -1 + 13)), b.quantize(y))
-    return [a.build(), b.build()]
+
+    c = ModelBuilder(3)
+    x, y = (c.input((1, 4, 5, 3), 0.05) for _ in range(2))
+    z = c.unary("LEAKY_RELU", c.unary("LOGISTIC", x, 1 / 256), None, None, "LeakyReluOptions", Alpha=0.1)
+    z = c.binary("SUB", c.unary("HARD_SWISH", y), z, 0.1, None, "SubOptions")
+    slopes = c.constant(np.arange(3, dtype=np.int8), 0.01, 0)
+    z = c.select(c.relation("LESS", x, z), c.binary("PRELU", z, slopes), z)
+    c.output(c.binary("SQUARED_DIFFERENCE", z, y, 0.2), c.cast(c.quantize(z, dtype="int16"), "int32"))
+    return [a.build(), b.build(), c.build()]
 
 
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:
@@ -70,7 +78,7 @@ def _survives(data: bytes, path: Path) -> bool:
     return bool(message)
 
 
-@pytest.mark.parametrize("model", [0, 1])
+@pytest.mark.parametrize("model", [0, 1, 2])
 def test_damaged_small_models(model: int, tmp_path: Path) -> None:
     data = _small_models()[model]
     assert not _survives(data, tmp_path / "m.tflite")

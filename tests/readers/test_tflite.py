@@ -328,7 +328,7 @@ def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
     b = ModelBuilder(1)
     x = b.input((1, 6, 6, 4))
     y = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="gate")
-    b.raw_op("HARD_SWISH", [x], [y])
+    b.raw_op("SIN", [x], [y])
     z = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="mystery")
     b.raw_op("MyOwnOp", [b.conv2d(y, 4)], [z])
     b.output(z)
@@ -336,7 +336,7 @@ def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
         _read(b, tmp_path)
     assert "2 operators" in caught.value.what
     lines = caught.value.where.splitlines()
-    assert re.search(r"op 0 HARD_SWISH 'gate' 1x6x6x4 int8: use ReLU", lines[0])
+    assert re.search(r"op 0 SIN 'gate' 1x6x6x4 int8: LiteRT has it only in float", lines[0])
     assert re.search(r"op 2 CUSTOM MyOwnOp 'mystery' 1x6x6x4 int8: ", lines[1])
     assert "CONV_2D" in caught.value.expected
 
@@ -453,4 +453,64 @@ def test_float_inside_the_model_is_refused(tmp_path: Path) -> None:
     x = b.input((1, 4))
     b.output(b.quantize(b.dequantize(b.add(x, x))))
     with pytest.raises(ModelError, match="inside the model"):
+        _read(b, tmp_path)
+
+
+def _unary(name: str, scale: float, table: str = "", **options: object) -> Callable[[ModelBuilder, int], int]:
+    return lambda b, x: b.unary(name, x, scale, None, table, **options)
+
+
+def _divided(value: int, scale: float, constants: int = 1) -> Callable[[ModelBuilder, int], int]:
+    def build(b: ModelBuilder, x: int) -> int:
+        divisor = b.constant(np.arange(value, value + constants, dtype=np.int8), 1.0, 0)
+        y = b.unary("DIV", x, scale, None, "DivOptions")
+        b.operators[-1].inputs.append(divisor)
+        return y
+
+    return build
+
+
+def _mismatched(b: ModelBuilder, x: int) -> int:
+    y = b.tensor((1, 9, 7), scale=0.05, zero_point=0)
+    b.raw_op("MAXIMUM", [x, b.input((1, 5, 2))], [y])
+    return y
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (_unary("LOGISTIC", 1 / 255), "expected 1/256"),
+        (_unary("HARD_SWISH", 1e-5), "at most 128 times"),
+        (_unary("LEAKY_RELU", 0.1, "LeakyReluOptions", Alpha=-1.0), "0 or above"),
+        (_unary("LEAKY_RELU", 0.1, "LeakyReluOptions", Alpha=float("nan")), "0 or above"),
+        (_unary("RELU6", 1e-9), "in proportion to its limits"),
+        (_unary("RELU", 1e-12), "expected scales in proportion"),
+        (_divided(0, 0.1), "divisor is zero"),
+        (_divided(3, 0.1, constants=2), "constant number to divide by"),
+        (_divided(5, 10.0), "has a defined result"),
+        (lambda b, x: b.binary("SUB", x, x, 1e-9, None, "SubOptions"), "in proportion"),
+        (lambda b, x: b.binary("SQUARED_DIFFERENCE", x, x, 1e-7), "in proportion"),
+        (lambda b, x: b.binary("PRELU", x, x), "expected constants"),
+        (lambda b, x: b.relation("LESS", x, b.input((1,), 1.5)), "scales below 1"),
+        (_mismatched, "expected equal or broadcastable shapes"),
+        (lambda b, x: b.dequantize(b.input((3,), 0.1, 4, dtype="int16")), "expected 0 for int16"),
+        (
+            lambda b, x: b.select(b.input((2,), dtype="bool"), x, x, "SELECT"),
+            "a condition of that shape",
+        ),
+    ],
+)
+def test_what_litert_refuses_is_refused(
+    build: Callable[[ModelBuilder, int], int], message: str, tmp_path: Path
+) -> None:
+    b = ModelBuilder(1)
+    b.output(build(b, b.input((1, 9, 7), 0.05)))
+    with pytest.raises(ModelError, match=message):
+        _read(b, tmp_path)
+
+
+def test_casts_of_floats_inside_the_model_are_refused(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    b.output(b.cast(b.cast(b.input((3,)), "float32"), "int8"))
+    with pytest.raises(ModelError, match="float only at the model's inputs and outputs"):
         _read(b, tmp_path)

@@ -43,7 +43,9 @@ def _function(context: OpContext) -> BinaryFunction:
     return context.op.attrs.function
 
 
-def _is(*functions: BinaryFunction) -> Predicate:
+def function_is(*functions: BinaryFunction) -> Predicate:
+    """Return the requirement that a BINARY computes one of these functions."""
+
     def predicate(context: OpContext) -> bool:
         return _function(context) in functions
 
@@ -195,7 +197,7 @@ def _kernels(
     ends: str = "s8_c",
 ) -> tuple[Kernel, ...]:
     """Return the rows of a function of two activations, and of one and a constant."""
-    accepts = (_is(*functions), *accepts, at_most_six_dimensions)
+    accepts = (function_is(*functions), *accepts, at_most_six_dimensions)
     lower = lower_broadcast(literals)
     return (
         Kernel(f"{stem}_{ends}", OpKind.BINARY, Isa.C, lower, (*accepts, two_activations)),
@@ -203,7 +205,7 @@ def _kernels(
     )
 
 
-_SUB = (_is(BinaryFunction.SUB), int8_activations, int8_constants, at_most_six_dimensions)
+_SUB = (function_is(BinaryFunction.SUB), int8_activations, int8_constants, at_most_six_dimensions)
 _SELECT = (bool_chooses_bytes, at_most_six_dimensions)
 
 KERNELS: tuple[Kernel, ...] = (
@@ -250,7 +252,7 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.C,
         _lower_prelu,
         (
-            _is(BinaryFunction.PRELU),
+            function_is(BinaryFunction.PRELU),
             second_constant,
             int8_activations,
             int8_constants,

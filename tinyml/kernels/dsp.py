@@ -15,7 +15,8 @@ import numpy as np
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import OpKind, ReduceAttrs
+from tinyml.graph import BinaryAttrs, BinaryFunction, OpKind, ReduceAttrs
+from tinyml.kernels.binary import function_is
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import one_weight_scale, whole_rows
 from tinyml.kernels.depthwise import whole_depth_multiplier
@@ -52,6 +53,7 @@ from tinyml.kernels.predicates import (
     window_attrs,
 )
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
+from tinyml.numerics.binary import sub_params
 
 
 def one_group(context: OpContext) -> bool:
@@ -121,7 +123,10 @@ def addends_scaled_down(context: OpContext) -> bool:
 
 def exact_in_fixed_point(context: OpContext) -> bool:
     """One sum in 32-bit fixed point must be exact for all 65,536 pairs of inputs."""
-    return fixed_add(numerics.add_params(context.graph, context.op)) is not None
+    attrs = context.op.attrs
+    if isinstance(attrs, BinaryAttrs) and attrs.function is not BinaryFunction.SUB:
+        return False
+    return int8_activations(context) and fixed_add(_addends(context)) is not None
 
 
 def one_factor_per_channel(context: OpContext) -> bool:
@@ -625,8 +630,14 @@ def _lower_rows(context: OpContext) -> Lowered:
     return with_blocks(lowered, blocks_for(rows, in_c, packed=packed))
 
 
+def _addends(context: OpContext) -> numerics.AddParams:
+    """Return the integers of an ADD, or of a SUB."""
+    params = sub_params if context.op.kind is OpKind.BINARY else numerics.add_params
+    return params(context.graph, context.op)
+
+
 def _lower_add_fixed(context: OpContext) -> Lowered:
-    params = numerics.add_params(context.graph, context.op)
+    params = _addends(context)
     fixed = fixed_add(params)
     assert fixed is not None
     output = context.output
@@ -699,6 +710,13 @@ KERNELS: tuple[Kernel, ...] = (
         Isa.DSP,
         lower_same_shape(add_literals),
         (*_ADD, addends_scaled_down),
+    ),
+    Kernel(
+        "tm_sub_fixed_s8_dsp",
+        OpKind.BINARY,
+        Isa.DSP,
+        _lower_add_fixed,
+        (function_is(BinaryFunction.SUB), *_ADD, exact_in_fixed_point),
     ),
     Kernel(
         "tm_avg_pool2d_s8_dsp",

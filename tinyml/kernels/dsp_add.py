@@ -1,4 +1,4 @@
-"""Finds numbers with which ADD is exact in one fixed-point sum, for tm_add_fixed_s8_dsp.h."""
+"""Finds numbers with which ADD, or SUB, is exact in one fixed-point sum, for tm_add_fixed_s8_dsp.h."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _candidates(params: AddParams) -> Iterator[tuple[int, int, int]]:
     ]
     for shift in _SHIFTS:
         factors = [round(scale * 2.0 ** (shift + 8)) for scale in scales]
-        if max(factors) + max(_NUDGES) >= 1 << 31:
+        if max(map(abs, factors)) + max(_NUDGES) >= 1 << 31:
             continue
         for first in _NUDGES:
             for second in _NUDGES:

@@ -38,12 +38,18 @@ _INT8_EDGES = (
     "convert again with converter.inference_input_type = converter.inference_output_type = tf.int8, "
     "or leave both float32; or run `tinyml quantize --data SAMPLES MODEL` on the float model"
 )
+_FLOAT_ONLY = "LiteRT has it only in float: replace this layer, or run it outside the model"
 ADVICE = {
-    "RELU": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
-    "RELU6": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
-    "RELU_N1_TO_1": "place the activation right after a convolution, dense, ADD or MUL layer, which fuses it",
-    "HARD_SWISH": "use ReLU or ReLU6 in its place",
-    "LEAKY_RELU": "use ReLU in its place",
+    "SIN": _FLOAT_ONLY,
+    "COS": _FLOAT_ONLY,
+    "SQUARE": "multiply the tensor by itself: LiteRT has SQUARE only in float",
+    "SIGN": _FLOAT_ONLY,
+    "FLOOR": _FLOAT_ONLY,
+    "CEIL": _FLOAT_ONLY,
+    "ROUND": _FLOAT_ONLY,
+    "POW": _FLOAT_ONLY,
+    "FLOOR_DIV": "multiply by the reciprocal: LiteRT divides the bytes, whatever their scales",
+    "FLOOR_MOD": "LiteRT divides the bytes, whatever their scales; run it outside the model",
     "IF": "export a model without control flow",
     "WHILE": "export a model without control flow; unroll recurrent layers",
 }
