@@ -28,7 +28,7 @@ from tinyml.graph import Array
 
 _RESOURCE = 13  # TensorType of a variable's handle
 _ACTIVATIONS = {"none": 0, "relu": 1, "relu_n1_to_1": 2, "relu6": 3}
-_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+_TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9, "int4": 17}
 _PADDINGS = {"SAME": 0, "VALID": 1}
 
 
@@ -72,6 +72,7 @@ class ModelBuilder:
         self.version = 3
         self.subgraphs = 1
         self.others: list[ModelBuilder] = []  # further subgraphs; no other may share their tensors
+        self.int4_weights = False  # weights of the layers that follow are packed two to a byte
         self.external = False  # constants behind the flatbuffer, as in files beyond 2 GiB
 
     # Tensors
@@ -262,8 +263,13 @@ class ModelBuilder:
         count = channels if per_channel else 1
         scale = tuple(self.random_scale(0.01) for _ in range(count))
         if weights is None:
-            weights = self.rng.integers(-127, 128, shape).astype(np.int8)
+            low, high = (-7, 8) if self.int4_weights else (-127, 128)
+            weights = self.rng.integers(low, high, shape).astype(np.int8)
         assert weights.shape == shape
+        if self.int4_weights:
+            nibbles = np.append(weights.reshape(-1), np.zeros(weights.size % 2, np.int8)) & 15
+            packed = (nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8)
+            return self.tensor(shape, "int4", scale, (0,) * count, axis, packed), scale
         return self.constant(weights, scale, (0,) * count, axis), scale
 
     def _bias(self, x: int, channels: int, scale: tuple[float, ...], bias: bool, spread: float) -> int:

@@ -65,6 +65,9 @@ class Oracle:
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
         raw = decode(self._content, Path(path).name)
+        self._sums_unsigned = any(
+            op.name == "SUM" and raw.tensors[op.inputs[0]].type == "int8" for op in raw.operators
+        )
         self._may_abort = any(
             op.name == "SOFTMAX" and raw.tensors[op.inputs[0]].shape[-1:] >= (_SOFTMAX_LIMIT,)
             for op in raw.operators
@@ -99,6 +102,12 @@ class Oracle:
         Raises:
             UsageError: the inputs do not fit the model, or LiteRT has no result for them.
         """
+        if self._sums_unsigned:
+            raise UsageError(
+                "LiteRT's reference SUM reads int8 as uint8: it has no result to compare with",
+                where="LiteRT issue 4079; LiteRT's optimised SUM, with which tinyml agrees, is right",
+                hint="use MEAN, and multiply by the number of elements in the layer behind it",
+            )
         if len(inputs) != len(self._inputs):
             raise UsageError(f"{len(inputs)} inputs given", expected=f"the model has {len(self._inputs)}")
         for details, value in zip(self._inputs, inputs, strict=True):

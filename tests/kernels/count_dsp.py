@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +25,20 @@ from tinyml.graph import (
     Attrs,
     DType,
     Graph,
+    MatmulAttrs,
     Op,
     OpKind,
     Pads,
     Quant,
     ReduceAttrs,
     Tensor,
+    WindowAttrs,
 )
+from tinyml.kernels import matmul, transpose_conv
 from tinyml.kernels.dsp import KERNELS
 from tinyml.kernels.registry import Kernel, OpContext
+
+ALL_KERNELS = (*KERNELS, *matmul.DSP_KERNELS, *transpose_conv.DSP_KERNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Shape:
 
     def case(self) -> Case:
         """Return the case that the first DSP kernel to accept the operator runs."""
-        return first_case(self.graph, KERNELS)
+        return first_case(self.graph, ALL_KERNELS)
 
 
 def first_case(graph: Graph, kernels: Sequence[Kernel]) -> Case:
@@ -81,6 +86,30 @@ def shapes() -> list[Shape]:
     def conv3x3(side: int, in_c: int, out_c: int) -> Graph:
         return conv_graph(in_shape=(side, side, in_c), out_c=out_c, kernel=(3, 3), pads=SAME3)
 
+    def product(rows: int, depth: int, columns: int, adj_y: bool) -> Graph:
+        quant = Quant((0.02,), (-3,))
+        right = (4, columns, depth) if adj_y else (4, depth, columns)
+        return Graph(
+            "one",
+            (
+                Tensor("a", (4, rows, depth), DType.INT8, quant),
+                Tensor("b", right, DType.INT8, quant),
+                Tensor("y", (4, rows, columns), DType.INT8, Quant((0.3,), (5,))),
+            ),
+            (Op(OpKind.BATCH_MATMUL, (0, 1), (2,), MatmulAttrs(adj_y=adj_y)),),
+            (0, 1),
+            (2,),
+        )
+
+    def upsampled(side: int, in_c: int, out_c: int, kernel: int) -> Graph:
+        graph = conv_graph(in_shape=(side, side, in_c), out_c=out_c, kernel=(kernel, kernel), pads=SAME3)
+        attrs = WindowAttrs(kernel, kernel, 2, 2, pads=Pads((kernel - 2) // 2, (kernel - 2) // 2))
+        (op,) = graph.ops
+        *tensors, y = graph.tensors
+        y = replace(y, shape=(1, 2 * side, 2 * side, out_c))
+        op = replace(op, kind=OpKind.TRANSPOSE_CONV, attrs=attrs)
+        return graph.replace(tensors=(*tensors, y), ops=(op,))
+
     stem = conv_graph(in_shape=(32, 32, 3), out_c=16, kernel=(3, 3), stride=(2, 2), pads=Pads(0, 0, 1, 1))
     spectrogram = conv_graph(
         in_shape=(49, 10, 1), out_c=64, kernel=(10, 4), stride=(2, 2), pads=Pads(4, 1, 5, 1)
@@ -109,6 +138,11 @@ def shapes() -> list[Shape]:
         Shape("dw 3x3 x2 20x20x16", depthwise(20, 20, 16, 3, multiplier=2), 3.9, 4.05),
         Shape("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 1.04, 1.42),
         Shape("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.09, 1.53),
+        Shape("fc 64 rows 128 -> 128", dense_graph(batches=64, in_c=128, out_c=128), 0.8, 1.2),
+        Shape("matmul 4x 64x32 by 32x64, adj_y", product(64, 32, 64, True), 1.23, 2.0),
+        Shape("matmul 4x 64x64 by 64x32", product(64, 64, 32, False), 1.11, 1.6),
+        Shape("tconv 2x2 s2 16x16x32 -> 32", upsampled(16, 32, 32, 2), 1.04, 1.75),
+        Shape("tconv 4x4 s2 16x16x32 -> 16", upsampled(16, 32, 16, 4), 0.9, 1.45),
     ]
 
 

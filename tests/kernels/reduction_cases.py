@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tests.kernels.kernel_cases import Rng, activation_tensor, one_op, per_tensor, pick
-from tinyml.graph import ArgAttrs, DType, Graph, NoAttrs, OpKind, ReduceAttrs, Tensor
+from tinyml.graph import ArgAttrs, DType, Graph, NoAttrs, OpKind, ReduceAttrs, SoftmaxAttrs, Tensor
 
 
 def _shape(rng: Rng, ranks: Sequence[int], largest: int) -> tuple[int, ...]:
@@ -69,6 +69,15 @@ def log_softmax(rng: Rng) -> Graph:
     return one_op(OpKind.LOG_SOFTMAX, NoAttrs(), (x,), y)
 
 
+def attention(rng: Rng) -> Graph:
+    """A softmax of many elements."""
+    classes = pick(rng, 10, 64, 100, 700)
+    shape = (1, -(-1024 // classes) + pick(rng, 0, 1, 5), classes)
+    x = activation_tensor(rng, "x", shape, float(rng.choice([0.001, 0.02, 0.1, 0.3, 1.0])))
+    y = Tensor("y", shape, DType.INT8, per_tensor(1 / 256, -128))
+    return one_op(OpKind.SOFTMAX, SoftmaxAttrs(float(rng.choice([0.5, 1.0, 2.0]))), (x,), y)
+
+
 GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_arg_max_s8_s32_c": (arg,),
     "tm_arg_max_s8_s64_c": (arg,),
@@ -79,5 +88,6 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_reduce_max_s8_c": (maxima,),
     "tm_reduce_min_s8_c": (minima,),
     "tm_reduce_prod_s8_c": (products,),
+    "tm_softmax_table_s8_c": (attention,),
     "tm_sum_s8_c": (sums,),
 }

@@ -133,10 +133,9 @@ def test_overlapping_further_than_the_map_allows_is_noticed(
 def _at(case: Case, overlap: tuple[int, int]) -> Case:
     """The case with an input and the output in one buffer; wider elements stay aligned."""
     i, distance = overlap
-    size = max(np.dtype(case.output[1]).itemsize, case.inputs[i].dtype.itemsize)
-    if size > 1:
-        step = size if distance > 0 else 1
-        distance = -(-distance // step) * step
+    size = np.dtype(case.output[1]).itemsize
+    step = max(size, case.inputs[i].dtype.itemsize) if distance > 0 else size
+    distance = -(-distance // step) * step
     return dataclasses.replace(case, overlap=(i, distance))
 
 

@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 
 from tests.kernels.harness import WARNINGS
-from tests.planner.networks import NotStreamable, forced_stages, image_network, random_graph
+from tests.planner.networks import (
+    NotStreamable,
+    attention_network,
+    forced_stages,
+    image_network,
+    random_graph,
+)
 from tinyml import planner, reference
 from tinyml.emit import filters
 from tinyml.emit.context import model_context
@@ -25,7 +31,7 @@ from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERED, NETWORKS = 8, 26
+LAYERED, NETWORKS, ATTENTION = 8, 26, 4
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -66,7 +72,7 @@ def test_random_networks_are_exact_under_sanitizers(
 
 
 def _networks(seed: int) -> Iterator[Graph]:
-    """Networks of everything, then networks of image blocks, which are streamed."""
+    """Networks of everything, then networks of image blocks, which are streamed, then of matrix products."""
     for n in range(NETWORKS):
         rng = random.Random(seed + n)
         graph = (
@@ -75,6 +81,8 @@ def _networks(seed: int) -> Iterator[Graph]:
             else random_graph(rng, rng.randint(1, 12))
         )
         yield graph.replace(name=f"net{n}")
+    for n in range(NETWORKS, NETWORKS + ATTENTION):
+        yield attention_network(random.Random(seed + n)).replace(name=f"net{n}")
 
 
 def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int) -> list[str]:
@@ -86,7 +94,7 @@ def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int) -> list[st
 
 def _plan(graph: Graph, isa: Sequence[Isa], seed: int) -> planner.Plan:
     selections = select(graph, isa)
-    if seed < LAYERED:
+    if seed < LAYERED or seed >= NETWORKS:
         plan = planner.plan(graph, selections)
     else:
         pushed = graph.inputs[0] if seed % 3 == 0 else None

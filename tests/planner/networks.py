@@ -23,6 +23,7 @@ from tinyml.graph import (
     DType,
     Graph,
     LookupAttrs,
+    MatmulAttrs,
     NoAttrs,
     Op,
     OpKind,
@@ -53,6 +54,7 @@ _SAME_SCALE = {  # operators that move bytes: TFLite wants one scale and zero po
     OpKind.PAD,
     OpKind.TRANSPOSE,
     OpKind.RESIZE_NEAREST_NEIGHBOR,
+    OpKind.REDUCE_MAX,
 }
 
 _FUNCTIONS = (BinaryFunction.SUB, BinaryFunction.MAXIMUM, BinaryFunction.SQUARED_DIFFERENCE)
@@ -123,17 +125,35 @@ class Network:
         out_h, out_w = self._window(x, attrs)
         shape = (channels, attrs.kernel_h, attrs.kernel_w, self.shape(x)[3])
         w, b = self._weights(shape, channels, 0, x)
-        return self.op(OpKind.CONV_2D, (x, w, b), (1, out_h, out_w, channels), attrs)
+        return self.op(OpKind.CONV_2D, (x, w, b), (self.shape(x)[0], out_h, out_w, channels), attrs)
 
     def depthwise(self, x: int, attrs: WindowAttrs) -> int:
         out_h, out_w = self._window(x, attrs)
         channels = self.shape(x)[3]
         w, b = self._weights((1, attrs.kernel_h, attrs.kernel_w, channels), channels, 3, x)
-        return self.op(OpKind.DEPTHWISE_CONV_2D, (x, w, b), (1, out_h, out_w, channels), attrs)
+        return self.op(OpKind.DEPTHWISE_CONV_2D, (x, w, b), (self.shape(x)[0], out_h, out_w, channels), attrs)
 
     def pool(self, x: int, attrs: WindowAttrs, kind: OpKind = OpKind.AVERAGE_POOL_2D) -> int:
         out_h, out_w = self._window(x, attrs)
-        return self.op(kind, (x,), (1, out_h, out_w, self.shape(x)[3]), attrs)
+        return self.op(kind, (x,), (self.shape(x)[0], out_h, out_w, self.shape(x)[3]), attrs)
+
+    def transpose_conv(self, x: int, channels: int, attrs: WindowAttrs, height: int, width: int) -> int:
+        shape = (channels, attrs.kernel_h, attrs.kernel_w, self.shape(x)[3])
+        w, b = self._weights(shape, channels, 0, x)
+        return self.op(OpKind.TRANSPOSE_CONV, (x, w, b), (1, height, width, channels), attrs)
+
+    def matmul(self, x: int, y: int, shape: tuple[int, ...], *, adj_y: bool = False) -> int:
+        return self.op(OpKind.BATCH_MATMUL, (x, y), shape, MatmulAttrs(adj_y=adj_y))
+
+    def rows(self, x: int, units: int) -> int:
+        """A dense layer over each row."""
+        rows, depth = self.shape(x)
+        w, b = self._weights((units, depth), units, 0, x)
+        return self.op(OpKind.FULLY_CONNECTED, (x, w, b), (rows, units), ActivationAttrs())
+
+    def reduce(self, x: int, kind: OpKind, axes: tuple[int, ...]) -> int:
+        shape = tuple(1 if d in axes else n for d, n in enumerate(self.shape(x)))
+        return self.op(kind, (x,), shape, ReduceAttrs(axes, keep_dims=True))
 
     def dense(self, x: int, units: int) -> int:
         w, b = self._weights((units, self.tensors[x].elements), 1, 0, x)
@@ -451,7 +471,9 @@ def image_network(rng: random.Random, blocks: int, *, joins: bool = False) -> Gr
         elif choice < 0.85:
             a, b = _branch(net, rng, x, c), _branch(net, rng, x, c)
             x = _join(net, rng, a, b) if joins else net.combine(a, b, rng.choice((OpKind.ADD, OpKind.MUL)))
-        elif choice < 0.95:
+        elif choice < 0.9 and max(h, w) <= 16:
+            x = _upsampled(net, rng, x)
+        elif choice < 0.96:
             pair = [x, _gate(net, rng, x)]
             if rng.random() < 0.3:
                 pair.reverse()
@@ -466,6 +488,41 @@ def image_network(rng: random.Random, blocks: int, *, joins: bool = False) -> Gr
         x = net.mean(x)
     others = [t for t in others if t != x]
     return net.graph(x, *others)
+
+
+def _upsampled(net: Network, rng: random.Random, x: int) -> int:
+    """A transposed convolution of any kernel, stride and padding."""
+    _, h, w, _ = net.shape(x)
+    kernel = [rng.randint(1, 5), rng.randint(1, 5)]
+    stride = [rng.choice((1, 2, 2, 3)), rng.choice((1, 2, 2, 3))]
+    before = [rng.randint(0, k - 1) for k in kernel]
+    reach = [(n - 1) * s + k for n, s, k in zip((h, w), stride, kernel, strict=True)]
+    height, width = (max(r - b - rng.randint(-1, 1), 1) for r, b in zip(reach, before, strict=True))
+    attrs = WindowAttrs(*kernel, *stride, pads=Pads(top=before[0], left=before[1]))
+    return net.transpose_conv(x, rng.randint(1, 6), attrs, height, width)
+
+
+def attention_network(rng: random.Random) -> Graph:
+    """Self-attention over tokens, layers over their rows, means of rows, and a batch of images."""
+    net = Network(rng.randrange(1 << 30))
+    tokens, heads, depth = rng.randint(1, 12), rng.randint(1, 3), rng.randint(1, 9)
+    x = net.input(tokens, heads * depth)
+    parts = [net.reshape(net.rows(x, heads * depth), 1, tokens, heads, depth) for _ in range(3)]
+    query, key, value = (net.transpose(part, (0, 2, 1, 3)) for part in parts)
+    weights = net.softmax(net.matmul(query, key, (1, heads, tokens, tokens), adj_y=True))
+    mixed = net.transpose(net.matmul(weights, value, (1, heads, tokens, depth)), (0, 2, 1, 3))
+    y = net.add(net.rows(net.reshape(mixed, tokens, heads * depth), heads * depth), x)
+    y = net.op(
+        OpKind.MUL,
+        (y, net.reduce(y, rng.choice((OpKind.MEAN, OpKind.REDUCE_MAX)), (1,))),
+        net.shape(y),
+        ActivationAttrs(),
+    )
+    images = net.input(rng.randint(2, 3), rng.randint(3, 7), rng.randint(3, 7), rng.randint(1, 5))
+    z = net.conv(images, rng.randint(1, 5), window(rng.choice((1, 3))))
+    z = net.depthwise(z, window(3))
+    z = net.pool(z, WindowAttrs(2, 2, 2, 2), OpKind.MAX_POOL_2D)
+    return net.graph(y, net.reduce(y, OpKind.SUM, (0,)), z)
 
 
 class NotStreamable(Exception):

@@ -37,7 +37,17 @@ def _small_models() -> list[bytes]:
     slopes = c.constant(np.arange(3, dtype=np.int8), 0.01, 0)
     z = c.select(c.relation("LESS", x, z), c.binary("PRELU", z, slopes), z)
     c.output(c.binary("SQUARED_DIFFERENCE", z, y, 0.2), c.cast(c.quantize(z, dtype="int16"), "int32"))
-    return [a.build(), b.build(), c.build()]
+
+    d = ModelBuilder(4)
+    x = d.input((2, 4, 6, 3))
+    y = d.transpose_conv(x, 4, activation="relu")
+    y = d.batch_matmul(y, d.constant(np.arange(20, dtype=np.int8).reshape(4, 5), 0.1, 3))
+    y = d.reduce("REDUCE_MAX", d.reduce("SUM", y, [1]), [-2], keep_dims=True)
+    d.int4_weights = True
+    y = d.fully_connected(d.l2_normalization(y), 7)
+    d.output(d.arg("ARG_MAX", y, -1), d.arg("ARG_MIN", y, 0, "int64"), d.log_softmax(y))
+    d.output(d.reduce("REDUCE_PROD", y, [1]))
+    return [a.build(), b.build(), c.build(), d.build()]
 
 
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.tflite_builder import ModelBuilder
+from tinyml import passes, reference
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import (
     Activation,
@@ -263,7 +264,8 @@ MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
     "shape wrong": (_tensor("ADD", -1, shape=(1, 6, 5, 4)), "declared as 1x6x5x4"),
     "rank": (_tensor("ADD", -1, shape=(1, 1, 1, 1, 6, 6, 4)), "7 dimensions"),
     "dynamic height": (_tensor("CONV_2D", 0, signature=(-1, -1, 6, 4)), "dynamic shape"),
-    "batch of 2": (_tensor("CONV_2D", 0, shape=(2, 6, 6, 4)), "batch of 2"),
+    "batch of 2": (_tensor("CONV_2D", 0, shape=(2, 6, 6, 4)), "declared as 1x6x6x4"),
+    "int4 of the wrong size": (_tensor("CONV_2D", 1, dtype="int4", data=bytes(7)), "has 7 bytes of data"),
     "variable": (_tensor("CONV_2D", 0, is_variable=True), "is a variable"),
     "output constant": (_tensor("ADD", -1, data=bytes(144)), "writes the constant"),
     "input missing": (_inputs("ADD", lambda i: i[:1]), "expected 2"),
@@ -281,7 +283,6 @@ MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
     "no operators": (lambda b: b.operators.clear(), "no operators"),
     "no outputs": (lambda b: b.outputs.clear(), "no inputs or no outputs"),
     "output twice": (lambda b: b.outputs.append(b.outputs[0]), "twice"),
-    "output is the input": (lambda b: b.outputs.append(b.inputs[0]), "is not computed"),
     "output out of range": (lambda b: b.outputs.append(1000), "refers to tensor 1000"),
     "two subgraphs": (lambda b: setattr(b, "subgraphs", 2), "2 subgraphs"),
     "version": (lambda b: setattr(b, "version", 2), "schema version 2"),
@@ -514,3 +515,25 @@ def test_casts_of_floats_inside_the_model_are_refused(tmp_path: Path) -> None:
     b.output(b.cast(b.cast(b.input((3,)), "float32"), "int8"))
     with pytest.raises(ModelError, match="float only at the model's inputs and outputs"):
         _read(b, tmp_path)
+
+
+def test_an_output_that_is_an_input_is_copied(tmp_path: Path) -> None:
+    builder = _network()
+    builder.outputs.append(builder.inputs[0])
+    graph = _read(builder, tmp_path)
+    copy = graph.ops[graph.producer(graph.outputs[-1])]
+    assert (copy.kind, copy.inputs) == (OpKind.QUANTIZE, (graph.inputs[0],))
+    assert graph.source_index[graph.outputs[-1]] == builder.inputs[0]
+    x = np.arange(-60, -60 + graph.tensors[graph.inputs[0]].elements).astype(np.int8)
+    values = {i: np.resize(x, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs}
+    rewritten = passes.run(graph)
+    assert (reference.run(rewritten, values)[rewritten.outputs[-1]] == values[graph.inputs[0]]).all()
+
+
+def test_weights_of_two_to_a_byte(tmp_path: Path) -> None:
+    weights = np.arange(-8, 7, dtype=np.int8).reshape(5, 3)  # an odd number
+    builder = ModelBuilder()
+    builder.int4_weights = True
+    builder.output(builder.fully_connected(builder.input((1, 3)), 5, weights=weights))
+    graph = _read(builder, tmp_path)
+    np.testing.assert_array_equal(graph.tensors[graph.ops[0].inputs[1]].data, weights, strict=True)

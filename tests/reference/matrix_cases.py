@@ -49,4 +49,34 @@ def batch_matmul(c: Case) -> int:
     return c.batch_matmul(a, b, adj_x, adj_y, c.log_scale(-3, 2) if c.below(0, 4) == 0 else None)
 
 
-CASES: tuple[Callable[[Case], int], ...] = (transpose_conv, batch_matmul)
+def int4_weights(c: Case) -> int:
+    """Layers whose weights are two to a byte."""
+    c.int4_weights = True
+    kind = c.below(0, 3)
+    if kind == 0:
+        x = c.input((c.below(1, 5), c.below(1, 200)), c.log_scale(-4, 0))
+        return c.fully_connected(
+            x, c.below(1, 20), c.pick(*ACTIVATIONS), c.flip(), c.flip(), out_scale=c.tensors[x].scale[0] * 0.5
+        )
+    x = c.image()
+    layer = {"out_scale": c.tensors[x].scale[0] * 0.3, "per_channel": c.flip()}
+    if kind == 1:
+        return c.conv2d(x, c.below(1, 8), **c.window(x), **layer)
+    return c.depthwise(x, c.below(1, 4), **c.window(x), **layer)
+
+
+def batches(c: Case) -> int:
+    """Several images at a time, and groups."""
+    groups = c.pick(1, 1, 2, 3)
+    x = c.input((c.below(2, 4), c.below(1, 8), c.below(1, 8), groups * c.below(1, 6)), c.log_scale(-3, 0))
+    kind = c.below(0, 4)
+    if kind == 0:
+        return c.conv2d(x, groups * c.below(1, 5), groups=groups, **c.window(x), **c.layer())
+    if kind == 1:
+        return c.depthwise(x, c.below(1, 4), **c.window(x), **c.layer())
+    if kind == 2:
+        return c.average_pool(x, **c.window(x, dilated=False))
+    return c.max_pool(x, **c.window(x, dilated=False))
+
+
+CASES: tuple[Callable[[Case], int], ...] = (transpose_conv, batch_matmul, int4_weights, batches)

@@ -19,6 +19,8 @@ from tests.reference import (
 )
 from tests.reference.cases import Case
 from tinyml import reference
+from tinyml.errors import UsageError
+from tinyml.numerics.reduction import sum_params
 from tinyml.oracle import Oracle
 from tinyml.readers import read_model
 
@@ -32,6 +34,45 @@ CASES = (
     *recurrent_cases.CASES,
     *reduction_cases.CASES,
 )
+
+
+def test_sum_equals_litert(tmp_path: Path) -> None:
+    """LiteRT's reference SUM reads int8 as uint8 (its issue 4079), so it is compared with the optimised one.
+
+    That rounds once, in float, where the reference rounds twice, in integers: within the second rounding's
+    step of a half a sum may go either way.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    distinct: set[int] = set()
+    compared = 0
+    for seed in range(SEEDS):
+        builder = Case(seed)
+        builder.output(reduction_cases.sum_(builder))
+        path = builder.save(tmp_path / "case.tflite")
+        graph = read_model(path)
+        x = builder.values(np.random.default_rng(seed), graph.tensors[graph.inputs[0]])
+        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = Interpreter(model_content=path.read_bytes(), experimental_op_resolver_type=resolver)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+        interpreter.invoke()
+        expected = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        value = reference.run(graph, {graph.inputs[0]: x})[graph.outputs[0]]
+        source, output = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+        axes = graph.ops[0].attrs.axes
+        centred = (x.astype(np.int64) - source.zero_point).sum(axis=axes).reshape(output.shape)
+        real = centred * (source.scale / output.scale)
+        step = 2.0 ** min(sum_params(graph, graph.ops[0]).shift, 0)
+        halfway = np.abs(real - np.floor(real) - 0.5) <= (step if step < 1 else 0.01)
+        assert np.array_equal(value[~halfway], expected[~halfway]), f"seed {seed}: {graph.tensors}"
+        assert (np.abs(value.astype(int) - expected) <= 1).all()
+        compared += int((~halfway).sum())
+        distinct |= set(np.unique(expected).tolist())
+        with pytest.raises(UsageError, match="reads int8 as uint8"):
+            Oracle(path).run([x])
+    assert len(distinct) > 100
+    assert compared > 4000
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)

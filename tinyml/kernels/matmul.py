@@ -40,9 +40,24 @@ def _int8_constant(tensor: Tensor) -> bool:
     return tensor.data is not None and tensor.dtype is DType.INT8 and one_scale
 
 
+def matrices(context: OpContext) -> bool:
+    """The operands must be matrices as deep as each other, in batches that broadcast to the output's."""
+    attrs, x, y = context.op.attrs, context.input(0).shape, context.input(1).shape
+    assert isinstance(attrs, MatmulAttrs)
+    if min(len(x), len(y), len(context.output.shape)) < 2:
+        return False
+    rows, depth = x[-2:][::-1] if attrs.adj_x else x[-2:]
+    depth_y, columns = y[-2:][::-1] if attrs.adj_y else y[-2:]
+    try:
+        batches = np.broadcast_shapes(x[:-2], y[:-2])
+    except ValueError:
+        return False
+    return depth == depth_y and (*batches, rows, columns) == context.output.shape and len(batches) <= 3
+
+
 def several_rows(context: OpContext) -> bool:
     """The matrices on the left must have at least three rows."""
-    return _shapes(context).rows >= 3
+    return matrices(context) and _shapes(context).rows >= 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +192,7 @@ def _rows(
             OpKind.BATCH_MATMUL,
             isa,
             lower,
-            (int8_activations, accepts, *more),
+            (int8_activations, accepts, matrices, *more),
         )
         for name, accepts in (("", two_computed), ("_right", right_constant), ("_left", left_constant))
         if isa is Isa.C or name != "_left"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import ArgAttrs, DType, Graph, Op, OpKind, ReduceAttrs
+from tinyml.graph import ArgAttrs, DType, Graph, Op, OpKind, Quant, ReduceAttrs
 from tinyml.kernels.geometry import strides, walk
 from tinyml.kernels.predicates import at_most_six_dimensions, int8_activations, one_activation
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
@@ -32,12 +32,12 @@ def _indices(context: OpContext, dtype: DType) -> bool:
 
 def unit_output(context: OpContext) -> bool:
     """The output must have scale 1/128 and zero point 0."""
-    return context.output.scale == 1 / 128 and context.output.zero_point == 0
+    return context.output.quant == Quant((1 / 128,), (0,))
 
 
 def sixteenth_output(context: OpContext) -> bool:
     """The output must have scale 1/16 and zero point 127."""
-    return context.output.scale == 1 / 16 and context.output.zero_point == 127
+    return context.output.quant == Quant((1 / 16,), (127,))
 
 
 def last_dimension_fits(context: OpContext) -> bool:

@@ -28,7 +28,7 @@ def equal_depth(context: OpContext) -> bool:
     if not has_rank(context, 4, 4):
         return False
     weights = context.input(1).shape
-    return weights[3] == context.input(0).shape[3] and weights[0] == context.output.shape[3]
+    return weights[3] == context.input(0).shape[3] and weights[:1] == context.output.shape[3:]
 
 
 def at_least_the_stride(context: OpContext) -> bool:

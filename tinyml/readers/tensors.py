@@ -108,6 +108,14 @@ class ModelTensors:
                 "export without state",
             )
         shape = self._shape(raw, name)
+        if raw.type == "int4":
+            return Tensor(
+                name,
+                shape,
+                DType.INT8,
+                self._quant(raw, name, shape, DType.INT8),
+                self._int4(raw, name, shape),
+            )
         try:
             dtype = DType(raw.type)
         except ValueError:
@@ -124,6 +132,20 @@ class ModelTensors:
                 )
             data = raw.data.view(np.dtype(dtype.value).newbyteorder("<")).reshape(shape)
         return Tensor(name, shape, dtype, self._quant(raw, name, shape, dtype), data)
+
+    def _int4(self, raw: RawTensor, name: str, shape: tuple[int, ...]) -> Array:
+        """Return the values of a constant of two to a byte, the first one in the low half, as int8."""
+        count = math.prod(shape)
+        if raw.data is None or raw.data.size != (count + 1) // 2:
+            have = "no data" if raw.data is None else f"{raw.data.size} bytes of data"
+            raise self.error(
+                f"int4 tensor '{name}' has {have}",
+                f"expected a constant of {(count + 1) // 2} bytes, for its shape {dims(shape)}",
+            )
+        packed = raw.data.view(np.int8)
+        halves = np.stack([(packed << 4).astype(np.int8) >> 4, packed >> 4], axis=1)
+        values: Array = halves.reshape(-1)[:count].reshape(shape)
+        return values
 
     def _shape(self, raw: RawTensor, name: str) -> tuple[int, ...]:
         shape = raw.shape

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyml.errors import ModelError, UnsupportedOp
-from tinyml.graph import Array, DType, Graph, Op, State
+from tinyml.graph import Array, DType, Graph, NoAttrs, Op, OpKind, State
 from tinyml.readers.flatbuffer import RawOperator, decode
 from tinyml.readers.operators import COMPUTED, READERS, Read, compute
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
@@ -163,7 +163,8 @@ class _GraphReader(ModelTensors):
                     )
                 ops.append(Op(part.kind or reader.kind, part.inputs, (index,), part.attrs, output.name))
         for index in self.raw.outputs:
-            if index not in available or index in self.raw.inputs:
+            copied = index in self.raw.inputs and self.raw.tensors[index].type == "int8"
+            if index not in available or (index in self.raw.inputs and not copied):
                 raise ModelError(
                     f"{self.file}: model output '{self.raw.tensors[index].name}' is not computed",
                     expected="expected an operator that writes it",
@@ -188,9 +189,12 @@ class _GraphReader(ModelTensors):
             | {t for state in states for t in (state.tensor, state.result)}
         )
         new = {old: i for i, old in enumerate(used)} | {-1: -1}
+        # An output that is an input as well is a copy of it.
+        copied = [t for t in self.raw.outputs if t in self.raw.inputs]
+        copies = {old: len(used) + i for i, old in enumerate(copied)}
         return Graph(
             name=name,
-            tensors=tuple(self.tensor(t) for t in used),
+            tensors=tuple(self.tensor(t) for t in (*used, *copied)),
             ops=tuple(
                 Op(
                     op.kind,
@@ -200,13 +204,17 @@ class _GraphReader(ModelTensors):
                     op.name,
                 )
                 for op in ops
+            )
+            + tuple(
+                Op(OpKind.QUANTIZE, (new[old],), (copy,), NoAttrs(), self.tensor(old).name)
+                for old, copy in copies.items()
             ),
             inputs=tuple(new[t] for t in self.raw.inputs),
-            outputs=tuple(new[t] for t in self.raw.outputs),
+            outputs=tuple(copies.get(t, new[t]) for t in self.raw.outputs),
             states=tuple(
                 State(new[s.tensor], None if s.next is None else new[s.next], s.initial) for s in states
             ),
-            source_index=tuple(used),
+            source_index=(*used, *copied),
             sha256=sha256,
         )
 

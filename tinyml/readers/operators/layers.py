@@ -80,21 +80,29 @@ def _pool(model: ModelTensors, op: RawOperator) -> Read:
     return Read(inputs, attrs, (image.shape[0], height, width, image.shape[3]))
 
 
+_WEIGHTED = ("int8", "int4")  # int4 is for weights: two to a byte, widened when they are read
+
 READERS = {
     "CONV_2D": OperatorReader(
-        OpKind.CONV_2D, _convolution, 2, ("Conv2DOptions", *_WINDOW, "DilationHFactor", "DilationWFactor")
+        OpKind.CONV_2D,
+        _convolution,
+        2,
+        ("Conv2DOptions", *_WINDOW, "DilationHFactor", "DilationWFactor"),
+        input_types=_WEIGHTED,
     ),
     "DEPTHWISE_CONV_2D": OperatorReader(
         OpKind.DEPTHWISE_CONV_2D,
         _depthwise,
         2,
         ("DepthwiseConv2DOptions", *_WINDOW, "DilationHFactor", "DilationWFactor"),
+        input_types=_WEIGHTED,
     ),
     "FULLY_CONNECTED": OperatorReader(
         OpKind.FULLY_CONNECTED,
         _fully_connected,
         2,
         ("FullyConnectedOptions", "FusedActivationFunction", "WeightsFormat", "KeepNumDims"),
+        input_types=_WEIGHTED,
     ),
     "AVERAGE_POOL_2D": OperatorReader(
         OpKind.AVERAGE_POOL_2D, _pool, 1, ("Pool2DOptions", *_WINDOW, "FilterHeight", "FilterWidth")
