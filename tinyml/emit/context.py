@@ -48,6 +48,8 @@ class FunctionContext:
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
     input_array: bool  # the kernel takes an array of pointers to its inputs
+    row_start: str = "x"  # C expression of the input's bytes, where rows are pointed at
+    row_elements: int = 0  # of the output
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +380,10 @@ def _function(
             pad_row=_pad_row(loop, pad_symbols) if loop is not None else None,
             direction="up" if bottom_up else "down",
             input_array=kernel.input_array,
+            row_start="x"
+            if loop is None or input_types[0] == "const int8_t"
+            else "(const int8_t *)(const void *)x",
+            row_elements=loop.out_row_bytes // context.output.dtype.size_bytes if loop is not None else 0,
         )
     elif functions[key].direction != ("up" if bottom_up else "down"):
         functions[key] = dataclasses.replace(functions[key], direction="both")

@@ -18,6 +18,7 @@ from tinyml.kernels import (
     reduction,
     softmax,
     transpose_conv,
+    wide,
 )
 from tinyml.kernels.registry import Kernel
 
@@ -43,4 +44,5 @@ KERNELS: tuple[Kernel, ...] = (
     *movement.KERNELS,
     *matmul.KERNELS,
     *quantization.KERNELS,
+    *wide.KERNELS,
 )

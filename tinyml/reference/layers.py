@@ -73,10 +73,10 @@ def layer_of(graph: Graph, op: Op) -> _Layer:
         matrix = np.ascontiguousarray(weights.T, _exact_dtype(weights.T, x.dtype))
     low, high = numerics.output_range(graph, op)
     if x.dtype is DType.INT16:
-        bias, (multiplier, shift) = wide.layer_bias(graph, op), wide.layer_requant(graph, op)
+        bias, (factor, right) = wide.layer_bias(graph, op), wide.layer_requant(graph, op)
         if op.kind is OpKind.FULLY_CONNECTED:
-            return _Layer(matrix, bias, wide.dense_scale(graph, op), shift, 0, 0, low, high, wide=True)
-        return _Layer(matrix, bias, multiplier, shift, 0, 0, low, high, wide=True)
+            return _Layer(matrix, bias, wide.dense_scale(graph, op), right, 0, 0, low, high, wide=True)
+        return _Layer(matrix, bias, factor, right, 0, 0, low, high, wide=True)
     multiplier, shift = numerics.conv_requant(graph, op)
     return _Layer(
         matrix,
