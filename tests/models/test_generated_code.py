@@ -21,17 +21,18 @@ from tests.planner.networks import (
     forced_stages,
     image_network,
     random_graph,
+    wide_network,
 )
 from tinyml import planner, reference
 from tinyml.emit import filters
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library
-from tinyml.graph import Array, DType, Graph
+from tinyml.graph import Array, Graph, Tensor
 from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERED, NETWORKS, ATTENTION = 8, 26, 4
+LAYERED, NETWORKS, ATTENTION, WIDE = 8, 26, 4, 6
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -83,6 +84,8 @@ def _networks(seed: int) -> Iterator[Graph]:
         yield graph.replace(name=f"net{n}")
     for n in range(NETWORKS, NETWORKS + ATTENTION):
         yield attention_network(random.Random(seed + n)).replace(name=f"net{n}")
+    for n in range(NETWORKS + ATTENTION, NETWORKS + ATTENTION + WIDE):
+        yield wide_network(random.Random(seed + n), 1 + n % 6).replace(name=f"net{n}")
 
 
 def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int) -> list[str]:
@@ -94,7 +97,7 @@ def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int) -> list[st
 
 def _plan(graph: Graph, isa: Sequence[Isa], seed: int) -> planner.Plan:
     selections = select(graph, isa)
-    if seed < LAYERED or seed >= NETWORKS:
+    if seed < LAYERED or NETWORKS <= seed < NETWORKS + ATTENTION:
         plan = planner.plan(graph, selections)
     else:
         pushed = graph.inputs[0] if seed % 3 == 0 else None
@@ -109,7 +112,7 @@ def _plan(graph: Graph, isa: Sequence[Isa], seed: int) -> planner.Plan:
 def _check(graph: Graph, isa: Sequence[Isa], seed: int) -> str:
     """C that runs the model in an arena with red zones and compares every output byte."""
     rng = np.random.default_rng(seed)
-    inputs = {i: rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs}
+    inputs = {i: random_values(rng, graph.tensors[i]) for i in graph.inputs}
     values = reference.run(graph, inputs)
     name = graph.name
     text = [f'#include "{name}.h"\nstatic uint8_t {name}_arena[{name.upper()}_ARENA_BYTES] TM_ALIGNED(8);\n']
@@ -127,7 +130,8 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int) -> str:
         body.append(
             f"    if ({name}_invoke({name}_arena) == TM_OK) {{ bad = 1; }}\n"
             f"    for (int32_t i = 0; i < {name.upper()}_INPUT_ROWS; ++i) {{\n"
-            f"        const int8_t *row = {name}_in0 + i % {rows} * {name.upper()}_INPUT_ROW_BYTES;\n"
+            f"        const {_c(inputs[graph.inputs[0]])} *row ="
+            f" {name}_in0 + i % {rows} * {name.upper()}_INPUT_ROW_BYTES / (int32_t)sizeof {name}_in0[0];\n"
             f"        if ({name}_push_row({name}_arena, i, row)"
             f' != TM_OK) {{ printf("{name} refuses a row\\n"); bad = 1; }}\n    }}\n'
         )
@@ -135,7 +139,6 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int) -> str:
         f'    if ({name}_invoke({name}_arena) != TM_OK) {{ printf("{name} refuses\\n"); bad = 1; }}\n'
     )
     for k, index in enumerate(graph.outputs):
-        assert graph.tensors[index].dtype is DType.INT8
         text.append(_array(f"{name}_out{k}", values[index]))
         body.append(
             f"    if (memcmp({name}_arena + {name}_model.outputs[{k}].offset,"
@@ -146,7 +149,17 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int) -> str:
 
 
 def _array(name: str, values: Array) -> str:
-    return f"static const int8_t {name}[{values.size}] = {{{','.join(map(str, values.ravel().tolist()))}}};\n"
+    numbers = ",".join(map(str, values.ravel().tolist()))
+    return f"static const {_c(values)} {name}[{values.size}] = {{{numbers}}};\n"
+
+
+def random_values(rng: np.random.Generator, tensor: Tensor) -> Array:
+    info = np.iinfo(tensor.dtype.value)
+    return rng.integers(info.min, info.max, tensor.shape, tensor.dtype.value, endpoint=True)
+
+
+def _c(values: Array) -> str:
+    return f"{values.dtype.name}_t"
 
 
 def _run(command: Sequence[str]) -> None:
