@@ -23,10 +23,10 @@ def _image(c: Case, channels: int | None = None) -> int:
     return _input(c, (1, height, width, channels or c.below(1, 20)))
 
 
-def _layer(c: Case, x: int) -> dict[str, object]:
+def _layer(c: Case, x: int, nearest: float = -1.5) -> dict[str, object]:
     """Return keywords of layers with weights; sometimes a far-off output scale."""
     near = c.tensors[x].scale[0] * 0.01  # shifts to the left by up to seven bits
-    far = c.log_scale(-1.5, 4, near) if c.below(0, 4) == 0 else None
+    far = c.log_scale(nearest, 4, near) if c.below(0, 4) == 0 else None
     return {"per_channel": c.flip(), "out_scale": far}
 
 
@@ -59,7 +59,7 @@ def fully_connected_16(c: Case) -> int:
         bias=c.flip(),
         keep_num_dims=c.flip(),
         activation=c.pick(*ACTIVATIONS),
-        **_layer(c, x),
+        **_layer(c, x, 0.6),
     )
 
 

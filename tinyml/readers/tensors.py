@@ -349,12 +349,16 @@ class ModelTensors:
                 "convert without _experimental_full_integer_quantization_bias_type",
             )
         self.bias(index, weights.shape[axis], DType.INT64)
-        data, products = self.tensor(index).data, weights.data
-        assert data is not None
-        assert products is not None
-        most = wide.largest_sum(products, axis)
-        if any(abs(int(v)) + int(m) >= wide.MOST_ACCUMULATED for v, m in zip(data.flat, most, strict=True)):
+        if self.largest_sum(index, weights, axis) >= wide.MOST_ACCUMULATED:
             raise self.error("its sums may leave 48 bits", "expected a smaller bias", QUANTISE)
+
+    def largest_sum(self, index: int, weights: Tensor, axis: int = 0) -> int:
+        """Return what products of int16 inputs and weights add up to at most, bias included (−1: none)."""
+        assert weights.data is not None
+        most = [int(m) for m in wide.largest_sum(weights.data, axis)]
+        bias = self.tensor(index).data if index >= 0 else None
+        offsets = [0] * len(most) if bias is None else [abs(int(v)) for v in bias.flat]
+        return max(map(sum, zip(most, offsets, strict=True)))
 
     def weights(self, index: int, rank: int, axis: int) -> Tensor:
         """Return int8 weights: symmetric, one scale or one per output channel."""
@@ -381,6 +385,8 @@ class ModelTensors:
         (output,) = self.computed(op, op.outputs[0])
         factor = x.scale * max(weights.quant.scale) / output.scale
         self.check_rescale(factor)
+        if x.dtype is DType.INT16 and self.raw.tensors[op.inputs[1]].type == "int4":
+            raise self.error("its activations are int16 and its weights int4", "expected int8 weights")
         if x.dtype is DType.INT16 and not factor < 2.0**wide.MOST_WIDE_SHIFT * (1 - 2.0**-32):
             raise self.error(
                 f"its inputs' scales are {factor:g} times its output's",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tinyml.graph import ActivationAttrs, OpKind
+from tinyml.graph import ActivationAttrs, DType, OpKind
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import COMPUTED, COMPUTED_TYPES, ModelTensors, dims
+from tinyml.readers.tensors import COMPUTED, COMPUTED_TYPES, QUANTISE, ModelTensors, dims
 
 _WINDOW = ("Padding", "StrideH", "StrideW", "FusedActivationFunction")
+_MOST_DENSE = 2.0**31 - 1  # beyond, LiteRT's conversion from double to int32 is undefined
 _POOL_SCALE_TOLERANCE = 1e-6  # lite/kernels/pooling.cc
 
 
@@ -59,6 +60,14 @@ def _fully_connected(model: ModelTensors, op: RawOperator) -> Read:
             f"expected a multiple of {depth} inputs",
         )
     model.layer_bias(inputs[2], x, weights)
+    if x.dtype is DType.INT16 and weights.quant is not None:
+        factor = x.scale * max(weights.quant.scale) / model.tensor(op.outputs[0]).scale
+        if not model.largest_sum(inputs[2], weights) * factor < _MOST_DENSE:
+            raise model.error(
+                "its outputs may leave 32 bits before they are clamped",
+                "expected scales in proportion to each other",
+                QUANTISE,
+            )
     attrs = ActivationAttrs(model.activation_function(op))
     if op.options["KeepNumDims"]:
         return Read(inputs, attrs, (*x.shape[:-1], units))
