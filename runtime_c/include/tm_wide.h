@@ -13,7 +13,7 @@ TM_INLINE const int16_t *tm_row_s16(const int8_t *row)
     return (const int16_t *)(const void *)row;
 }
 
-TM_INLINE int16_t tm_clamp_s16(int32_t value, int32_t lo, int32_t hi)
+TM_INLINE int16_t tm_limit_s16(int32_t value, int32_t lo, int32_t hi)
 {
     return (int16_t)tm_clamp(value, lo, hi);
 }

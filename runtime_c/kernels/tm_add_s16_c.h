@@ -31,7 +31,7 @@ TM_INLINE void tm_add_s16_c(const int16_t *x1, const int16_t *x2, int16_t *y, co
         for (int32_t i = 0; i < run; ++i) {
             const int32_t sum = tm_requant(x1[offset[0] + i * stride_1] * (1 << 15), multiplier_1, shift_1) +
                                 tm_requant(x2[offset[1] + i * stride_2] * (1 << 15), multiplier_2, shift_2);
-            *y++ = tm_clamp_s16(tm_requant(sum, multiplier, shift), lo, hi);
+            *y++ = tm_limit_s16(tm_requant(sum, multiplier, shift), lo, hi);
         }
         tm_walk_next(geometry, 2, index, offset);
     }

@@ -39,7 +39,7 @@ TM_INLINE void tm_avg_pool2d_s16_c(const int8_t *const *rows, int16_t *y, int32_
                 }
             }
             sum = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
-            *y++ = tm_clamp_s16(sum, lo, hi);
+            *y++ = tm_limit_s16(sum, lo, hi);
         }
     }
 }

@@ -59,10 +59,10 @@ TM_INLINE void tm_conv2d_s16_c(const int8_t *const *rows, int16_t *y, const int8
                     w0 += kernel_row;
                     w1 += kernel_row;
                 }
-                y[oc] = tm_clamp_s16(tm_requant_wide(acc[0], multiplier[oc], shift[oc]), lo, hi);
+                y[oc] = tm_limit_s16(tm_requant_wide(acc[0], multiplier[oc], shift[oc]), lo, hi);
                 if (pair != 0) {
                     y[oc + 1] =
-                        tm_clamp_s16(tm_requant_wide(acc[1], multiplier[oc + 1], shift[oc + 1]), lo, hi);
+                        tm_limit_s16(tm_requant_wide(acc[1], multiplier[oc + 1], shift[oc + 1]), lo, hi);
                 }
             }
         }

@@ -48,7 +48,7 @@ TM_INLINE void tm_dwconv2d_s16_c(const int8_t *const *rows, int16_t *y, const in
                     }
                 }
                 acc = wide != 0 ? acc : narrow;
-                y[oc] = tm_clamp_s16(tm_requant_wide(acc, multiplier[oc], shift[oc]), lo, hi);
+                y[oc] = tm_limit_s16(tm_requant_wide(acc, multiplier[oc], shift[oc]), lo, hi);
             }
         }
         y += out_c;

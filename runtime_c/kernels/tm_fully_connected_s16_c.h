@@ -35,7 +35,7 @@ TM_INLINE void tm_fully_connected_s16_c(const int16_t *x, int16_t *y, const int8
             for (int32_t i = 0; i <= pair; ++i) {
                 const uint32_t *const factor = scale + 2 * (oc + i);
                 y[oc + i] =
-                    tm_clamp_s16(tm_round_product(acc[i], factor[0], factor[1], bits[oc + i]), lo, hi);
+                    tm_limit_s16(tm_round_product(acc[i], factor[0], factor[1], bits[oc + i]), lo, hi);
             }
         }
         x += in_c;

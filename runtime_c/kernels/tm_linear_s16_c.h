@@ -21,7 +21,7 @@ TM_INLINE void tm_linear_s16_c(const int16_t *x, int16_t *y, int32_t elements, i
         const int32_t value = x[i];
         const int32_t scaled =
             value >= 0 ? tm_requant(value, multiplier_1, shift_1) : tm_requant(value, multiplier_2, shift_2);
-        y[i] = tm_clamp_s16(scaled, INT16_MIN, INT16_MAX);
+        y[i] = tm_limit_s16(scaled, INT16_MIN, INT16_MAX);
     }
 }
 

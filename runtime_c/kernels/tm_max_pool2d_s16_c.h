@@ -32,7 +32,7 @@ TM_INLINE void tm_max_pool2d_s16_c(const int8_t *const *rows, int16_t *y, int32_
                     }
                 }
             }
-            *y++ = tm_clamp_s16(best, lo, hi);
+            *y++ = tm_limit_s16(best, lo, hi);
         }
     }
 }

@@ -55,7 +55,7 @@ TM_INLINE void tm_mean_s16_c(const int16_t *x, int16_t *y, const int32_t *kept, 
     for (int32_t r = 0; r < runs; ++r) {
         for (int32_t i = 0; i < run; ++i) {
             const int32_t sum = tm_mean_sum_s16_c(x + offset[0] + i * stride, reduced, reduced_runs, 0);
-            *y++ = tm_clamp_s16(tm_requant(sum, multiplier, shift), INT16_MIN, INT16_MAX);
+            *y++ = tm_limit_s16(tm_requant(sum, multiplier, shift), INT16_MIN, INT16_MAX);
         }
         tm_walk_next(kept, 1, index, offset);
     }

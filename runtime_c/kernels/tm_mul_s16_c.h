@@ -27,7 +27,7 @@ TM_INLINE void tm_mul_s16_c(const int16_t *x1, const int16_t *x2, int16_t *y, co
     for (int32_t r = 0; r < runs; ++r) {
         for (int32_t i = 0; i < run; ++i) {
             const int32_t product = x1[offset[0] + i * stride_1] * x2[offset[1] + i * stride_2];
-            *y++ = tm_clamp_s16(tm_requant(product, multiplier, shift), lo, hi);
+            *y++ = tm_limit_s16(tm_requant(product, multiplier, shift), lo, hi);
         }
         tm_walk_next(geometry, 2, index, offset);
     }

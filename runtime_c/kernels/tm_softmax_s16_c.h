@@ -41,7 +41,7 @@ TM_INLINE void tm_softmax_s16_c(const int16_t *x, int16_t *y, const int16_t *exp
         scale = tm_lut_s16(tm_clamp(scale, INT16_MIN, INT16_MAX), reciprocal);
         for (int32_t c = 0; c < classes; ++c) {
             const int32_t right = 31 - zeros;
-            y[c] = tm_clamp_s16((y[c] * scale + (1 << (right - 1))) >> right, 0, INT16_MAX);
+            y[c] = tm_limit_s16((y[c] * scale + (1 << (right - 1))) >> right, 0, INT16_MAX);
         }
     }
 }

@@ -49,9 +49,9 @@ TM_INLINE void tm_transpose_conv_s16_c(const int8_t *const *rows, int16_t *y, in
                     }
                 }
             }
-            y[oc] = tm_clamp_s16(tm_requant_wide(acc[0], multiplier[oc], shift[oc]), lo, hi);
+            y[oc] = tm_limit_s16(tm_requant_wide(acc[0], multiplier[oc], shift[oc]), lo, hi);
             if (pair != 0) {
-                y[oc + 1] = tm_clamp_s16(tm_requant_wide(acc[1], multiplier[oc + 1], shift[oc + 1]), lo, hi);
+                y[oc + 1] = tm_limit_s16(tm_requant_wide(acc[1], multiplier[oc + 1], shift[oc + 1]), lo, hi);
             }
         }
         if (++column == stride_w) {
