@@ -52,7 +52,8 @@ def _small_models() -> list[bytes]:
     e.int16 = True
     x = e.input((1, 6, 5, 3), 0.001, 0, "int16")
     y = e.max_pool(e.depthwise(e.conv2d(x, 4, activation="relu"), bias=False))
-    y = e.mul(e.transpose_conv(y, 3), e.unary("TANH", y, 2**-15))
+    y = e.transpose_conv(y, 3)
+    y = e.mul(y, e.unary("TANH", y, 2**-15))
     y = e.binary("SUB", e.unary("LOGISTIC", y, 2**-15), y, 0.01, None, "SubOptions", PotScaleInt16=False)
     y = e.unary("LEAKY_RELU", e.add(y, y), None, None, "LeakyReluOptions", Alpha=0.1)
     e.output(e.softmax(e.fully_connected(e.mean(y, [1, 2]), 4)), e.average_pool(y, 1))
