@@ -72,6 +72,7 @@ class ModelBuilder:
         self.version = 3
         self.subgraphs = 1
         self.others: list[ModelBuilder] = []  # further subgraphs; no other may share their tensors
+        self.int16 = False  # activations of what follows; their zero points are 0
         self.int4_weights = False  # weights of the layers that follow are packed two to a byte
         self.external = False  # constants behind the flatbuffer, as in files beyond 2 GiB
 
@@ -151,6 +152,8 @@ class ModelBuilder:
         self, shape: Sequence[int], scale: float | None, zero_point: int | None, name: str = ""
     ) -> int:
         """Add an int8 activation; a random zero point (extremes are likely) where none is given."""
+        if self.int16:
+            return self.tensor(shape, "int16", float(np.float32(scale)), zero_point or 0, name=name)
         if zero_point is None:
             zero_point = int(self.rng.choice([-128, 127, 0, *self.rng.integers(-128, 128, 5)]))
         return self.tensor(shape, "int8", float(np.float32(scale)), int(zero_point), name=name)
@@ -275,6 +278,9 @@ class ModelBuilder:
     def _bias(self, x: int, channels: int, scale: tuple[float, ...], bias: bool, spread: float) -> int:
         if not bias:
             return -1
+        if self.int16:
+            values = self.rng.normal(0, 256 * spread, channels).astype(np.int64)
+            return self.constant(values, [float(np.float32(self.tensors[x].scale[0] * s)) for s in scale])
         values = (self.rng.normal(0, spread, channels)).astype(np.int32)
         return self.constant(values, [float(np.float32(self.tensors[x].scale[0] * s)) for s in scale])
 
@@ -465,7 +471,10 @@ class ModelBuilder:
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
         typical = self.tensors[a].scale[0] + self.tensors[b].scale[0]
         y = self._activation(shape, out_scale or self.random_scale(typical), out_zero_point)
-        return self._op("ADD", [a, b], y, "AddOptions", FusedActivationFunction=_ACTIVATIONS[activation])
+        function = _ACTIVATIONS[activation]
+        return self._op(
+            "ADD", [a, b], y, "AddOptions", FusedActivationFunction=function, PotScaleInt16=not self.int16
+        )
 
     def mul(
         self,
@@ -477,7 +486,7 @@ class ModelBuilder:
     ) -> int:
         """Add a MUL; shapes broadcast."""
         shape = np.broadcast_shapes(self.shape(a), self.shape(b))
-        typical = self.tensors[a].scale[0] * self.tensors[b].scale[0] * 60
+        typical = self.tensors[a].scale[0] * self.tensors[b].scale[0] * (15000 if self.int16 else 60)
         y = self._activation(shape, out_scale or self.random_scale(typical), out_zero_point)
         return self._op("MUL", [a, b], y, "MulOptions", FusedActivationFunction=_ACTIVATIONS[activation])
 
@@ -544,7 +553,7 @@ class ModelBuilder:
 
     def softmax(self, x: int, beta: float = 1.0) -> int:
         """Add a SOFTMAX over the last dimension."""
-        y = self._activation(self.shape(x), 1 / 256, -128)
+        y = self._activation(self.shape(x), *((1 / 2**15, 0) if self.int16 else (1 / 256, -128)))
         return self._op("SOFTMAX", [x], y, "SoftmaxOptions", Beta=beta)
 
     # Pooling, reduction, layout
@@ -819,6 +828,8 @@ class ModelBuilder:
         zero_point: int | None = None,
     ) -> int:
         source = self.tensors[x]
+        if source.dtype == "int16" and scale is not None:
+            return self.tensor(shape, source.dtype, float(np.float32(scale)), 0)
         if source.dtype != "int8":
             return self.tensor(shape, source.dtype, source.scale, source.zero_point)
         return self._activation(

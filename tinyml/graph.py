@@ -68,6 +68,7 @@ class OpKind(StrEnum):
     CAST = "CAST"
     LOOKUP = "LOOKUP"  # any function of one int8 value: LOGISTIC, HARD_SWISH, ... (LookupAttrs)
     BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
+    UNARY = "UNARY"  # a function of one int16 value: LOGISTIC, TANH, ... (UnaryAttrs)
     LOGICAL_NOT = "LOGICAL_NOT"
     SELECT = "SELECT"  # SELECT_V2 too
     ARG_MAX = "ARG_MAX"
@@ -89,6 +90,15 @@ class Activation(StrEnum):
     RELU = "relu"
     RELU6 = "relu6"
     RELU_N1_TO_1 = "relu_n1_to_1"
+
+
+class UnaryFunction(StrEnum):
+    """Functions of one int16 value, by their TFLite names."""
+
+    LEAKY_RELU = "LEAKY_RELU"
+    LOGISTIC = "LOGISTIC"
+    RELU = "RELU"
+    TANH = "TANH"
 
 
 class BinaryFunction(StrEnum):
@@ -339,6 +349,14 @@ class LookupAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class UnaryAttrs:
+    """UNARY; `alpha` is LEAKY_RELU's slope below zero, as the file's float32."""
+
+    function: UnaryFunction
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class BinaryAttrs:
     """BINARY; the activation is SUB's."""
 
@@ -356,6 +374,8 @@ class SelectAttrs:
 @dataclass(frozen=True, slots=True)
 class NoAttrs:
     """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT: all is in the tensors."""
+
+    """Operators that are all in their tensors: RESHAPE, QUANTIZE, CAST, TILE, L2_NORMALIZATION, ..."""
 
     """RESHAPE, QUANTIZE, DEQUANTIZE, L2_NORMALIZATION, LOG_SOFTMAX: all is in the tensors."""
     """RESHAPE, QUANTIZE, DEQUANTIZE, TILE, GATHER_ND: all is in the tensors."""
@@ -379,6 +399,7 @@ Attrs = (
     | LstmAttrs
     | SvdfAttrs
     | LookupAttrs
+    | UnaryAttrs
     | BinaryAttrs
     | SelectAttrs
     | NoAttrs
@@ -390,11 +411,9 @@ class Op:
     """One operator. `inputs` and `outputs` index Graph.tensors; −1 is an absent optional input.
 
     Inputs that only carry attributes in the file (axes, paddings, permutations, shapes, sizes)
-    are not inputs here. CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED have three: activation,
-    weights, bias (−1 where the file has none). States that an operator updates are among its inputs
-    (`numerics/recurrent.py` has their order).
     are not inputs here. CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV and FULLY_CONNECTED have three:
-    activation, weights, bias (−1 where the file has none).
+    activation, weights, bias (−1 where the file has none). States that an operator updates are among its
+    inputs (`numerics/recurrent.py` has their order).
     """
 
     kind: OpKind
@@ -406,7 +425,7 @@ class Op:
     @property
     def title(self) -> str:
         """What reports call the operator: its kind, or the function where the kind stands for many."""
-        if isinstance(self.attrs, LookupAttrs | BinaryAttrs):
+        if isinstance(self.attrs, LookupAttrs | UnaryAttrs | BinaryAttrs):
             return str(self.attrs.function)
         return self.kind.value
 

@@ -430,7 +430,11 @@ def _value_ranges(source: Graph, graph: Graph) -> list[_ValueRange]:
         inner = next((source.tensors[t] for t in candidates if source.tensors[t].dtype is DType.INT8), None)
         if inner is None or inner.quant is None:
             limit = _index_limit(source, original)
-            ranges.append(_ValueRange(tensor.shape, tensor.dtype, 1 / 32, 0, limit))
+            wide = next(
+                (source.tensors[t] for t in candidates if source.tensors[t].dtype is DType.INT16), None
+            )
+            scale = 1 / 32 if wide is None or wide.quant is None else 256 * wide.scale
+            ranges.append(_ValueRange(tensor.shape, tensor.dtype, scale, 0, limit))
         else:
             ranges.append(_ValueRange(tensor.shape, tensor.dtype, inner.scale, inner.zero_point))
     return ranges

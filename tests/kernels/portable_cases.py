@@ -12,6 +12,7 @@ from tests.kernels import (
     movement_cases,
     recurrent_cases,
     reduction_cases,
+    wide_cases,
 )
 from tests.kernels.kernel_cases import Rng
 from tinyml.graph import Graph
@@ -24,4 +25,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **matrix_cases.GENERATORS,
     **reduction_cases.GENERATORS,
     **movement_cases.GENERATORS,
+    **movement_cases.GENERATORS,
+    **matrix_cases.GENERATORS,
+    **reduction_cases.GENERATORS,
+    **wide_cases.GENERATORS,
 }

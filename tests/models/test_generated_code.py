@@ -23,17 +23,19 @@ from tests.planner.networks import (
     forced_stages,
     image_network,
     random_graph,
+    wide_network,
 )
 from tinyml import planner, reference
 from tinyml.emit import filters, outside
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library
-from tinyml.graph import Array, DType, Graph, Pads
+from tinyml.graph import Array, Graph, Pads, Tensor
 from tinyml.kernels.registry import Isa
 from tinyml.select import select
 
 ROOT = Path(__file__).resolve().parents[2]
-LAYERED, NETWORKS, ATTENTION = 8, 26, 4
+LAYERED, NETWORKS, ATTENTION, WIDE = 8, 26, 4, 6
+OTHERS = NETWORKS + ATTENTION + WIDE
 SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
@@ -91,15 +93,13 @@ def _networks(seed: int) -> Iterator[Graph]:
         yield graph.replace(name=f"net{n}")
     for n in range(NETWORKS, NETWORKS + ATTENTION):
         yield attention_network(random.Random(seed + n)).replace(name=f"net{n}")
-    for n in (NETWORKS + ATTENTION, NETWORKS + ATTENTION + 1):  # rows outside the image are all below it
-        lower = (
-            {"pads": Pads(0, 1, 2, 1)}
-            if n == NETWORKS + ATTENTION
-            else {"pads": Pads(0, 1, 1, 1), "stride": (2, 2)}
-        )
+    for n in range(NETWORKS + ATTENTION, OTHERS):
+        yield wide_network(random.Random(seed + n), 1 + n % 6).replace(name=f"net{n}")
+    for n in (OTHERS, OTHERS + 1):  # rows outside the image are all below it
+        lower = {"pads": Pads(0, 1, 2, 1)} if n == OTHERS else {"pads": Pads(0, 1, 1, 1), "stride": (2, 2)}
         graph = conv_graph(in_shape=(13 - n % 2, 12, 16), out_c=48 if n % 2 else 8, kernel=(3, 3), **lower)  # type: ignore[arg-type]
         yield graph.replace(name=f"net{n}")
-    yield chain_network().replace(name=f"net{NETWORKS + ATTENTION + 2}")
+    yield chain_network().replace(name=f"net{OTHERS + 2}")
 
 
 def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int, compact: bool = False) -> list[str]:
@@ -112,9 +112,8 @@ def _write(graph: Graph, isa: Sequence[Isa], folder: Path, seed: int, compact: b
 
 def _plan(graph: Graph, isa: Sequence[Isa], seed: int, compact: bool = False) -> planner.Plan:
     selections = select(graph, isa, compact=compact)
-    if not LAYERED <= seed < NETWORKS or (
-        compact and seed % 3
-    ):  # operators that share functions run one at a time
+    streamed = LAYERED <= seed < NETWORKS or NETWORKS + ATTENTION <= seed < OTHERS or seed == OTHERS + 2
+    if not streamed or (compact and seed % 3):  # operators that share functions run one at a time
         plan = planner.plan(graph, selections)
     else:
         pushed = graph.inputs[0] if seed % 3 == 0 else None
@@ -129,7 +128,7 @@ def _plan(graph: Graph, isa: Sequence[Isa], seed: int, compact: bool = False) ->
 def _check(graph: Graph, isa: Sequence[Isa], seed: int, compact: bool) -> str:
     """C that runs the model in an arena with red zones and compares every output byte."""
     rng = np.random.default_rng(seed)
-    inputs = {i: rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs}
+    inputs = {i: random_values(rng, graph.tensors[i]) for i in graph.inputs}
     values = reference.run(graph, inputs)
     name = graph.name
     text = [f'#include "{name}.h"\nstatic uint8_t {name}_arena[{name.upper()}_ARENA_BYTES] TM_ALIGNED(8);\n']
@@ -147,7 +146,8 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int, compact: bool) -> str:
         body.append(
             f"    if ({name}_invoke({name}_arena) == TM_OK) {{ bad = 1; }}\n"
             f"    for (int32_t i = 0; i < {name.upper()}_INPUT_ROWS; ++i) {{\n"
-            f"        const int8_t *row = {name}_in0 + i % {rows} * {name.upper()}_INPUT_ROW_BYTES;\n"
+            f"        const {_c(inputs[graph.inputs[0]])} *row ="
+            f" {name}_in0 + i % {rows} * {name.upper()}_INPUT_ROW_BYTES / (int32_t)sizeof {name}_in0[0];\n"
             f"        if ({name}_push_row({name}_arena, i, row)"
             f' != TM_OK) {{ printf("{name} refuses a row\\n"); bad = 1; }}\n    }}\n'
         )
@@ -155,7 +155,6 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int, compact: bool) -> str:
         f'    if ({name}_invoke({name}_arena) != TM_OK) {{ printf("{name} refuses\\n"); bad = 1; }}\n'
     )
     for k, index in enumerate(graph.outputs):
-        assert graph.tensors[index].dtype is DType.INT8
         text.append(_array(f"{name}_out{k}", values[index]))
         body.append(
             f"    if (memcmp({name}_arena + {name}_model.outputs[{k}].offset,"
@@ -166,7 +165,17 @@ def _check(graph: Graph, isa: Sequence[Isa], seed: int, compact: bool) -> str:
 
 
 def _array(name: str, values: Array) -> str:
-    return f"static const int8_t {name}[{values.size}] = {{{','.join(map(str, values.ravel().tolist()))}}};\n"
+    numbers = ",".join(map(str, values.ravel().tolist()))
+    return f"static const {_c(values)} {name}[{values.size}] = {{{numbers}}};\n"
+
+
+def random_values(rng: np.random.Generator, tensor: Tensor) -> Array:
+    info = np.iinfo(tensor.dtype.value)
+    return rng.integers(info.min, info.max, tensor.shape, tensor.dtype.value, endpoint=True)
+
+
+def _c(values: Array) -> str:
+    return f"{values.dtype.name}_t"
 
 
 def _run(command: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ have (buffered or not, any granule, with and without scratch), not for those tha
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from dataclasses import dataclass, field, replace
 from unittest import mock
@@ -38,6 +39,8 @@ from tinyml.graph import (
     SoftmaxAttrs,
     Tensor,
     TransposeAttrs,
+    UnaryAttrs,
+    UnaryFunction,
     WindowAttrs,
 )
 from tinyml.kernels.registry import Lowered, RowLoop
@@ -584,3 +587,64 @@ def forced_stages(
     cut, extra_macs = search.flow_of(chosen[::-1])
     planned = _plan_order(graph, selections, cut, range(len(cut.nodes)))
     return replace(planned, extra_macs=extra_macs)
+
+
+def wide_network(rng: random.Random, blocks: int) -> Graph:
+    """A random network of image blocks on int16 activations."""
+    while True:
+        graph = widened(image_network(rng, blocks))
+        if graph is not None:
+            return graph
+
+
+def widened(graph: Graph) -> Graph | None:
+    """Return a network with int16 activations in place of int8 ones; None where an operator knows only int8.
+
+    Scales stay, so that outputs spread as far; functions of one value become LEAKY_RELU, LOGISTIC or TANH.
+    """
+    tensors = list(graph.tensors)
+    ops = []
+    for i, t in enumerate(tensors):
+        if t.dtype is DType.INT8 and not any(
+            i in op.inputs[1:2] and op.kind in _WEIGHTED for op in graph.ops
+        ):
+            data = None if t.data is None else t.data.astype(np.int16) * 255
+            quant = Quant(t.quant.scale, (0,)) if t.quant is not None else None
+            tensors[i] = dataclasses.replace(t, dtype=DType.INT16, quant=quant, data=data)
+    for n, op in enumerate(graph.ops):
+        attrs, kind = op.attrs, op.kind
+        if isinstance(attrs, LookupAttrs):
+            kind, attrs = OpKind.UNARY, UnaryAttrs((*UnaryFunction,)[n % 4], 0.25)
+            if attrs.function in (UnaryFunction.LOGISTIC, UnaryFunction.TANH):
+                y = tensors[op.outputs[0]]
+                tensors[op.outputs[0]] = dataclasses.replace(y, quant=Quant((2.0**-15,), (0,)))
+        elif kind not in _WIDE or (
+            isinstance(attrs, BinaryAttrs) and attrs.function is not BinaryFunction.SUB
+        ):
+            return None
+        if kind in _WEIGHTED and op.inputs[2] >= 0:
+            bias = tensors[op.inputs[2]]
+            assert bias.data is not None
+            tensors[op.inputs[2]] = dataclasses.replace(
+                bias, dtype=DType.INT64, data=bias.data.astype(np.int64) * (1 << n % 24)
+            )
+        ops.append(dataclasses.replace(op, kind=kind, attrs=attrs))
+    return graph.replace(tensors=tuple(tensors), ops=tuple(ops))
+
+
+_WEIGHTED = (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV, OpKind.FULLY_CONNECTED)
+_WIDE = {
+    *_WEIGHTED,
+    OpKind.ADD,
+    OpKind.BINARY,
+    OpKind.MUL,
+    OpKind.QUANTIZE,
+    OpKind.AVERAGE_POOL_2D,
+    OpKind.MAX_POOL_2D,
+    OpKind.MEAN,
+    OpKind.PAD,
+    OpKind.RESHAPE,
+    OpKind.TRANSPOSE,
+    OpKind.SLICE,
+    OpKind.CONCATENATION,
+}

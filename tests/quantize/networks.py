@@ -39,6 +39,21 @@ def classifier(batch: int | None) -> keras.Model:
     return model
 
 
+def wide(batch: int | None) -> keras.Model:
+    """A network with the layers that run on int16 activations."""
+    image = keras.Input((12, 12, 3), batch_size=batch, name="image")
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    x = layers.Add()([x, layers.LeakyReLU(negative_slope=0.1)(layers.DepthwiseConv2D(3, padding="same")(x))])
+    x = layers.Conv2D(8, 3, strides=2, activation="relu6")(layers.MaxPooling2D()(x))
+    x = layers.Conv2DTranspose(6, 3, strides=2, padding="same")(x)
+    gate = layers.Activation("sigmoid")(x)
+    x = layers.Concatenate()([layers.Multiply()([gate, layers.Activation("tanh")(x)]), gate])
+    x = layers.Subtract()([layers.AveragePooling2D(2, strides=1)(x), layers.MaxPooling2D(2, strides=1)(x)])
+    x = layers.ZeroPadding2D(1)(x[:, 1:, 1:, :])
+    x = layers.Concatenate()([layers.Dense(12)(layers.Flatten()(x)), layers.GlobalAveragePooling2D()(x)])
+    return keras.Model(image, layers.Dense(5, activation="softmax")(x))
+
+
 def two_inputs() -> keras.Model:
     """Inputs that sort differently from how they are listed, and two outputs."""
     small, large = keras.Input((4,), name="small"), keras.Input((4,), name="large")
@@ -93,6 +108,20 @@ def main() -> None:
             inference_output_type=tf.int8,
         )
         (folder / f"{saved}.tflite").write_bytes(flat)
+    x = rng.normal(size=(SAMPLES, 12, 12, 3)).astype(np.float32)
+    np.savez(folder / "wide.npz", x=x)
+    wide(1).export(folder / "wide_saved", verbose=False)
+    flat = convert(
+        "wide_saved",
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=lambda: iter([[image[np.newaxis]] for image in x]),
+        target_spec=tf.lite.TargetSpec(
+            supported_ops=[tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
+        ),
+        inference_input_type=tf.int16,
+        inference_output_type=tf.int16,
+    )
+    (folder / "wide_saved.tflite").write_bytes(flat)
     sequential((8, 8, 3), layers.RandomFlip(), layers.Rescaling(1 / 255), layers.Conv2D(4, 3)).save(
         folder / "rescaling.keras"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_float_edges(made: Path, tmp_path: Path) -> None:
     kinds = [op.kind for op in read_model(out).ops]
     assert (kinds[0], kinds[-1]) == ("QUANTIZE", "DEQUANTIZE")
     assert report["outputs"][0]["sqnr_db"] > 20
+
+
+@pytest.mark.parametrize("model", ["net.tflite", "wide_saved"])
+def test_int16_activations(made: Path, tmp_path: Path, model: str) -> None:
+    """What TensorFlow's converter makes with 16x8, and the same bytes on the host and an emulated core."""
+    out, data = tmp_path / "out.tflite", "float.npz" if model == "net.tflite" else "wide.npz"
+    report = quantize("--data", made / data, "--activations", "int16", "-o", out, made / model)
+    if model == "wide_saved":
+        assert content(read_model(out)) == content(read_model(made / "wide_saved.tflite"))
+    assert [edge["dtype"] for edge in (*report["inputs"], *report["outputs"])] == ["int16", "int16"]
+    assert report["outputs"][0]["sqnr_db"] > 30
+    for board in ("host", "mps2-an386"):
+        if board == "host" or shutil.which("qemu-system-arm"):
+            verified = invoke("verify", "--json", "--board", board, "--schedule", "stream", out)
+            assert verified.exit_code == 0, verified.output
 
 
 def test_images_and_pixels_are_scaled_as_asked(made: Path, tmp_path: Path) -> None:

@@ -65,7 +65,17 @@ def _small_models() -> list[bytes]:
     ids = e.input((2,), dtype="int32")
     table = e.constant(e.rng.integers(-128, 128, (4, 3)).astype(np.int8), 0.1, 0)
     e.output(e.broadcast_to(y, (2, 2, 3)), e.embedding_lookup(ids, table))
-    return [model.build() for model in (a, b, c, d, e)]
+
+    f = ModelBuilder(6)
+    f.int16 = True
+    x = f.input((1, 6, 5, 3), 0.001, 0, "int16")
+    y = f.max_pool(f.depthwise(f.conv2d(x, 4, activation="relu"), bias=False))
+    y = f.transpose_conv(y, 3)
+    y = f.mul(y, f.unary("TANH", y, 2**-15))
+    y = f.binary("SUB", f.unary("LOGISTIC", y, 2**-15), y, 0.01, None, "SubOptions", PotScaleInt16=False)
+    y = f.unary("LEAKY_RELU", f.add(y, y), None, None, "LeakyReluOptions", Alpha=0.1)
+    f.output(f.softmax(f.fully_connected(f.mean(y, [1, 2]), 4)), f.average_pool(y, 1))
+    return [model.build() for model in (a, b, c, d, e, f)]
 
 
 def _damage(data: bytes, rng: np.random.Generator) -> bytes:

@@ -16,6 +16,7 @@ from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import (
     Activation,
     ActivationAttrs,
+    Array,
     Graph,
     NoAttrs,
     OpKind,
@@ -539,3 +540,61 @@ def test_weights_of_two_to_a_byte(tmp_path: Path) -> None:
     builder.output(builder.fully_connected(builder.input((1, 3)), 5, weights=weights))
     graph = _read(builder, tmp_path)
     np.testing.assert_array_equal(graph.tensors[graph.ops[0].inputs[1]].data, weights, strict=True)
+
+
+def _layer_16(bias: Array) -> Callable[[ModelBuilder, int], int]:
+    def build(b: ModelBuilder, x: int) -> int:
+        y = b.fully_connected(x, 3)
+        b.operators[-1].inputs[2] = b.constant(bias, 1e-5)
+        return y
+
+    return build
+
+
+def _unary_16(name: str, scale: float, x_scale: float = 0.001) -> Callable[[ModelBuilder, int], int]:
+    return lambda b, x: b.unary(name, b.input((3,), x_scale, 0, "int16"), scale)
+
+
+def _mixed(b: ModelBuilder, x: int) -> int:
+    b.int16 = False
+    return b.add(x, b.input((1, 4)))
+
+
+def _shifted(b: ModelBuilder, x: int) -> int:
+    b.tensors[x].zero_point = (1,)
+    return b.add(x, x)
+
+
+def _fixed_point(b: ModelBuilder, x: int) -> int:
+    x = b.input((4,), 2.0**-12, 0, "int16")
+    y = b.add(x, x, out_scale=2.0**-11)
+    b.operators[-1].options["PotScaleInt16"] = True
+    return y
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (_layer_16(np.ones(3, np.int32)), "take the bytes for it"),
+        (_layer_16(np.full(3, 2**47, np.int64)), "48 bits"),
+        (lambda b, x: b.fully_connected(x, 3, out_scale=1e-8), "expected less than 128 times for int16"),
+        (_layer_16(np.full(3, 2**46, np.int64)), "leave 32 bits"),
+        (lambda b, x: b.mul(x, x, out_scale=1e-18), "in proportion"),
+        (_unary_16("LOGISTIC", 1 / 256), "expected 1/32768"),
+        (_unary_16("TANH", 2**-15, 1.5), "expected less than 1"),
+        (_mixed, "expected one type of activations"),
+        (_shifted, "expected 0 for int16"),
+        (_fixed_point, "marked as fixed-point"),
+        (lambda b, x: b.unary("HARD_SWISH", x), "must be int8"),
+        (lambda b, x: b.reduce("SUM", x, [1]), "must be int8"),
+    ],
+)
+def test_what_int16_activations_cannot_do(
+    build: Callable[[ModelBuilder, int], int], message: str, tmp_path: Path
+) -> None:
+    b = ModelBuilder(1)
+    b.int16 = True
+    b.output(build(b, b.input((1, 4), 0.001, 0, "int16")))
+    with pytest.raises(ModelError) as caught:
+        _read(b, tmp_path)
+    assert message in f"{caught.value} {caught.value.where} {caught.value.expected}"

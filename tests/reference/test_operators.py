@@ -16,6 +16,7 @@ from tests.reference import (
     movement_cases,
     recurrent_cases,
     reduction_cases,
+    wide_cases,
 )
 from tests.reference.cases import Case
 from tinyml import reference
@@ -33,6 +34,9 @@ CASES = (
     *matrix_cases.CASES,
     *movement_cases.CASES,
     *reduction_cases.CASES,
+    *recurrent_cases.CASES,
+    *reduction_cases.CASES,
+    *wide_cases.CASES,
 )
 
 

@@ -58,6 +58,8 @@ class FunctionContext:
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
     input_array: bool  # the kernel takes an array of pointers to its inputs
+    row_start: str = "x"  # C expression of the input's bytes, where rows are pointed at
+    row_elements: Number = 0  # of the output
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +433,8 @@ def _function(
     assert kernel is not None
     assert lowered is not None
     parameters = shared.parameters(alike)
+    loop = shared.loop_context(alike, parameters)
+    x = context.graph.tensors[context.activation_inputs[0]]
     passed = len(pad_rows) > 1 or place is not None
     return FunctionContext(
         name=names.unique(kernel.symbol.removeprefix("tm_") if parameters else _stem(context)),
@@ -447,13 +451,25 @@ def _function(
         literals=shared.literals(lowered, parameters),
         parameters=parameters,
         scratch=lowered.scratch_bytes > 0,
-        loop=shared.loop_context(alike, parameters),
+        loop=loop,
         pad_rows=passed,
         fill=place if place is not None and place.fill_at is not None else None,
         pad_row="pad_row" if passed else next(iter(pad_rows), None),
         direction="up" if bottom_up else "down",
         input_array=kernel.input_array,
+        row_start="x" if _ctype(x) == "int8_t" or lowered.loop is None else "(const int8_t *)(const void *)x",
+        row_elements=_row_elements(loop, context.output),
     )
+
+
+def _row_elements(loop: LoopContext | None, output: Tensor) -> Number:
+    """Return the elements of an output row, a number or a C expression; 0 without a loop."""
+    if loop is None:
+        return 0
+    size = output.dtype.size_bytes
+    if isinstance(loop.out_row_bytes, int):
+        return loop.out_row_bytes // size
+    return loop.out_row_bytes if size == 1 else f"{loop.out_row_bytes} / {size}"
 
 
 def _stem(context: OpContext) -> str:

@@ -27,7 +27,7 @@ def c_values(values: Array) -> str:
     >>> print(c_values(np.array([1, -2], np.int8)))
         1, -2,
     """
-    per_line = {1: 24, 2: 16, 4: 10}[values.dtype.itemsize]
+    per_line = {1: 24, 2: 16, 4: 10, 8: 6}[values.dtype.itemsize]
     if values.dtype.kind == "f":
         texts = [f"{float(str(v))!r}f" for v in values.ravel()]
     else:

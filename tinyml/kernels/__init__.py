@@ -18,6 +18,7 @@ from tinyml.kernels import (
     reduction,
     softmax,
     transpose_conv,
+    wide,
 )
 from tinyml.kernels.registry import Kernel
 
@@ -42,5 +43,8 @@ KERNELS: tuple[Kernel, ...] = (
     *lookup.KERNELS,
     *matmul.KERNELS,
     *movement.KERNELS,
+    *movement.KERNELS,
+    *matmul.KERNELS,
     *quantization.KERNELS,
+    *wide.KERNELS,
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import OpKind, Pads
+from tinyml.graph import OpKind, Pads, Tensor
 from tinyml.kernels.predicates import (
     constant_int32_bias,
     constant_symmetric_weights,
@@ -37,34 +37,36 @@ def _requant_constants(context: OpContext) -> tuple[Constant, Constant, Constant
     )
 
 
+def image_row_bytes(image: Tensor) -> int:
+    """Return the bytes of one row of an image [1, height, width, channels]."""
+    return image.shape[2] * image.shape[3] * image.dtype.size_bytes
+
+
 def window_access(context: OpContext) -> AccessMap:
     """Return the access map of a kernel that slides a window down the image, one output row a step."""
     attrs = window_attrs(context)
-    _, in_h, in_w, in_c = context.input(0).shape
-    _, out_h, out_w, out_c = context.output.shape
+    in_h, out_h = context.input(0).shape[1], context.output.shape[1]
     lo = -attrs.pads.top
     hi = lo + (attrs.kernel_h - 1) * attrs.dilation_h
     return AccessMap(
         rows=out_h,
-        row_bytes=out_w * out_c,
-        inputs=(RowMap(in_h, in_w * in_c, mul=attrs.stride_h, lo=lo, hi=hi),),
+        row_bytes=image_row_bytes(context.output),
+        inputs=(RowMap(in_h, image_row_bytes(context.input(0)), mul=attrs.stride_h, lo=lo, hi=hi),),
     )
 
 
 def window_loop(context: OpContext, pad_value: int | None) -> RowLoop:
     """Return the row loop of a kernel that slides a window down the image."""
     attrs = window_attrs(context)
-    _, in_h, in_w, in_c = context.input(0).shape
-    _, out_h, out_w, out_c = context.output.shape
     return RowLoop(
         kernel_h=attrs.kernel_h,
         stride_h=attrs.stride_h,
         dilation_h=attrs.dilation_h,
         pad_top=attrs.pads.top,
-        in_rows=in_h,
-        in_row_bytes=in_w * in_c,
-        out_rows=out_h,
-        out_row_bytes=out_w * out_c,
+        in_rows=context.input(0).shape[1],
+        in_row_bytes=image_row_bytes(context.input(0)),
+        out_rows=context.output.shape[1],
+        out_row_bytes=image_row_bytes(context.output),
         pad_value=pad_value,
     )
 

@@ -72,9 +72,10 @@ def mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
 
 
 def operand_constant(name: str, tensor: Tensor) -> Constant:
-    """Return a constant operand of bytes."""
+    """Return a constant operand: int8, bool or int16."""
     assert tensor.data is not None
-    return Constant(name, "uint8_t" if tensor.dtype is DType.BOOL else "int8_t", tensor.data)
+    ctypes = {DType.BOOL: "uint8_t", DType.INT16: "int16_t"}
+    return Constant(name, ctypes.get(tensor.dtype, "int8_t"), tensor.data)
 
 
 Literals = Callable[[OpContext, tuple[int, int]], dict[str, int]]
@@ -112,7 +113,7 @@ def lower_broadcast(literals: Literals) -> Callable[[OpContext], Lowered]:
         constants = [operand_constant("operand", t) for t in operands if t.data is not None]
         activations = [t.shape for t in operands if t.data is None]
         return Lowered(
-            access=elementwise_access(shape, activations),
+            access=elementwise_access(shape, activations, context.output.dtype.size_bytes),
             constants=(*constants, table),
             literals=tuple(literals(context, order).items()),
         )

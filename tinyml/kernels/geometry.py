@@ -55,21 +55,25 @@ def elementwise_rows(shape: Sequence[int]) -> tuple[int, int]:
     return 1, 1
 
 
-def elementwise_access(output: Sequence[int], inputs: Sequence[Sequence[int]]) -> AccessMap:
+def elementwise_access(
+    output: Sequence[int], inputs: Sequence[Sequence[int]], element_bytes: int = 1
+) -> AccessMap:
     """Return the map of a kernel that reads element i of its inputs, then writes element i of its output.
 
     Args:
         output: the output's shape.
         inputs: shapes of the activation inputs; one with fewer elements than the output repeats,
             and is read as a whole.
+        element_bytes: of all of them.
     """
     elements = math.prod(output)
     aligned = [math.prod(shape) == elements for shape in inputs]
     if not any(aligned):
-        return AccessMap(rows=1, row_bytes=elements, inputs=(None,) * len(aligned))
+        return AccessMap(rows=1, row_bytes=elements * element_bytes, inputs=(None,) * len(aligned))
     # Next to an input that repeats only single elements are honest: a buffered row of several would
     # claim that all of that input has been read when the last row is written.
     rows, row = elementwise_rows(output) if all(aligned) else (elements, 1)
+    row *= element_bytes
     return AccessMap(
         rows=rows,
         row_bytes=row,

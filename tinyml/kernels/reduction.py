@@ -53,17 +53,18 @@ def reduction_access(context: OpContext) -> AccessMap:
     """
     attrs = context.op.attrs
     assert isinstance(attrs, ReduceAttrs)
-    shape, elements = context.input(0).shape, context.output.elements
+    shape, elements, size = context.input(0).shape, context.output.elements, context.output.dtype.size_bytes
     large = [axis for axis, dim in enumerate(shape) if dim > 1]
     last = large[len(large) - sum(axis in attrs.axes for axis in large) :]
     if elements > 1 and all(axis in attrs.axes for axis in last):
         return AccessMap(
-            elements, 1, (RowMap(elements, context.input(0).elements // elements),), buffered=True
+            elements, size, (RowMap(elements, size * context.input(0).elements // elements),), buffered=True
         )
-    return AccessMap(rows=1, row_bytes=elements, inputs=(None,))
+    return AccessMap(rows=1, row_bytes=size * elements, inputs=(None,))
 
 
-def _geometry(context: OpContext) -> tuple[Constant, ...]:
+def reduction_geometry(context: OpContext) -> tuple[Constant, ...]:
+    """Return the walks through the kept and the reduced dimensions."""
     attrs = context.op.attrs
     assert isinstance(attrs, ReduceAttrs)
     shape = context.input(0).shape
@@ -91,13 +92,13 @@ def _lower_sums(params_of: Callable[[Graph, Op], numerics.MeanParams]) -> Callab
             "lo": params.low,
             "hi": params.high,
         }
-        return Lowered(reduction_access(context), _geometry(context), tuple(literals.items()))
+        return Lowered(reduction_access(context), reduction_geometry(context), tuple(literals.items()))
 
     return lower
 
 
 def _lower_extreme(context: OpContext) -> Lowered:
-    return Lowered(reduction_access(context), _geometry(context))
+    return Lowered(reduction_access(context), reduction_geometry(context))
 
 
 def _lower_product(context: OpContext) -> Lowered:
@@ -108,7 +109,7 @@ def _lower_product(context: OpContext) -> Lowered:
         "shift": params.shift,
         "zp_out": params.offset_out,
     }
-    return Lowered(reduction_access(context), _geometry(context), tuple(literals.items()))
+    return Lowered(reduction_access(context), reduction_geometry(context), tuple(literals.items()))
 
 
 def _lower_arg(context: OpContext) -> Lowered:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinyml import numerics
-from tinyml.graph import OpKind, ReduceAttrs, WindowAttrs
+from tinyml.graph import DType, OpKind, ReduceAttrs, WindowAttrs
 from tinyml.kernels.registry import OpContext
 
 _MOST_ROWS_SUMMED = 1 << 23  # int8 values whose sum surely fits 31 bits, the mean's offset included
@@ -41,6 +41,8 @@ def row_sums(context: OpContext) -> RowSums | None:
     or over its rows and columns.
     """
     shape = context.input(0).shape
+    if context.input(0).dtype is not DType.INT8 or context.output.dtype is not DType.INT8:
+        return None
     if len(shape) != 4 or shape[0] != 1 or context.input(0).elements > _MOST_ROWS_SUMMED:
         return None
     _, rows, width, channels = shape

@@ -9,6 +9,7 @@ import numpy as np
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind, WindowAttrs
+from tinyml.kernels.convolution import image_row_bytes
 from tinyml.kernels.dsp import Blocks, blocks_for, filled, with_forms
 from tinyml.kernels.dsp_streams import conv_stream, packable
 from tinyml.kernels.predicates import (
@@ -37,30 +38,30 @@ def at_least_the_stride(context: OpContext) -> bool:
     return attrs.kernel_h >= attrs.stride_h and attrs.kernel_w >= attrs.stride_w
 
 
-def _access(context: OpContext) -> tuple[AccessMap, RowLoop]:
+def transposed_access(context: OpContext) -> tuple[AccessMap, RowLoop]:
     """Return the access map and the loop of a kernel that computes one output row.
 
     Output row r takes input rows ⌊(r + top)/stride⌋ and up to ⌈kernel_h/stride⌉ − 1 before it.
     """
     attrs = window_attrs(context)
-    _, in_h, in_w, in_c = context.input(0).shape
-    _, out_h, out_w, out_c = context.output.shape
+    in_h, in_row = context.input(0).shape[1], image_row_bytes(context.input(0))
+    out_h, out_row = context.output.shape[1], image_row_bytes(context.output)
     pointers = -(-attrs.kernel_h // attrs.stride_h)
     pad_top = (pointers - 1) * attrs.stride_h - attrs.pads.top
-    rows = RowMap(in_h, in_w * in_c, lo=-pad_top, hi=attrs.pads.top, div=attrs.stride_h)
+    rows = RowMap(in_h, in_row, lo=-pad_top, hi=attrs.pads.top, div=attrs.stride_h)
     loop = RowLoop(
         kernel_h=pointers,
         stride_h=1,
         dilation_h=1,
         pad_top=pad_top,
         in_rows=in_h,
-        in_row_bytes=in_w * in_c,
+        in_row_bytes=in_row,
         out_rows=out_h,
-        out_row_bytes=out_w * out_c,
+        out_row_bytes=out_row,
         pad_value=context.input(0).zero_point,
         upscale=attrs.stride_h,
     )
-    return AccessMap(out_h, out_w * out_c, (rows,)), loop
+    return AccessMap(out_h, out_row, (rows,)), loop
 
 
 def _phases(attrs: WindowAttrs) -> Iterator[tuple[slice, slice]]:
@@ -97,7 +98,7 @@ def _lower(context: OpContext) -> Lowered:
     multiplier, shift = numerics.conv_requant(context.graph, context.op)
     zero_point = context.input(0).zero_point
     lo, hi = numerics.output_range(context.graph, context.op)
-    access, loop = _access(context)
+    access, loop = transposed_access(context)
     literals = {
         "in_w": in_w,
         "in_c": in_c,
@@ -149,7 +150,7 @@ def _lower_dsp(context: OpContext) -> Lowered:
     blocks = blocks_for(outputs, taps * in_c, packed=packed)
     columns = _scratch(taps, -(-attrs.kernel_w // attrs.stride_w), in_c, blocks, outputs)
     lo, hi = numerics.output_range(context.graph, context.op)
-    access, loop = _access(context)
+    access, loop = transposed_access(context)
     literals = {
         "in_w": in_w,
         "in_c": in_c,

@@ -46,6 +46,7 @@ Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 
 ADD_LEFT_SHIFT = 20  # lite/kernels/add.cc: inputs are scaled up by 2^20 before they are rescaled
+ADD_LEFT_SHIFT_16 = 15  # of int16
 
 
 # Multipliers
@@ -253,7 +254,8 @@ def add_params(graph: Graph, op: Op) -> AddParams:
     twice_max = 2 * max(a.scale, b.scale)
     multiplier_1, shift_1 = quantize_multiplier(a.scale / twice_max)
     multiplier_2, shift_2 = quantize_multiplier(b.scale / twice_max)
-    multiplier_out, shift_out = quantize_multiplier(twice_max / ((1 << ADD_LEFT_SHIFT) * output.scale))
+    left_shift = ADD_LEFT_SHIFT_16 if output.dtype is DType.INT16 else ADD_LEFT_SHIFT
+    multiplier_out, shift_out = quantize_multiplier(twice_max / ((1 << left_shift) * output.scale))
     low, high = output_range(graph, op)
     return AddParams(
         -a.zero_point,
@@ -267,6 +269,7 @@ def add_params(graph: Graph, op: Op) -> AddParams:
         output.zero_point,
         low,
         high,
+        left_shift,
     )
 
 
@@ -321,7 +324,7 @@ def requant_params(graph: Graph, op: Op) -> RequantParams:
 
 @dataclass(frozen=True, slots=True)
 class MeanParams:
-    """MEAN: y = clamp(rq(Σ x + offset, multiplier, shift) + offset_out, −128, 127).
+    """MEAN: y = clamp(rq(Σ x + offset, multiplier, shift) + offset_out, low, high).
 
     `count` elements are added; `offset` is −count · zero point of the input.
     """
@@ -349,7 +352,9 @@ def mean_params(graph: Graph, op: Op) -> MeanParams:
     # floor(log2(count)) more bits before the division keep the multiplier's precision.
     extra = min(count.bit_length() - 1, 32, 31 + shift)
     multiplier = (multiplier << extra) // count
-    return MeanParams(count, -count * x.zero_point, multiplier, shift - extra, output.zero_point)
+    info = np.iinfo(output.dtype.value)
+    offset, low, high = -count * x.zero_point, int(info.min), int(info.max)
+    return MeanParams(count, offset, multiplier, shift - extra, output.zero_point, low, high)
 
 
 # Softmax

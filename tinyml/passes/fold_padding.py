@@ -31,7 +31,7 @@ def _foldable(graph: Graph, pad: Op) -> bool:
     x, y = graph.tensors[pad.inputs[0]], graph.tensors[pad.outputs[0]]
     assert isinstance(pad.attrs, PadAttrs)
     paddings = pad.attrs.paddings
-    if x.dtype is not DType.INT8 or numerics.pad_value(graph, pad) != x.zero_point:  # PADV2
+    if x.dtype not in (DType.INT8, DType.INT16) or numerics.pad_value(graph, pad) != x.zero_point:  # PADV2
         return False
     if len(paddings) != 4 or paddings[0] != (0, 0) or paddings[3] != (0, 0) or x.quant != y.quant:
         return False

@@ -45,6 +45,7 @@ _ROW_BY_ROW = frozenset(
         OpKind.BINARY,
         OpKind.LOGICAL_NOT,
         OpKind.SELECT,
+        OpKind.UNARY,
     }
 )
 """Operators whose kernels compute whole tensors, but whose rows depend on the same rows only.

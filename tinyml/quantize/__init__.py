@@ -25,10 +25,12 @@ from tinyml.readers.flatbuffer import RawModel, RawTensor, decode
 from tinyml.readers.tflite import read_model
 
 Edges = Literal["int8", "float"]
+Activations = Literal["int8", "int16"]
 Resize = Literal["stretch", "crop"]
 Kind = Literal["keras", "saved_model", "tflite"]
 Progress = Callable[[str, int, int], None]
 
+_QUANTISED = ("int8", "int16")
 _KERAS = frozenset((".keras", ".h5", ".hdf5"))
 _ROUNDED = frozenset(("int4", "int8", "uint8", "int16", "float16", "bfloat16"))
 _UNROLL = (
@@ -144,6 +146,7 @@ def quantize(
     pixels: Pixels | None = None,
     resize: Resize | None = None,
     edges: Edges = "int8",
+    activations: Activations = "int8",
     progress: Progress | None = None,
 ) -> QuantizeReport:
     """Quantise a network to int8 after training, and compare it with the float one.
@@ -159,7 +162,8 @@ def quantize(
         pixels: the range of images and uint8 arrays; by default 0 to 255 where the model scales its input
             itself, and an error otherwise.
         resize: how images of another size are made to fit; by default they are refused.
-        edges: element type of the result's inputs and outputs.
+        edges: element type of the result's inputs and outputs; "int8" is that of its activations.
+        activations: element type between the layers; weights are int8.
         progress: told (stage, done, total).
 
     Raises:
@@ -196,6 +200,7 @@ def quantize(
             model=str(network.file.resolve()),
             samples=_save_samples(calibrating, folder),
             edges=edges,
+            activations=activations,
             out=str(int8_file),
         )
         int8_raw = _read(int8_file, output.name)
@@ -412,7 +417,7 @@ def _batch_of_one(tensor: RawTensor, name: str, model: str) -> tuple[int | None,
 
 
 def _edge(tensor: RawTensor, name: str) -> Edge:
-    scale = tensor.scale[0] if tensor.scale and tensor.type == "int8" else None
+    scale = tensor.scale[0] if tensor.scale and tensor.type in _QUANTISED else None
     zero_point = tensor.zero_point[0] if scale is not None and tensor.zero_point else None
     return Edge(name, tuple(abs(d) for d in tensor.shape), tensor.type, scale, zero_point)
 
@@ -505,9 +510,10 @@ class _Comparison:
         """Return float inputs as the int8 model's inputs take them."""
         return [
             quantize_floats(
-                value, Tensor(tensor.name, value.shape, DType.INT8, Quant(tensor.scale, tensor.zero_point))
+                value,
+                Tensor(tensor.name, value.shape, DType(tensor.type), Quant(tensor.scale, tensor.zero_point)),
             )
-            if tensor.type == "int8" and value.dtype == np.float32
+            if tensor.type in _QUANTISED and value.dtype == np.float32
             else value
             for value, tensor in zip(values, self._inputs, strict=True)
         ]
@@ -517,7 +523,7 @@ class _Comparison:
         for k, (a, b, tensor) in enumerate(zip(wanted, got, self._outputs, strict=True)):
             real = a.astype(np.float64)
             approximate = b.astype(np.float64)
-            if tensor.type == "int8" and tensor.scale:
+            if tensor.type in _QUANTISED and tensor.scale:
                 approximate = tensor.scale[0] * (approximate - tensor.zero_point[0])
             difference = np.abs(real - approximate)
             self._signal[k] += float((real**2).sum())

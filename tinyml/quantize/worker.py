@@ -134,13 +134,16 @@ class Worker:
         images.flush()
         return {}
 
-    def quantize(self, model: str, samples: Sequence[str], edges: str, out: str) -> dict[str, Any]:
-        """Write a float .tflite file quantised to int8.
+    def quantize(
+        self, model: str, samples: Sequence[str], edges: str, activations: str, out: str
+    ) -> dict[str, Any]:
+        """Write a float .tflite file quantised to int8, or to int16 activations and int8 weights.
 
         Args:
             model: the float file.
             samples: per model input, in the file's order, a .npy file with the calibration samples [N, 1, …].
-            edges: element type of inputs and outputs, "int8" or "float".
+            edges: element type of inputs and outputs, "int8" (that of the activations) or "float".
+            activations: "int8" or "int16".
             out: the file to write.
         """
         import numpy as np
@@ -163,11 +166,16 @@ class Worker:
                 yield [np.ascontiguousarray(array[i]) for array in arrays]
                 self._tell(i + 1)
 
-        edge = tf.int8 if edges == "int8" else tf.float32
+        activation = tf.int16 if activations == "int16" else tf.int8
+        edge = activation if edges == "int8" else tf.float32
         try:
             content = calibrator.add_intermediate_tensors(Path(model).read_bytes())
-            calibrated = calibrator.Calibrator(content).calibrate(feed)
-            flat = mlir_quantize(calibrated, input_data_type=edge, output_data_type=edge)
+            calibration = calibrator.Calibrator(content)
+            if activations == "int16":  # which MLIR's quantiser does not know
+                flat = calibration.calibrate_and_quantize(feed, edge, edge, True, activation, tf.int64)
+            else:
+                calibrated = calibration.calibrate(feed)
+                flat = mlir_quantize(calibrated, input_data_type=edge, output_data_type=edge)
         except Exception as error:
             raise Refused("model", "TensorFlow cannot quantise this model", expected=_gist(error)) from error
         Path(out).write_bytes(flat)

@@ -13,9 +13,13 @@ import numpy as np
 
 from tinyml.errors import ModelError
 from tinyml.graph import Activation, Array, DType, Pads, Quant, Tensor, WindowAttrs
+from tinyml.numerics import wide
 from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor
 
 SAME, VALID = 0, 1
+COMPUTED = (DType.INT8, DType.INT16)
+COMPUTED_TYPES = tuple(dtype.value for dtype in COMPUTED)
+"""Element types of the activations of operators that compute with both: see `ModelTensors.computed`."""
 MAX_RANK = 6
 MAX_ELEMENTS = 2**31 - 1
 MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
@@ -265,9 +269,29 @@ class ModelTensors:
                     f"tensor '{tensor.name}' has zero point {tensor.zero_point}", "expected 0 for int16"
                 )
 
-    def image(self, index: int) -> Tensor:
+    def computed(self, op: RawOperator, *indices: int) -> tuple[Tensor, ...]:
+        """Return inputs of an operator that computes with int8, or with int16 without zero points.
+
+        Its output has the same type.
+        """
+        tensors = tuple(self.activation(i, COMPUTED) for i in (*indices, *op.outputs))
+        for tensor in tensors:
+            if tensor.dtype is not tensors[0].dtype:
+                raise self.error(
+                    f"tensor '{tensors[0].name}' has type {tensors[0].dtype.value}, "
+                    f"'{tensor.name}' {tensor.dtype.value}",
+                    "expected one type of activations",
+                    QUANTISE,
+                )
+            if tensor.dtype is DType.INT16 and tensor.zero_point:
+                raise self.error(
+                    f"tensor '{tensor.name}' has zero point {tensor.zero_point}", "expected 0 for int16"
+                )
+        return tensors[: len(indices)]
+
+    def image(self, index: int, dtypes: tuple[DType, ...] = (DType.INT8,)) -> Tensor:
         """Return an NHWC activation."""
-        tensor = self.activation(index)
+        tensor = self.activation(index, dtypes)
         if len(tensor.shape) != 4:
             raise self.error(f"tensor '{tensor.name}' is {dims(tensor.shape)}", "expected 4 dimensions, NHWC")
         return tensor
@@ -307,13 +331,42 @@ class ModelTensors:
             )
         return _ACTIVATIONS[code]
 
-    def bias(self, index: int, channels: int) -> None:
-        """Check an optional bias: int32, one number per channel."""
+    def bias(self, index: int, channels: int, dtype: DType = DType.INT32) -> None:
+        """Check an optional bias: one number per channel."""
         if index < 0:
             return
-        bias = self.constant(index, DType.INT32, "bias")
+        bias = self.constant(index, dtype, "bias")
         if bias.size != channels or bias.ndim > 1:
             raise self.error(f"its bias has shape {dims(bias.shape)}", f"expected {channels} numbers")
+
+    def layer_bias(self, index: int, x: Tensor, weights: Tensor, axis: int = 0) -> None:
+        """Check the optional bias of a layer: int32, or int64 where the activations are int16.
+
+        Args:
+            index: the bias, −1 where there is none.
+            x: the input.
+            weights: the weights.
+            axis: the dimension of the weights that is the output channel.
+        """
+        if x.dtype is not DType.INT16 or index < 0:
+            return self.bias(index, weights.shape[axis])
+        if self.tensor(index).dtype is DType.INT32:
+            raise self.error(
+                "its activations are int16 and its bias is int32",
+                "expected int64: TensorFlow Lite's reference kernels take the bytes for it",
+                "convert without _experimental_full_integer_quantization_bias_type",
+            )
+        self.bias(index, weights.shape[axis], DType.INT64)
+        if self.largest_sum(index, weights, axis) >= wide.MOST_ACCUMULATED:
+            raise self.error("its sums may leave 48 bits", "expected a smaller bias", QUANTISE)
+
+    def largest_sum(self, index: int, weights: Tensor, axis: int = 0) -> int:
+        """Return what products of int16 inputs and weights add up to at most, bias included (−1: none)."""
+        assert weights.data is not None
+        most = [int(m) for m in wide.largest_sum(weights.data, axis)]
+        bias = self.tensor(index).data if index >= 0 else None
+        offsets = [0] * len(most) if bias is None else [abs(int(v)) for v in bias.flat]
+        return max(map(sum, zip(most, offsets, strict=True)))
 
     def weights(self, index: int, rank: int, axis: int) -> Tensor:
         """Return int8 weights: symmetric, one scale or one per output channel."""
@@ -337,7 +390,17 @@ class ModelTensors:
     def check_weighted(self, op: RawOperator, x: Tensor, weights: Tensor) -> None:
         """Refuse weights whose scale no requantisation can express."""
         assert weights.quant is not None
-        self.check_rescale(x.scale * max(weights.quant.scale) / self.activation(op.outputs[0]).scale)
+        (output,) = self.computed(op, op.outputs[0])
+        factor = x.scale * max(weights.quant.scale) / output.scale
+        self.check_rescale(factor)
+        if x.dtype is DType.INT16 and self.raw.tensors[op.inputs[1]].type == "int4":
+            raise self.error("its activations are int16 and its weights int4", "expected int8 weights")
+        if x.dtype is DType.INT16 and not factor < 2.0**wide.MOST_WIDE_SHIFT * (1 - 2.0**-32):
+            raise self.error(
+                f"its inputs' scales are {factor:g} times its output's",
+                f"expected less than {2**wide.MOST_WIDE_SHIFT} times for int16",
+                QUANTISE,
+            )
 
     def window(
         self, op: RawOperator, image: Tensor, kernel: tuple[int, int], dilation: tuple[int, int]

@@ -330,7 +330,7 @@ class _GraphReader(ModelTensors):
                 wrong = self._unsupported_type(op)
                 if wrong is None:
                     continue
-                advice = f"{wrong} must be int8"
+                advice = wrong
                 wrong_types += 1
                 edges += self._unsupported_edge(op)
             lines.append(f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}")
@@ -362,7 +362,7 @@ class _GraphReader(ModelTensors):
         )
 
     def _unsupported_type(self, op: RawOperator) -> str | None:
-        """Return the tensor and type for which no kernel runs an operator, or None."""
+        """Say for which tensor and type no kernel runs an operator; None where all are as they should."""
         reader = READERS[op.name]
         checked = [(i, "input", reader.input_types) for i in op.inputs[: reader.data_inputs]]
         checked += [(i, "output", reader.output_types) for i in op.outputs]
@@ -371,7 +371,7 @@ class _GraphReader(ModelTensors):
                 continue
             tensor = self.raw.tensors[index]
             if tensor.type not in allowed:
-                return f"its {role} '{tensor.name}' of type {tensor.type}"
+                return f"its {role} '{tensor.name}' of type {tensor.type} must be {' or '.join(allowed)}"
         return None
 
     def _check_order(self, op: RawOperator, available: set[int], written: dict[int, str]) -> None:

@@ -13,12 +13,12 @@ def _add(graph: Graph, op: Op, operands: list[Array]) -> Array:
 
 
 def add_values(p: numerics.AddParams, a: Array, b: Array) -> Array:
-    """ADD of int8 arrays that broadcast against each other."""
+    """ADD of int8 or int16 arrays that broadcast against each other."""
     requantize = numerics.multiply_by_quantized_multiplier
     first = requantize((a.astype(np.int64) + p.offset_1) << p.left_shift, p.multiplier_1, p.shift_1)
     second = requantize((b.astype(np.int64) + p.offset_2) << p.left_shift, p.multiplier_2, p.shift_2)
     total = requantize(first + second, p.multiplier_out, p.shift_out) + p.offset_out
-    return np.clip(total, p.low, p.high).astype(np.int8)
+    return np.clip(total, p.low, p.high).astype(a.dtype)
 
 
 def _mul(graph: Graph, op: Op, operands: list[Array]) -> Array:
@@ -26,10 +26,10 @@ def _mul(graph: Graph, op: Op, operands: list[Array]) -> Array:
 
 
 def mul_values(p: numerics.MulParams, a: Array, b: Array) -> Array:
-    """MUL of int8 arrays that broadcast against each other."""
+    """MUL of int8 or int16 arrays that broadcast against each other."""
     product = (a.astype(np.int64) + p.offset_1) * (b.astype(np.int64) + p.offset_2)
     scaled = numerics.multiply_by_quantized_multiplier(product, p.multiplier, p.shift) + p.offset_out
-    return np.clip(scaled, p.low, p.high).astype(np.int8)
+    return np.clip(scaled, p.low, p.high).astype(a.dtype)
 
 
 def _quantize(graph: Graph, op: Op, operands: list[Array]) -> Array:

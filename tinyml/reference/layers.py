@@ -14,26 +14,39 @@ from typing import Any
 import numpy as np
 
 from tinyml import numerics
-from tinyml.graph import Array, Graph, Op, OpKind, Pads, WindowAttrs
+from tinyml.graph import Array, DType, Graph, Op, OpKind, Pads, WindowAttrs
+from tinyml.numerics import wide
 
 _COLUMN_BYTES = 16 << 20  # im2col buffer; larger images are convolved in bands of rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Layer:
-    """A layer with weights, prepared for matrix products over raw int8 inputs."""
+    """A layer with weights, prepared for matrix products over raw int8 or int16 inputs."""
 
     matrix: Array  # CONV_2D [groups, depth, out_c/groups], DEPTHWISE [taps, out_c], dense [depth, out_c]
-    bias: Array  # int32, the input's zero point folded in
-    multiplier: Array
+    bias: Array  # int32, the input's zero point folded in; int64 for int16 inputs
+    multiplier: Array  # float64 of int16 FULLY_CONNECTED
     shift: Array
     zero_point_in: int
     zero_point_out: int
     low: int
     high: int
+    wide: bool = False  # int16 inputs and outputs
+
+    @property
+    def dtype(self) -> type:
+        """Of the outputs, and of the inputs."""
+        return np.int16 if self.wide else np.int8
 
     def requantize(self, acc: Array, *, single: bool = False) -> Array:
-        """Return int8 outputs of accumulators whose last axis is the output channel."""
+        """Return outputs of accumulators whose last axis is the output channel."""
+        if self.wide and single:
+            scaled = wide.dense_rescale(acc.astype(np.int64) + self.bias, self.multiplier)
+            return np.clip(scaled, self.low, self.high).astype(np.int16)
+        if self.wide:
+            scaled = wide.rescale(acc.astype(np.int64) + self.bias, self.multiplier, self.shift)
+            return np.clip(scaled, self.low, self.high).astype(np.int16)
         rescale = (
             numerics.multiply_by_quantized_multiplier_single
             if single
@@ -46,7 +59,7 @@ class _Layer:
 @lru_cache(maxsize=16)  # row by row, the same layer is asked for again and again
 def layer_of(graph: Graph, op: Op) -> _Layer:
     """Return a layer with its weights, bias and requantisation prepared."""
-    weights = graph.tensors[op.inputs[1]].data
+    x, weights = graph.tensors[op.inputs[0]], graph.tensors[op.inputs[1]].data
     assert weights is not None
     channels = numerics.output_channels(graph, op)
     matrix: Array
@@ -55,26 +68,33 @@ def layer_of(graph: Graph, op: Op) -> _Layer:
     elif op.kind is OpKind.CONV_2D:
         groups = graph.tensors[op.inputs[0]].shape[3] // weights.shape[3]
         matrix = weights.reshape(groups, channels // groups, -1).transpose(0, 2, 1)
-        matrix = np.ascontiguousarray(matrix, _exact_dtype(matrix))
+        matrix = np.ascontiguousarray(matrix, _exact_dtype(matrix, x.dtype))
     else:
-        matrix = np.ascontiguousarray(weights.T, _exact_dtype(weights.T))
-    multiplier, shift = numerics.conv_requant(graph, op)
+        matrix = np.ascontiguousarray(weights.T, _exact_dtype(weights.T, x.dtype))
     low, high = numerics.output_range(graph, op)
+    if x.dtype is DType.INT16:
+        bias, (factor, right) = wide.layer_bias(graph, op), wide.layer_requant(graph, op)
+        if op.kind is OpKind.FULLY_CONNECTED:
+            return _Layer(matrix, bias, wide.dense_scale(graph, op), right, 0, 0, low, high, wide=True)
+        return _Layer(matrix, bias, factor, right, 0, 0, low, high, wide=True)
+    multiplier, shift = numerics.conv_requant(graph, op)
     return _Layer(
         matrix,
         numerics.folded_bias(graph, op),
         multiplier,
         shift,
-        graph.tensors[op.inputs[0]].zero_point,
+        x.zero_point,
         graph.tensors[op.outputs[0]].zero_point,
         low,
         high,
     )
 
 
-def _exact_dtype(matrix: Array) -> type:
-    """Return the float type in which products with int8 inputs add up exactly."""
-    largest = 128 * int(np.abs(matrix.astype(np.int64)).sum(axis=-2).max(initial=0))
+def _exact_dtype(matrix: Array, inputs: DType) -> type:
+    """Return the float type in which products with int8 or int16 inputs add up exactly."""
+    largest = -int(np.iinfo(inputs.value).min) * int(
+        np.abs(matrix.astype(np.int64)).sum(axis=-2).max(initial=0)
+    )
     return np.float32 if largest < 2**24 else np.float64
 
 
@@ -88,7 +108,7 @@ def convolve(layer: _Layer, attrs: WindowAttrs, x: Array, shape: tuple[int, ...]
     batch, out_h, out_w, out_c = shape
     groups, depth, _ = layer.matrix.shape
     dtype = layer.matrix.dtype
-    result = np.empty(shape, np.int8)
+    result: Array = np.empty(shape, layer.dtype)
     band = max(1, _COLUMN_BYTES // max(1, out_w * depth * groups * dtype.itemsize))
     for b in range(batch):
         for top in range(0, out_h, band):
@@ -156,9 +176,9 @@ def convolve_depthwise(layer: _Layer, attrs: WindowAttrs, x: Array, shape: tuple
     _, out_h, out_w, out_c = shape
     # Zeros outside the image stand for the zero point, so the centred input is what is summed.
     centred = np.repeat(x.astype(np.int32) - layer.zero_point_in, out_c // in_c, axis=3)
-    acc = np.zeros(shape, np.int32)
+    acc = np.zeros(shape, np.int64 if layer.wide else np.int32)
     for tap, (r_out, c_out, r_in, c_in) in window_taps(attrs, 0, out_h, out_w, height, width):
-        acc[:, r_out, c_out] += centred[:, r_in, c_in] * layer.matrix[tap]
+        acc[:, r_out, c_out] += centred[:, r_in, c_in] * layer.matrix[tap]  # int16 · int8 fits int32
     # The layer's bias already holds -zero_point · Σw, which centring has taken off as well.
     offset = layer.zero_point_in * layer.matrix.sum(axis=0, dtype=np.int64)
     return layer.requantize(acc.astype(np.int64) + offset)

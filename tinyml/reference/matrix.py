@@ -6,6 +6,7 @@ import numpy as np
 
 from tinyml import numerics
 from tinyml.graph import Array, Graph, MatmulAttrs, Op, OpKind, WindowAttrs
+from tinyml.numerics import wide
 from tinyml.numerics.matrix import matmul_params
 
 
@@ -53,6 +54,10 @@ def transpose_convolve(graph: Graph, op: Op, x: Array, start: int, first: int, e
                     row @ taps[ky, kx]
                 )
     inside = acc[:, :, attrs.pads.left : attrs.pads.left + out_w].astype(np.int64)
+    if x.dtype == np.int16:
+        sums = inside + wide.layer_bias(graph, op)
+        scaled = wide.rescale(sums, *wide.layer_requant(graph, op))
+        return np.clip(scaled, *numerics.output_range(graph, op)).astype(np.int16)
     sums = numerics.wrap_int32(inside + numerics.raw_bias(graph, op))
     scaled = numerics.multiply_by_quantized_multiplier(sums, *numerics.conv_requant(graph, op))
     return np.clip(scaled + output.zero_point, *numerics.output_range(graph, op)).astype(np.int8)

@@ -17,6 +17,7 @@ from tinyml.reference import (
     pooling,
     recurrent,
     reduction,
+    wide,
 )
 
 Runner = Callable[[Graph, Op, list[Array]], Array]
@@ -32,6 +33,7 @@ RUNNERS: Mapping[OpKind, Runner] = {
     **lookup.RUNNERS,
     **matrix.RUNNERS,
     **reduction.RUNNERS,
+    **wide.RUNNERS,
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyml import numerics
 from tinyml.graph import Array, Graph, Op, OpKind, ReduceAttrs, WindowAttrs
+from tinyml.numerics import wide
 from tinyml.reference.layers import window_taps
 
 
@@ -26,7 +27,8 @@ def pool(graph: Graph, op: Op, attrs: WindowAttrs, x: Array, out_h: int) -> Arra
     batch, height, width, channels = x.shape
     out_w = graph.tensors[op.outputs[0]].shape[2]
     average = op.kind is OpKind.AVERAGE_POOL_2D
-    acc = np.full((batch, out_h, out_w, channels), 0 if average else -128, np.int32)
+    smallest = np.iinfo(x.dtype).min
+    acc = np.full((batch, out_h, out_w, channels), 0 if average else smallest, np.int32)
     count = np.zeros((out_h, out_w, 1), np.int32)
     for _, (r_out, c_out, r_in, c_in) in window_taps(
         _clipped_window(attrs, height, width), 0, out_h, out_w, height, width
@@ -40,7 +42,7 @@ def pool(graph: Graph, op: Op, attrs: WindowAttrs, x: Array, out_h: int) -> Arra
     if average:
         acc = rounded_mean(acc, count)
     low, high = numerics.output_range(graph, op)
-    return np.clip(acc, low, high).astype(np.int8)
+    return np.clip(acc, low, high).astype(x.dtype)
 
 
 def rounded_mean(acc: Array, count: Array) -> Array:
@@ -75,6 +77,9 @@ def mean_of(graph: Graph, op: Op, total: Array) -> Array:
 
 
 def _softmax(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    if operands[0].dtype == np.int16:
+        rows = operands[0].reshape(-1, operands[0].shape[-1])
+        return wide.softmax(rows, *wide.softmax_requant(graph, op))
     p = numerics.softmax_params(graph, op)
     x = operands[0].astype(np.int64)
     rows = x.reshape(-1, x.shape[-1])

@@ -145,6 +145,7 @@ _FLAT_KINDS = (
     OpKind.MUL,
     OpKind.QUANTIZE,
     OpKind.RESHAPE,
+    OpKind.UNARY,
 )
 
 
@@ -209,10 +210,10 @@ def _run_pixels(
     if not pointwise or attrs.pads != Pads() or row_map is None or low % out_c or high % out_c:
         return None
     start, stop = low // out_c * in_c, high // out_c * in_c
-    allowed = _allowed(row_map, first, end)
-    if not (allowed[0] <= start and stop <= allowed[1]):
+    allowed, size = _allowed(row_map, first, end), x.dtype.size_bytes
+    if not (allowed[0] <= start * size and stop * size <= allowed[1]):
         raise ValueError(
-            f"{op.kind.value} '{op.name}' needs bytes {start} to {stop} of its input, "
+            f"{op.kind.value} '{op.name}' needs bytes {start * size} to {stop * size} of its input, "
             f"its access map allows {allowed[0]} to {allowed[1]}"
         )
     pixels = values[op.inputs[0]].reshape(-1)[start:stop].reshape(1, -1, 1, in_c)

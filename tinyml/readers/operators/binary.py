@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tinyml.graph import Activation, BinaryAttrs, BinaryFunction, DType, NoAttrs, OpKind, SelectAttrs
+from tinyml.numerics import ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16
 from tinyml.numerics.binary import squared_difference_multiplier
 from tinyml.readers.flatbuffer import RawOperator
+from tinyml.readers.operators.elementwise import check_general_scales
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
+from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors, dims
 
 
 def _read(model: ModelTensors, op: RawOperator, activation: Activation = Activation.NONE) -> Read:
@@ -27,8 +29,11 @@ def _check_below_one(model: ModelTensors, factor: float) -> None:
 
 
 def _sub(model: ModelTensors, op: RawOperator) -> Read:
-    a, b, y = (model.activation(i).scale for i in (*model.inputs(op, 2, 2), op.outputs[0]))
-    _check_below_one(model, 2 * max(a, b) / ((1 << 20) * y))
+    operands = model.computed(op, *model.inputs(op, 2, 2))
+    y = model.tensor(op.outputs[0])
+    left_shift = ADD_LEFT_SHIFT_16 if y.dtype is DType.INT16 else ADD_LEFT_SHIFT
+    _check_below_one(model, 2 * max(t.scale for t in operands) / ((1 << left_shift) * y.scale))
+    check_general_scales(model, op)
     return _read(model, op, model.activation_function(op))
 
 
@@ -109,7 +114,14 @@ _BOOL = ("bool",)
 _BYTES = ("int8", "bool")
 
 READERS = {
-    "SUB": OperatorReader(OpKind.BINARY, _sub, 2, ("SubOptions", "FusedActivationFunction")),
+    "SUB": OperatorReader(
+        OpKind.BINARY,
+        _sub,
+        2,
+        ("SubOptions", "FusedActivationFunction", "PotScaleInt16"),
+        COMPUTED_TYPES,
+        COMPUTED_TYPES,
+    ),
     "MINIMUM": OperatorReader(OpKind.BINARY, _extremum, 2),
     "MAXIMUM": OperatorReader(OpKind.BINARY, _extremum, 2),
     "SQUARED_DIFFERENCE": OperatorReader(OpKind.BINARY, _squared_difference, 2),

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from tinyml.graph import ActivationAttrs, DType, NoAttrs, OpKind
+from tinyml.numerics import wide
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import QUANTISE, ModelTensors
+from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors
 
 _CAST = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32, DType.BOOL)
 
 
 def _elementwise(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 2, 2)
-    a, b = (model.activation(i) for i in inputs)
-    scale = model.activation(op.outputs[0]).scale
+    a, b = model.computed(op, *inputs)
+    scale = model.tensor(op.outputs[0]).scale
     model.check_rescale(a.scale * b.scale / scale if op.name == "MUL" else 2 * max(a.scale, b.scale) / scale)
+    if op.name == "ADD":
+        check_general_scales(model, op)
     shape = model.broadcast(a, b)
     return Read(inputs, ActivationAttrs(model.activation_function(op)), shape)
+
+
+def check_general_scales(model: ModelTensors, op: RawOperator) -> None:
+    """Refuse an ADD or SUB of int16 in the fixed point of LSTM cells, which the converter does not make."""
+    scales = [model.tensor(i).scale for i in (*op.inputs, *op.outputs)]
+    int16 = model.tensor(op.inputs[0]).dtype is DType.INT16
+    if int16 and op.options["PotScaleInt16"] and all(wide.power_of_two(s) is not None for s in scales):
+        raise model.error(
+            "it is marked as fixed-point (pot_scale_int16), and its scales are powers of two",
+            "expected general scales",
+            "convert again: TensorFlow's converter does not set this mark",
+        )
 
 
 def _quantize(model: ModelTensors, op: RawOperator) -> Read:
@@ -62,8 +77,17 @@ def _dequantize(model: ModelTensors, op: RawOperator) -> Read:
 
 
 READERS = {
-    "ADD": OperatorReader(OpKind.ADD, _elementwise, 2, ("AddOptions", "FusedActivationFunction")),
-    "MUL": OperatorReader(OpKind.MUL, _elementwise, 2, ("MulOptions", "FusedActivationFunction")),
+    "ADD": OperatorReader(
+        OpKind.ADD,
+        _elementwise,
+        2,
+        ("AddOptions", "FusedActivationFunction", "PotScaleInt16"),
+        COMPUTED_TYPES,
+        COMPUTED_TYPES,
+    ),
+    "MUL": OperatorReader(
+        OpKind.MUL, _elementwise, 2, ("MulOptions", "FusedActivationFunction"), COMPUTED_TYPES, COMPUTED_TYPES
+    ),
     "QUANTIZE": OperatorReader(
         OpKind.QUANTIZE,
         _quantize,

@@ -6,19 +6,20 @@ import math
 
 import numpy as np
 
-from tinyml.graph import LookupAttrs, OpKind
+from tinyml.graph import DType, LookupAttrs, OpKind, UnaryAttrs, UnaryFunction
 from tinyml.numerics import Int64Array
 from tinyml.numerics.lookup import Unary, div_table, hard_swish_params, lookup_table
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import QUANTISE, ModelTensors
+from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors
 
+_LARGEST_SIGMOID_SCALE = 1.0  # of int16: beyond, the products with the multiplier leave 31 bits
 _MAX_STEPS = 2.0**31  # of the output's scale in the limits of RELU6 and RELU_N1_TO_1
 
 
 def _unary(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
-    x, y = model.activation(inputs[0]), model.activation(op.outputs[0])
+    (x,), y = model.computed(op, inputs[0]), model.tensor(op.outputs[0])
     alpha = float(op.options.get("Alpha", 0.0))
     if not (math.isfinite(alpha) and alpha >= 0):
         raise model.error(f"its slope is {alpha}", "expected a finite number, 0 or above")
@@ -28,6 +29,8 @@ def _unary(model: ModelTensors, op: RawOperator) -> Read:
         raise model.error(
             f"its output's scale is {y.scale:g}", "expected a scale in proportion to its limits", QUANTISE
         )
+    if x.dtype is DType.INT16:
+        return _unary_16(model, op, alpha)
     if op.name == "LOGISTIC" and y.scale != 1 / 256:
         raise model.error(f"its output has scale {y.scale:g}", "expected 1/256")
     if op.name == "HARD_SWISH" and hard_swish_params(x, y).exponent > 0:
@@ -38,6 +41,20 @@ def _unary(model: ModelTensors, op: RawOperator) -> Read:
         )
     unary = Unary(x, y, alpha, bool(op.options.get("Approximate", False)))
     return Read(inputs, _attrs(op.name, lookup_table(op.name, unary)), x.shape)
+
+
+def _unary_16(model: ModelTensors, op: RawOperator, alpha: float) -> Read:
+    """Return a function of one int16 value; the slope has been checked."""
+    x, y = model.tensor(op.inputs[0]), model.tensor(op.outputs[0])
+    function = UnaryFunction(op.name)
+    if function in (UnaryFunction.LOGISTIC, UnaryFunction.TANH):
+        if y.scale != 1 / 2**15:
+            raise model.error(f"its output has scale {y.scale:g}", "expected 1/32768 for int16")
+        if not x.scale < _LARGEST_SIGMOID_SCALE:
+            raise model.error(
+                f"its input has scale {x.scale:g}", f"expected less than {_LARGEST_SIGMOID_SCALE:g}", QUANTISE
+            )
+    return Read(op.inputs, UnaryAttrs(function, alpha), x.shape, OpKind.UNARY)
 
 
 def _attrs(function: str, table: Int64Array) -> LookupAttrs:
@@ -80,14 +97,16 @@ READERS = {
     "EXP": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "GELU": OperatorReader(OpKind.LOOKUP, _unary, 1, ("GeluOptions", "Approximate")),
     "HARD_SWISH": OperatorReader(OpKind.LOOKUP, _unary, 1),
-    "LEAKY_RELU": OperatorReader(OpKind.LOOKUP, _unary, 1, ("LeakyReluOptions", "Alpha")),
+    "LEAKY_RELU": OperatorReader(
+        OpKind.LOOKUP, _unary, 1, ("LeakyReluOptions", "Alpha"), COMPUTED_TYPES, COMPUTED_TYPES
+    ),
     "LOG": OperatorReader(OpKind.LOOKUP, _unary, 1),
-    "LOGISTIC": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "LOGISTIC": OperatorReader(OpKind.LOOKUP, _unary, 1, (), COMPUTED_TYPES, COMPUTED_TYPES),
     "NEG": OperatorReader(OpKind.LOOKUP, _unary, 1),
-    "RELU": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "RELU": OperatorReader(OpKind.LOOKUP, _unary, 1, (), COMPUTED_TYPES, COMPUTED_TYPES),
     "RELU6": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "RELU_N1_TO_1": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "RSQRT": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "SQRT": OperatorReader(OpKind.LOOKUP, _unary, 1),
-    "TANH": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "TANH": OperatorReader(OpKind.LOOKUP, _unary, 1, (), COMPUTED_TYPES, COMPUTED_TYPES),
 }

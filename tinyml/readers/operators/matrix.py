@@ -10,14 +10,24 @@ import numpy as np
 from tinyml.graph import MatmulAttrs, OpKind, Pads, Tensor, WindowAttrs
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import MAX_EXTENT, SAME, VALID, ModelTensors, dims, window_extent
+from tinyml.readers.tensors import (
+    COMPUTED,
+    COMPUTED_TYPES,
+    MAX_EXTENT,
+    SAME,
+    VALID,
+    ModelTensors,
+    dims,
+    window_extent,
+)
 
 _MATMUL_RANKS = (2, 5)  # lite/kernels/batch_matmul.cc
 
 
 def _transpose_convolution(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 3, 4)
-    image = model.image(inputs[2])
+    model.computed(op, inputs[2])
+    image = model.image(inputs[2], COMPUTED)
     weights = model.weights(inputs[1], 4, axis=0)
     model.check_weighted(op, image, weights)
     out_c, *kernel, in_c = weights.shape
@@ -26,7 +36,7 @@ def _transpose_convolution(model: ModelTensors, op: RawOperator) -> Read:
             f"its weights {dims(weights.shape)} do not fit an input of {dims(image.shape)}",
             "expected as many input channels",
         )
-    model.bias(inputs[3], out_c)
+    model.layer_bias(inputs[3], image, weights)
     shape = _transposed_shape(model, op, image, out_c)
     stride = (op.options["StrideH"], op.options["StrideW"])
     padding = op.options["Padding"]
@@ -60,7 +70,7 @@ def _transpose_convolution(model: ModelTensors, op: RawOperator) -> Read:
 
 def _transposed_shape(model: ModelTensors, op: RawOperator, image: Tensor, out_c: int) -> tuple[int, ...]:
     """Return the output's shape: an input, or as declared where the model computes it from shapes."""
-    declared = model.activation(op.outputs[0]).shape
+    declared = model.tensor(op.outputs[0]).shape
     computed = {t for i in model.shape_ops for t in model.raw.operators[i].outputs}
     wanted = list(declared) if op.inputs[0] in computed else model.integers(op.inputs[0], "output shape", 4)
     if len(wanted) != 4 or wanted[0] != image.shape[0] or wanted[3] != out_c or min(wanted) <= 0:
@@ -98,6 +108,7 @@ READERS = {
         _transpose_convolution,
         0,  # the first input is the output's shape
         ("TransposeConvOptions", "Padding", "StrideH", "StrideW", "FusedActivationFunction"),
+        output_types=COMPUTED_TYPES,
     ),
     "BATCH_MATMUL": OperatorReader(OpKind.BATCH_MATMUL, _matmul, 2, ("BatchMatMulOptions", "AdjX", "AdjY")),
 }

@@ -7,7 +7,7 @@ import math
 from tinyml.graph import ArgAttrs, DType, NoAttrs, OpKind, ReduceAttrs, SoftmaxAttrs
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import ModelTensors, dims
+from tinyml.readers.tensors import COMPUTED_TYPES, ModelTensors, dims
 
 _MAX_SOFTMAX = 4095  # TFLite sums exponentials with 12 integer bits
 
@@ -17,7 +17,8 @@ _UNIT_SCALE, _LOG_SCALE = 1 / 128, 16 / 256  # lite/kernels/l2norm.cc, activatio
 
 
 def _mean(model: ModelTensors, op: RawOperator) -> Read:
-    model.check_rescale(model.activation(op.inputs[0]).scale / model.activation(op.outputs[0]).scale)
+    (x,) = model.computed(op, op.inputs[0]) if op.name == "MEAN" else (model.activation(op.inputs[0]),)
+    model.check_rescale(x.scale / model.tensor(op.outputs[0]).scale)
     return _reduction(model, op)
 
 
@@ -42,8 +43,8 @@ def _product(model: ModelTensors, op: RawOperator) -> Read:
 
 def _reduction(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 2, 2)
-    x = model.activation(inputs[0])
-    model.activation(op.outputs[0])
+    x = model.tensor(inputs[0])
+    model.activation(op.outputs[0], (x.dtype,))
     rank = len(x.shape)
     axes = model.integers(inputs[1], "axes")
     if any(not -rank <= a < rank for a in axes):
@@ -56,8 +57,7 @@ def _reduction(model: ModelTensors, op: RawOperator) -> Read:
 
 def _softmax(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
-    x = model.activation(inputs[0])
-    output = model.activation(op.outputs[0])
+    (x,), output = model.computed(op, inputs[0]), model.tensor(op.outputs[0])
     beta = float(op.options["Beta"])
     if not (math.isfinite(beta) and beta > 0):
         raise model.error(f"its beta is {beta}", "expected a finite positive number")
@@ -69,6 +69,11 @@ def _softmax(model: ModelTensors, op: RawOperator) -> Read:
             f"at most {_MAX_SOFTMAX} fit its 32-bit sum",
             "leave the softmax out of the model and take the largest score",
         )
+    if x.dtype is DType.INT16:
+        if output.scale != 1 / 2**15:
+            raise model.error(f"its output has scale {output.scale:g}", "expected 1/32768 for int16")
+        model.check_rescale(x.scale * beta * 6553.5)
+        return Read(inputs, SoftmaxAttrs(beta), x.shape)
     if output.zero_point != -128 or abs(output.scale - 1 / 256) > 0.001 / 256:
         raise model.error(
             f"its output has scale {output.scale:g} and zero point {output.zero_point}",
@@ -132,10 +137,12 @@ READERS = {
         OpKind.L2_NORMALIZATION, _l2_normalization, 1, ("L2NormOptions", "FusedActivationFunction")
     ),
     "LOG_SOFTMAX": OperatorReader(OpKind.LOG_SOFTMAX, _log_softmax, 1),
-    "MEAN": OperatorReader(OpKind.MEAN, _mean, 1, _REDUCER),
+    "MEAN": OperatorReader(OpKind.MEAN, _mean, 1, _REDUCER, COMPUTED_TYPES, COMPUTED_TYPES),
     "REDUCE_MAX": OperatorReader(OpKind.REDUCE_MAX, _extreme, 1, _REDUCER),
     "REDUCE_MIN": OperatorReader(OpKind.REDUCE_MIN, _extreme, 1, _REDUCER),
     "REDUCE_PROD": OperatorReader(OpKind.REDUCE_PROD, _product, 1, _REDUCER),
-    "SOFTMAX": OperatorReader(OpKind.SOFTMAX, _softmax, 1, ("SoftmaxOptions", "Beta")),
+    "SOFTMAX": OperatorReader(
+        OpKind.SOFTMAX, _softmax, 1, ("SoftmaxOptions", "Beta"), COMPUTED_TYPES, COMPUTED_TYPES
+    ),
     "SUM": OperatorReader(OpKind.SUM, _mean, 1, _REDUCER),
 }

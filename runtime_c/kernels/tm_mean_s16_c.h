@@ -1,0 +1,64 @@
+/* tm_mean_s16_c: mean over any dimensions, portable C, int16.
+ *
+ *   x        int16  the input, densely packed
+ *   y        int16  the kept dimensions, densely packed
+ *   kept     int32  [2][6]   kept dimensions, then the input's stride along each of them
+ *   reduced  int32  [2][6]   reduced dimensions, then the input's stride along each of them
+ *
+ * Quantisation  y = clamp(requant(sum x)), zero points 0, rounding twice; the division by the count
+ *               is in multiplier and shift.
+ * Scratch       none.
+ * Requires      sums within 32 bits: less than 2^16 elements.
+ * Overlap       none; where the reduced dimensions are the last ones, mean by mean.
+ * Source        TFLite kernels/internal/reference/reduce.h (QuantizedMeanOrSum).
+ */
+#ifndef TM_MEAN_S16_C_H
+#define TM_MEAN_S16_C_H
+
+#include "tm_wide.h"
+
+TM_INLINE int32_t tm_mean_sum_s16_c(const int16_t *x, const int32_t *reduced, int32_t runs, int32_t acc)
+{
+    int32_t index[TM_RANK - 1] = {0};
+    int32_t offset[1] = {0};
+    const int32_t run = reduced[TM_RANK - 1];
+    const int32_t stride = reduced[2 * TM_RANK - 1];
+    for (int32_t r = 0; r < runs; ++r) {
+        const int16_t *at = x + offset[0];
+        if (stride == 1) {
+            TM_UNROLL_4
+            for (int32_t i = 0; i < run; ++i) {
+                acc += at[i];
+            }
+        } else {
+            TM_UNROLL_4
+            for (int32_t i = 0; i < run; ++i) {
+                acc += at[i * stride];
+            }
+        }
+        if (r + 1 < runs) {
+            tm_walk_next(reduced, 1, index, offset);
+        }
+    }
+    return acc;
+}
+
+TM_INLINE void tm_mean_s16_c(const int16_t *x, int16_t *y, const int32_t *kept, const int32_t *reduced,
+                             int32_t multiplier, int32_t shift)
+{
+    int32_t index[TM_RANK - 1] = {0};
+    int32_t offset[1] = {0};
+    const int32_t runs = tm_walk_runs(kept);
+    const int32_t reduced_runs = tm_walk_runs(reduced);
+    const int32_t run = kept[TM_RANK - 1];
+    const int32_t stride = kept[2 * TM_RANK - 1];
+    for (int32_t r = 0; r < runs; ++r) {
+        for (int32_t i = 0; i < run; ++i) {
+            const int32_t sum = tm_mean_sum_s16_c(x + offset[0] + i * stride, reduced, reduced_runs, 0);
+            *y++ = tm_limit_s16(tm_requant(sum, multiplier, shift), INT16_MIN, INT16_MAX);
+        }
+        tm_walk_next(kept, 1, index, offset);
+    }
+}
+
+#endif
