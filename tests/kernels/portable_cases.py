@@ -25,8 +25,5 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **matrix_cases.GENERATORS,
     **reduction_cases.GENERATORS,
     **movement_cases.GENERATORS,
-    **movement_cases.GENERATORS,
-    **matrix_cases.GENERATORS,
-    **reduction_cases.GENERATORS,
     **wide_cases.GENERATORS,
 }

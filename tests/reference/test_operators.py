@@ -34,8 +34,6 @@ CASES = (
     *matrix_cases.CASES,
     *movement_cases.CASES,
     *reduction_cases.CASES,
-    *recurrent_cases.CASES,
-    *reduction_cases.CASES,
     *wide_cases.CASES,
 )
 
