@@ -122,9 +122,6 @@ class ModelBuilder:
         if dtype == "int16":
             scale = 0.05 if scale is None else scale
             index = self.tensor(shape, dtype, float(np.float32(scale)), zero_point or 0, name=name)
-        """Add a model input; int8 with the given or a random quantisation, int16, or a type without one."""
-        if dtype == "int16":
-            index = self.tensor(shape, dtype, 0.05 if scale is None else scale, 0, name=name)
         elif dtype != "int8":
             index = self.tensor(shape, dtype, name=name)
         else:

@@ -66,6 +66,7 @@ class OpKind(StrEnum):
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
     CAST = "CAST"
+    FLOAT_FUNCTION = "FLOAT_FUNCTION"  # of one float, between DEQUANTIZE and QUANTIZE (FloatFunctionAttrs)
     LOOKUP = "LOOKUP"  # any function of one int8 value: LOGISTIC, HARD_SWISH, ... (LookupAttrs)
     BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
     LOGICAL_NOT = "LOGICAL_NOT"
@@ -339,6 +340,17 @@ class LookupAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class FloatFunctionAttrs:
+    """FLOAT_FUNCTION: NEG, ELU, SIN or COS of float32, which `passes/quantise_islands.py` makes a LOOKUP.
+
+    Args:
+        function: what the file calls it.
+    """
+
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
 class BinaryAttrs:
     """BINARY; the activation is SUB's."""
 
@@ -379,6 +391,7 @@ Attrs = (
     | LstmAttrs
     | SvdfAttrs
     | LookupAttrs
+    | FloatFunctionAttrs
     | BinaryAttrs
     | SelectAttrs
     | NoAttrs
