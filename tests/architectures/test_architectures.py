@@ -125,11 +125,13 @@ def test_emulated_outputs_equal_litert_within_the_stack_bound(
             "handle": (f"{entry}_reset",) if compiled.graph.states else (),
         }
         hooks = ("tm_trace_begin", "tm_trace_end")
-        bound = stack_bound(elf, list(tmp_path.rglob("*.su")), "main", indirect=called, without=hooks)
+        frames = list(tmp_path.rglob("*.su"))
+        bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
+        # Helium's depthwise kernels jump to their own labels by register, which is no call.
+        jumps = [p.split()[0] for p in bound.problems if p.split()[0].endswith("_mve")]
+        called |= dict.fromkeys(jumps, ())
+        bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
     assert free is not None
-    if board == "mps3-an547" and bound.bytes is None:  # Helium's loops look like calls through pointers
-        assert all(problem.split()[0].endswith("_mve") for problem in bound.problems), bound.problems
-        return
     assert bound.bytes is not None, bound.problems
     assert compiled.board.stack_bytes - free <= bound.bytes + 8  # the call of main, aligned
 
