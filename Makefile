@@ -79,6 +79,10 @@ bench: system-firmware $(VENV)/.installed ## Instructions, estimated cycles and 
 bench-memory: system-firmware $(VENV)/.installed $(MOBILENET_LARGE) ## Arenas of known networks beside the literature's, from builds that ran
 	@$(BIN)/python tools/bench_memory.py --instructions
 
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev ## Feed 200,000 damaged model files to the reader
+	@$(BIN)/python tools/fuzz.py
+
 # Checks --------------------------------------------------------------------------------------------
 
 .PHONY: lint

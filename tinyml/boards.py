@@ -229,7 +229,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise BoardError("the board file does not exist", where=str(path)) from None
     except (OSError, UnicodeDecodeError) as e:
         raise BoardError("the board file cannot be read", where=str(path), expected=str(e)) from None
-    except (json.JSONDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:  # ValueError: also of numbers with thousands of digits
         raise BoardError("the board file is not JSON", where=str(path), expected=str(e)) from None
     if not isinstance(value, dict):
         raise _broken(path, "$", "a JSON object", value)

@@ -66,6 +66,7 @@ class OpKind(StrEnum):
     QUANTIZE = "QUANTIZE"
     DEQUANTIZE = "DEQUANTIZE"
     CAST = "CAST"
+    FLOAT_FUNCTION = "FLOAT_FUNCTION"  # of one float, between DEQUANTIZE and QUANTIZE (FloatFunctionAttrs)
     LOOKUP = "LOOKUP"  # any function of one int8 value: LOGISTIC, HARD_SWISH, ... (LookupAttrs)
     BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
     UNARY = "UNARY"  # a function of one int16 value: LOGISTIC, TANH, ... (UnaryAttrs)
@@ -356,6 +357,16 @@ class UnaryAttrs:
     alpha: float = 0.0
 
 
+class FloatFunctionAttrs:
+    """FLOAT_FUNCTION: NEG, ELU, SIN or COS of float32, which `passes/quantise_islands.py` makes a LOOKUP.
+
+    Args:
+        function: what the file calls it.
+    """
+
+    function: str
+
+
 @dataclass(frozen=True, slots=True)
 class BinaryAttrs:
     """BINARY; the activation is SUB's."""
@@ -400,6 +411,7 @@ Attrs = (
     | SvdfAttrs
     | LookupAttrs
     | UnaryAttrs
+    | FloatFunctionAttrs
     | BinaryAttrs
     | SelectAttrs
     | NoAttrs

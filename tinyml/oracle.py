@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,31 @@ from tinyml.errors import ModelError, ToolchainError, UsageError
 from tinyml.graph import Array, DType, Graph, OpKind
 from tinyml.readers.flatbuffer import decode
 
+_VERSION_FIELD = 8  # in the table OperatorCode of the schema
 _SOFTMAX_LIMIT = 512  # lite/kernels/internal/reference/softmax.h checks for a shift of at most 31 bits
+
+
+# Operators of which the table of the reference kernels lacks the versions that converters write; the kernels,
+# which move elements and have no faster twin, are the same.
+_VERSION_1 = ("TILE", "DEPTH_TO_SPACE")
+
+
+def _with_known_versions(content: bytes) -> bytes:
+    """Return a model file whose operators `BUILTIN_REF` finds."""
+    import tflite
+
+    changed = bytearray(content)
+    numbers = {getattr(tflite.BuiltinOperator, name) for name in _VERSION_1}
+    try:
+        model = tflite.Model.GetRootAs(content)
+        for i in range(model.OperatorCodesLength()):
+            code = model.OperatorCodes(i)
+            if max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) in numbers and code.Version() > 1:
+                at = code._tab.Pos + code._tab.Offset(_VERSION_FIELD)
+                changed[at : at + 4] = (1).to_bytes(4, "little")
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError):  # damaged: LiteRT refuses it
+        return content
+    return bytes(changed)
 
 
 class Oracle:
@@ -49,6 +74,8 @@ class Oracle:
             raise ModelError(
                 f"cannot read {Path(path).name}", where=str(path), expected=error.strerror or str(error)
             ) from error
+        if reference:
+            self._content = _with_known_versions(self._content)
         try:
             self._interpreter: Any = Interpreter(
                 model_content=self._content,

@@ -10,7 +10,7 @@ from typing import Any
 from tinyml.access import AccessMap, RowMap
 from tinyml.aliases import Aliases
 from tinyml.errors import UnsupportedOp
-from tinyml.graph import Graph, Op, OpKind
+from tinyml.graph import FloatFunctionAttrs, Graph, Op, OpKind
 from tinyml.kernels import KERNELS
 from tinyml.kernels.dsp_streams import RequantForm
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
@@ -93,7 +93,7 @@ def select(
             notes.append(f"{kernel.symbol} refuses: {' '.join(refusals)}")
         else:
             refused.append(
-                f"op {index} {op.kind}: {_describe(graph, op)}: {' | '.join(notes) or 'no kernel'}"
+                f"op {index} {op.kind}: {_describe(graph, op)}: {' | '.join(notes) or _why_not(op)}"
             )
     if refused:
         raise UnsupportedOp(
@@ -132,6 +132,13 @@ def _compact(graph: Graph, selections: Sequence[Selection], selection: Selection
     if kernel.op is OpKind.CONV_2D and kernel.less_scratch is not None:
         lowered = kernel.less_scratch(lowered)
     return dataclasses.replace(selection, lowered=lowered, parameters=context.parameters)
+
+
+def _why_not(op: Op) -> str:
+    """Say why an operator has no kernels at all."""
+    if isinstance(op.attrs, FloatFunctionAttrs):
+        return f"{op.attrs.function} is a table only between quantised layers, from int8 to int8"
+    return "no kernel"
 
 
 def copies(selections: Sequence[Selection], graph: Graph) -> frozenset[OpKind]:

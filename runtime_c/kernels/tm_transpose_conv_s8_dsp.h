@@ -34,7 +34,8 @@ TM_INLINE void tm_transpose_conv_s8_dsp(const int8_t *const *rows, int8_t *y, in
 {
     int8_t *const pixels = (int8_t *)scratch + columns;
     const int32_t pointers = (kernel_h + stride_h - 1) / stride_h;
-    const int32_t taps_h = (kernel_h - phase + stride_h - 1) / stride_h;
+    const int32_t met = (kernel_h - phase + stride_h - 1) / stride_h;
+    const int32_t taps_h = met < pointers ? met : pointers; /* as it is: phase >= 0, which GCC may not know */
     int32_t column = pad_left % stride_w; /* the first column of the kernel that meets the output column */
     int32_t newest = pad_left / stride_w; /* the input column that it meets there */
     for (int32_t first = 0; first < stride_w && first < out_w; ++first) {

@@ -53,8 +53,8 @@ def test_the_stack_of_nested_calls_is_bounded(board: str, digits_model: Path, tm
         free = target.infer(inputs).stack_free
         elf = next((tmp_path / "run").rglob("firmware.elf"))
         frames = list((tmp_path / "run").rglob("*.su"))
-        # The firmware calls the model through its descriptor; no rows are pushed to this one.
-        called = {"tm_link_run_model": (invoke,), "tm_link_push_row": ()}
+        # The firmware calls the model through its descriptor; no rows are pushed, no states reset.
+        called = {"tm_link_run_model": (invoke,), "tm_link_push_row": (), "handle": ()}
         hooks = ("tm_trace_begin", "tm_trace_end")
         bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
     assert free is not None

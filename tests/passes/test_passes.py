@@ -10,10 +10,12 @@ import pytest
 from tests.shared_models import shared_models
 from tests.tflite_builder import ModelBuilder
 from tinyml import passes, reference
-from tinyml.errors import ModelError
+from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import Array, DType, Graph, OpKind, Pads, ReduceAttrs, WindowAttrs
+from tinyml.kernels.registry import Isa
 from tinyml.oracle import Oracle, float_inputs, int8_edges
 from tinyml.readers import read_model
+from tinyml.select import select
 
 
 def _kinds(graph: Graph) -> list[str]:
@@ -309,3 +311,32 @@ def test_real_models_keep_no_data_movement(path: Path) -> None:
     graph = passes.run(read_model(path))
     check_form(graph)
     assert not {"PAD", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE"}.intersection(_kinds(graph))
+
+
+def test_float_functions_between_quantised_layers_become_tables(tmp_path: Path) -> None:
+    b = ModelBuilder(9)
+    x = b.input((1, 2, 4, 3), 0.05, 7)
+
+    def function(name: str, x: int) -> int:
+        return b._op(name, [x], b.tensor(b.shape(x), "float32"))
+
+    negative = b.quantize(function("NEG", b.dequantize(x)), 0.031, -5)
+    flat = b._op(
+        "RESHAPE", [b.dequantize(x), b.constant(np.array([2, 12], np.int32))], b.tensor((2, 12), "float32")
+    )
+    wave = b.quantize(function("COS", function("SIN", flat)), 1 / 128, 3)
+    b.output(negative, b.fully_connected(wave, 5))
+    graph = run_passes(b, tmp_path)
+    assert _kinds(graph) == ["LOOKUP", "RESHAPE", "LOOKUP", "FULLY_CONNECTED"]
+
+
+def test_a_float_function_at_an_edge_is_refused(tmp_path: Path) -> None:
+    b = ModelBuilder(9)
+    x = b.input((1, 2, 4, 3), 0.05, 7)
+    y = b.tensor(b.shape(x), "float32")
+    b.output(b._op("SIN", [b.dequantize(x)], y))
+    path = b.save(tmp_path / "m.tflite")
+    for edges in ("int8", "float"):
+        graph = passes.run(read_model(path), edges=edges)
+        with pytest.raises(UnsupportedOp, match=r"SIN.*between quantised layers"):
+            select(graph, [Isa.C])

@@ -330,7 +330,7 @@ def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
     b = ModelBuilder(1)
     x = b.input((1, 6, 6, 4))
     y = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="gate")
-    b.raw_op("SIN", [x], [y])
+    b.raw_op("FLOOR", [x], [y])
     z = b.tensor((1, 6, 6, 4), scale=0.1, zero_point=0, name="mystery")
     b.raw_op("MyOwnOp", [b.conv2d(y, 4)], [z])
     b.output(z)
@@ -338,7 +338,7 @@ def test_unsupported_operators_are_listed_at_once(tmp_path: Path) -> None:
         _read(b, tmp_path)
     assert "2 operators" in caught.value.what
     lines = caught.value.where.splitlines()
-    assert re.search(r"op 0 SIN 'gate' 1x6x6x4 int8: LiteRT has it only in float", lines[0])
+    assert re.search(r"op 0 FLOOR 'gate' 1x6x6x4 int8: LiteRT has it only in float", lines[0])
     assert re.search(r"op 2 CUSTOM MyOwnOp 'mystery' 1x6x6x4 int8: ", lines[1])
     assert "CONV_2D" in caught.value.expected
 

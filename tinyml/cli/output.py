@@ -57,7 +57,9 @@ class Output:
             status = error.exit_status if exit_status is None else exit_status
             click.echo(json.dumps(error.to_json() | {"exit_status": status}, indent=2))
             return
-        lines = str(error).split("\n")
+        # File names and what a file says may hold what a terminal obeys.
+        text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+        lines = text.split("\n")
         self.stderr.print(Text.assemble(("error: ", "bold red"), lines[0]))
         for line in lines[1:]:
             self.stderr.print(Text(line if line.startswith("  ") else f"  {line}"))

@@ -146,6 +146,21 @@ def _sqrt(unary: Unary) -> Int64Array:
     )
 
 
+def float_function(function: str, x: Float32Array) -> Float32Array:
+    """Compute a function in `FLOAT_FUNCTIONS` of float32, as LiteRT's float operator does."""
+    flat = FLOAT_FUNCTIONS[function](np.asarray(x, np.float32).reshape(-1))
+    return flat.astype(np.float32).reshape(x.shape)
+
+
+FLOAT_FUNCTIONS: Mapping[str, Callable[[Float32Array], Float32Array]] = {
+    "COS": functools.partial(_call, "cos"),
+    "ELU": _elu,
+    "NEG": np.negative,
+    "SIN": functools.partial(_call, "sin"),
+}
+"""Functions of one float32 that converters leave between quantised layers, by their TFLite names."""
+
+
 # Integer functions
 
 

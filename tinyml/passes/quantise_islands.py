@@ -3,6 +3,9 @@
 Converters leave such islands around what a streaming network remembers: a variable is float, so its value is
 dequantised, joined with the new samples, and quantised again. Moving commutes with a function of one element:
 every value of the island may be quantised where it enters, by a table of the 256 values it can have there.
+
+They also leave functions in float that int8 operators cannot express, ELU and the NEG of every layer
+normalisation: between DEQUANTIZE and QUANTIZE they are such tables as well.
 """
 
 from __future__ import annotations
@@ -12,7 +15,20 @@ import dataclasses
 import numpy as np
 
 from tinyml import numerics
-from tinyml.graph import DType, Graph, LookupAttrs, NoAttrs, Op, OpKind, PadAttrs, Quant, Tensor
+from tinyml.graph import (
+    Array,
+    DType,
+    FloatFunctionAttrs,
+    Graph,
+    LookupAttrs,
+    NoAttrs,
+    Op,
+    OpKind,
+    PadAttrs,
+    Quant,
+    Tensor,
+)
+from tinyml.numerics.lookup import float_function
 from tinyml.passes import edit
 
 _MOVES = frozenset(
@@ -31,8 +47,56 @@ _MOVES = frozenset(
 
 
 def quantise_islands(graph: Graph) -> Graph:
-    """Replace every island whose values are all quantised alike where they leave it."""
-    return edit.repeat(graph, _quantise_one)
+    """Replace every island whose values are all quantised alike where they leave it, and float functions."""
+    return edit.repeat(edit.repeat(graph, _tabulate_one), _quantise_one)
+
+
+def _tabulate_one(graph: Graph) -> Graph | None:
+    """Let a QUANTIZE of a function of one int8 tensor look it up."""
+    for i, op in enumerate(graph.ops):
+        output = graph.tensors[op.outputs[0]]
+        if op.kind is not OpKind.QUANTIZE or output.dtype is not DType.INT8:
+            continue
+        function = _function_of(graph, op.inputs[0])
+        if function is None or not function[2]:
+            continue
+        root, values, names = function
+        table = tuple(int(v) for v in numerics.quantize_floats(values, output))
+        attrs = LookupAttrs("+".join(names), table)
+        source = graph.tensors[root]
+        if source.shape == output.shape:
+            return edit.replace_op(graph, i, (Op(OpKind.LOOKUP, (root,), op.outputs, attrs, op.name),))
+        view = dataclasses.replace(source, name=output.name, shape=output.shape)
+        graph, new = edit.add_tensor(graph, view)
+        ops = (
+            Op(OpKind.RESHAPE, (root,), (new,), NoAttrs(), op.name),
+            Op(OpKind.LOOKUP, (new,), op.outputs, attrs, op.name),
+        )
+        return edit.replace_op(graph, i, ops)
+    return None
+
+
+def _function_of(graph: Graph, tensor: int) -> tuple[int, Array, tuple[str, ...]] | None:
+    """Return (int8 tensor, float32 values for -128 to 127, names) of what a float tensor is a function of."""
+    index = graph.producer(tensor)
+    if index is None:
+        return None
+    op = graph.ops[index]
+    source = graph.tensors[op.inputs[0]]
+    if op.kind is OpKind.DEQUANTIZE:
+        every = np.arange(-128, 128, dtype=np.int8)
+        return (
+            (op.inputs[0], numerics.dequantize_values(every, source), ())
+            if source.dtype is DType.INT8
+            else None
+        )
+    if op.kind not in (OpKind.FLOAT_FUNCTION, OpKind.RESHAPE):
+        return None
+    inner = _function_of(graph, op.inputs[0])
+    if inner is None or not isinstance(op.attrs, FloatFunctionAttrs):
+        return inner
+    root, values, names = inner
+    return root, float_function(op.attrs.function, values), (*names, op.attrs.function)
 
 
 def _quantise_one(graph: Graph) -> Graph | None:

@@ -24,6 +24,7 @@ MAX_RANK = 6
 MAX_ELEMENTS = 2**31 - 1
 MAX_EXTENT = 2**15  # reach of a window in pixels; C kernels index with int32
 _MIN_SCALE = 2.0**-100  # real scales are above 1e-8; these keep every float32 product finite
+_MAX_DIMENSION = 2**24  # of passes and readers that keep something per row or channel
 _MAX_RESCALE = 2.0**30  # accumulators are shifted left by at most 30 bits
 _ACTIVATIONS = {
     0: Activation.NONE,
@@ -170,6 +171,8 @@ class ModelTensors:
             )
         if math.prod(shape) > MAX_ELEMENTS:
             raise self.error(f"tensor '{name}' has shape {dims(shape)}", "expected fewer than 2^31 elements")
+        if shape and max(shape) > _MAX_DIMENSION:
+            raise self.error(f"tensor '{name}' has shape {dims(shape)}", "expected dimensions up to 2^24")
         return shape
 
     def _quant(self, raw: RawTensor, name: str, shape: tuple[int, ...], dtype: DType) -> Quant | None:
@@ -239,7 +242,8 @@ class ModelTensors:
             )
         self.states[index] = np.zeros(0, dtype.value)  # from here on a tensor like others
         tensor = self.activation(index, (dtype,))
-        self.states[index] = np.full(tensor.shape, tensor.zero_point, dtype.value)
+        # One number in memory: the size has yet to be compared with the weights'.
+        self.states[index] = np.broadcast_to(np.array(tensor.zero_point, dtype.value), tensor.shape)
         return tensor
 
     def check_rescale(self, factor: float) -> None:

@@ -40,8 +40,6 @@ _INT8_EDGES = (
 )
 _FLOAT_ONLY = "LiteRT has it only in float: replace this layer, or run it outside the model"
 ADVICE = {
-    "SIN": _FLOAT_ONLY,
-    "COS": _FLOAT_ONLY,
     "SQUARE": "multiply the tensor by itself: LiteRT has SQUARE only in float",
     "SIGN": _FLOAT_ONLY,
     "FLOOR": _FLOAT_ONLY,
@@ -143,6 +141,8 @@ class _GraphReader(ModelTensors):
             reader = READERS[raw.name]
             read = reader.read(self, raw)
             parts = (read,) if isinstance(read, Read) else read
+            if len(parts) != len(raw.outputs):
+                raise self.error(f"it has {len(raw.outputs)} outputs", f"expected {len(parts)}")
             for index, part in zip(raw.outputs, parts, strict=True):
                 output = self.tensor(index)
                 if output.shape != part.shape:
@@ -169,7 +169,7 @@ class _GraphReader(ModelTensors):
         for variable in self.variables:
             self._check_variable(variable, ops)
         self._check_exchange()
-        states = [State(t, None, initial) for t, initial in self.states.items()]
+        states = [State(t, None, np.array(initial)) for t, initial in self.states.items()]
         states += [State(v.tensor, v.next, self._first_value(v)) for v in self.variables]
         used = sorted(
             {t for op in ops for t in (*op.inputs, *op.outputs) if t >= 0}
@@ -277,6 +277,10 @@ class _GraphReader(ModelTensors):
             if not op.outputs and op.name not in OPTIONS:
                 raise ModelError(
                     f"{self.file}: op {i} {op.name} has no output", expected="expected one or more"
+                )
+            if not op.inputs and op.name not in OPTIONS:
+                raise ModelError(
+                    f"{self.file}: op {i} {op.name} has no input", expected="expected one or more"
                 )
             for index in op.inputs:
                 if not -1 <= index < count:

@@ -141,9 +141,10 @@ def _first_values(graph: RawSubgraph, file: str) -> dict[_Key, Array]:
     for op in graph.operators:
         if op.name == "VAR_HANDLE":
             continue
-        inside = len(op.inputs) == 2 and 0 <= op.inputs[1] < len(graph.tensors)
+        assigns = op.name == "ASSIGN_VARIABLE" and len(op.inputs) == 2 and op.inputs[0] in handles
+        inside = assigns and 0 <= op.inputs[1] < len(graph.tensors)
         data = graph.tensors[op.inputs[1]].data if inside else None
-        if op.name != "ASSIGN_VARIABLE" or op.inputs[0] not in handles or data is None:
+        if data is None:
             raise ModelError(
                 f"{file}: the subgraph that is called once has {op.name}",
                 expected="expected only assignments of constants to variables",

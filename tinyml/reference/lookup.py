@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinyml.graph import Array, Graph, LookupAttrs, Op, OpKind
+from tinyml.graph import Array, FloatFunctionAttrs, Graph, LookupAttrs, Op, OpKind
+from tinyml.numerics.lookup import float_function
 
 
 def _lookup(graph: Graph, op: Op, operands: list[Array]) -> Array:
@@ -12,4 +13,9 @@ def _lookup(graph: Graph, op: Op, operands: list[Array]) -> Array:
     return np.array(op.attrs.table, np.int8)[operands[0].astype(np.int64) + 128]
 
 
-RUNNERS = {OpKind.LOOKUP: _lookup}
+def _float_function(graph: Graph, op: Op, operands: list[Array]) -> Array:
+    assert isinstance(op.attrs, FloatFunctionAttrs)
+    return float_function(op.attrs.function, operands[0])
+
+
+RUNNERS = {OpKind.LOOKUP: _lookup, OpKind.FLOAT_FUNCTION: _float_function}

@@ -144,7 +144,8 @@ def _resize(model: ModelTensors, op: RawOperator) -> Read:
     attrs = ResizeAttrs(bool(op.options["AlignCorners"]), bool(op.options["HalfPixelCenters"]))
     if attrs.align_corners and attrs.half_pixel_centers:
         raise model.error("it has align_corners and half_pixel_centers", "expected at most one of them")
-    if op.name == "RESIZE_BILINEAR":
+    shape = (image.shape[0], height, width, image.shape[3])
+    if op.name == "RESIZE_BILINEAR" and model.tensor(op.outputs[0]).shape == shape:
         for size, out in ((image.shape[1], height), (image.shape[2], width)):
             first, _, _ = numerics.bilinear_taps(size, out, attrs)
             if int(first.max()) >= size:
@@ -153,7 +154,7 @@ def _resize(model: ModelTensors, op: RawOperator) -> Read:
                     "expected a factor for which TensorFlow Lite's 10-bit steps stay inside the image",
                     "resize in two steps",
                 )
-    return Read(inputs[:1], attrs, (image.shape[0], height, width, image.shape[3]))
+    return Read(inputs[:1], attrs, shape)
 
 
 def _shape_matches(wanted: list[int], shape: tuple[int, ...]) -> bool:

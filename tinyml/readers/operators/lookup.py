@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from tinyml.graph import DType, LookupAttrs, OpKind, UnaryAttrs, UnaryFunction
+from tinyml.graph import DType, FloatFunctionAttrs, LookupAttrs, OpKind, UnaryAttrs, UnaryFunction
 from tinyml.numerics import Int64Array
-from tinyml.numerics.lookup import Unary, div_table, hard_swish_params, lookup_table
+from tinyml.numerics.lookup import FLOAT_FUNCTIONS, Unary, div_table, hard_swish_params, lookup_table
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
 from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors
@@ -19,6 +19,8 @@ _MAX_STEPS = 2.0**31  # of the output's scale in the limits of RELU6 and RELU_N1
 
 def _unary(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
+    if op.name in FLOAT_FUNCTIONS and model.tensor(inputs[0]).dtype is DType.FLOAT32:
+        return _float_function(model, op)
     (x,), y = model.computed(op, inputs[0]), model.tensor(op.outputs[0])
     alpha = float(op.options.get("Alpha", 0.0))
     if not (math.isfinite(alpha) and alpha >= 0):
@@ -57,6 +59,13 @@ def _unary_16(model: ModelTensors, op: RawOperator, alpha: float) -> Read:
     return Read(op.inputs, UnaryAttrs(function, alpha), x.shape, OpKind.UNARY)
 
 
+def _float_function(model: ModelTensors, op: RawOperator) -> Read:
+    inputs = model.inputs(op, 1, 1)
+    x = model.activation(inputs[0], (DType.FLOAT32,))
+    model.activation(op.outputs[0], (DType.FLOAT32,))
+    return Read(inputs, FloatFunctionAttrs(op.name), x.shape, OpKind.FLOAT_FUNCTION)
+
+
 def _attrs(function: str, table: Int64Array) -> LookupAttrs:
     return LookupAttrs(function, tuple(int(value) for value in table))
 
@@ -90,10 +99,14 @@ def _div(model: ModelTensors, op: RawOperator) -> Read:
 _FLOAT = frozenset(("ELU", "EXP", "GELU", "LOG", "LOGISTIC", "NEG", "SQRT", "TANH"))
 """Functions that are not computed by a requantisation, whose scales may be anything."""
 
+_INT8_OR_FLOAT = ((), ("int8", "float32"), ("int8", "float32"))
+_ONLY_FLOAT = ((), ("float32",), ("float32",))
+
 READERS = {
     "ABS": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "COS": OperatorReader(OpKind.FLOAT_FUNCTION, _float_function, 1, *_ONLY_FLOAT),
     "DIV": OperatorReader(OpKind.LOOKUP, _div, 2, ("DivOptions", "FusedActivationFunction")),
-    "ELU": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "ELU": OperatorReader(OpKind.LOOKUP, _unary, 1, *_INT8_OR_FLOAT),
     "EXP": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "GELU": OperatorReader(OpKind.LOOKUP, _unary, 1, ("GeluOptions", "Approximate")),
     "HARD_SWISH": OperatorReader(OpKind.LOOKUP, _unary, 1),
@@ -102,11 +115,12 @@ READERS = {
     ),
     "LOG": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "LOGISTIC": OperatorReader(OpKind.LOOKUP, _unary, 1, (), COMPUTED_TYPES, COMPUTED_TYPES),
-    "NEG": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "NEG": OperatorReader(OpKind.LOOKUP, _unary, 1, *_INT8_OR_FLOAT),
     "RELU": OperatorReader(OpKind.LOOKUP, _unary, 1, (), COMPUTED_TYPES, COMPUTED_TYPES),
     "RELU6": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "RELU_N1_TO_1": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "RSQRT": OperatorReader(OpKind.LOOKUP, _unary, 1),
+    "SIN": OperatorReader(OpKind.FLOAT_FUNCTION, _float_function, 1, *_ONLY_FLOAT),
     "SQRT": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "TANH": OperatorReader(OpKind.LOOKUP, _unary, 1, (), COMPUTED_TYPES, COMPUTED_TYPES),
 }
