@@ -3,9 +3,9 @@
  *   rows    int8  [in_w][channels] each       the 4 (stride_h 1) or 5 input rows of two output rows;
  *                                             zero-point rows where outside the image
  *   y       int8  [count][out_w][channels]    output rows, count 1 or 2
- *   stream  int32 [channels][6]               bias (-zp_in * sum(weights) folded in), a, b (tm_mve.h), then the
- *                                             columns of the kernel, a word each: w[0][x] w[1][x] w[2][x] 0;
- *                                             one more word, of any value, at the end
+ *   stream  int32  per group of n channels,   [n][3]: bias (-zp_in * sum(weights) folded in), a, b (tm_mve.h);
+ *                  16 or what is left         then [n][9] as bytes, filled up to a word: the columns of the
+ *                                             kernel, w[0][x] w[1][x] w[2][x]
  *
  * Quantisation  y = clamp(zp_out + requant(bias + sum w * x)), rounding twice as the TFLite reference; `form` is
  *               how (tm_mve.h), [lo, hi] the range of the fused activation. Columns left and right of the
@@ -56,8 +56,8 @@ typedef struct {
 #define TM_DW_PIXEL_BYTES_OWN_MVE "16"
 #define TM_DW_SECOND_SHARED_MVE "vshl.i32 q5, q4, #8\n"
 #define TM_DW_SECOND_OWN_MVE    \
-    "ldr r0, [sp, #24]\n"       \
-    "vadd.i32 q5, q6, r0\n"
+    "ldr r4, [sp, #64]\n"       \
+    "vadd.i32 q5, q6, r4\n"
 
 /* Form ANY works on a copy of b. */
 #define TM_DW_COPY_B_2 ""
@@ -68,30 +68,42 @@ typedef struct {
 #define TM_DW_B_ANY "r6"
 
 /* One channel after another: r1 bias, r3 a, r5 b, r7 y, r9 pixels left, r11 zero point, q4 weights, q6 addresses of
- * the pixel before, q7 offsets. Stack: [0] y, [4] stream, [8] columns, [12] channels left, [16] out_w, [20] bytes
- * of four output pixels, [24] segment, [28] all lanes, [32] first. The last 1 to 3 pixels enter the loop where so many
- * remain, with y moved back and the lanes of the pixels left out not stored: [48] entry, [52] move, [56] lanes.
+ * the pixel before, q7 offsets. Stack: [0] lanes of weights, [4] y, [8] stream, [12] columns, [16] weights, [20] their
+ * end, [24] out_w, [28] bytes of four output pixels, [32] first, [48] which of the nine weights each lane takes, [64]
+ * segment. The last 1 to 3 pixels enter the loop where so many remain, with y moved back and the lanes of the pixels
+ * left out not stored: [68] entry, [72] move, [76] lanes.
  */
 #define TM_DW_CHANNELS_BODY_MVE(form, columns, step)                    \
     "push {r4-r11, lr}\n"                                               \
     "vpush {d8-d15}\n"                                                  \
-    "sub sp, #64\n"                                                     \
+    "sub sp, #80\n"                                                     \
     "vldrw.u32 q0, [r3, #20]\n"                                         \
     "vstrw.32 q0, [sp, #32]\n"                                          \
     "vldrh.u16 q7, [r3, #36]\n"                                         \
+    "movs r4, #0\n"                                                     \
+    "vidup.u8 q0, r4, #1\n"                                             \
+    "vshr.u8 q1, q0, #2\n"                                              \
+    "vsub.i8 q0, q0, q1\n" /* 0 1 2 . 3 4 5 . 6 7 8 . */                \
+    "vstrw.32 q0, [sp, #48]\n"                                          \
     "ldm r3, {r4, r5, r6, r7, r8}\n"                                    \
-    "movw r9, #0xffff\n"                                                \
+    "add r10, r1, r4, lsl #3\n"                                         \
+    "add r10, r10, r4, lsl #2\n"                                        \
+    "add r12, r10, r4, lsl #3\n"                                        \
+    "add r12, r4\n"                                                     \
+    "movw r9, #0x0777\n" /* three bytes of three words */               \
     "lsl r6, r6, #2\n"                                                  \
     "mov r11, r7\n"                                                     \
-    "strd r2, r1, [sp]\n"                                               \
-    "strd r0, r4, [sp, #8]\n"                                           \
-    "strd r5, r6, [sp, #16]\n"                                          \
-    "strd r8, r9, [sp, #24]\n"                                          \
+    "strd r9, r2, [sp]\n"                                               \
+    "strd r1, r0, [sp, #8]\n"                                           \
+    "strd r10, r12, [sp, #16]\n"                                        \
+    "strd r5, r6, [sp, #24]\n"                                          \
+    "str r8, [sp, #64]\n"                                               \
+    "movw r9, #0xffff\n"                                                \
     "and r0, r5, #3\n"                                                  \
     "rsb r0, r0, #4\n" /* pixels left out of the last four */           \
     "lsl r2, r0, #2\n"                                                  \
     "lsl r4, r9, r2\n"                                                  \
-    "str r4, [sp, #56]\n"                                               \
+    "str r4, [sp, #76]\n"                                               \
     "lsr r2, r6, #2\n"                                                  \
     "mul r2, r0, r2\n"                                                  \
     "rsb r2, r2, #0\n"                                                  \
@@ -99,23 +111,23 @@ typedef struct {
     "adr.w r8, 2f\n"                                                    \
     "mla r0, r0, r4, r8\n"                                              \
     "orr r0, r0, #1\n" /* Thumb */                                      \
-    "strd r0, r2, [sp, #48]\n"                                          \
+    "strd r0, r2, [sp, #68]\n"                                          \
     "1:\n"                                                              \
-    "ldm sp, {r7, r8, r10}\n"                                           \
+    "ldm sp, {r0, r7, r8, r10, r12}\n"                                  \
     "ldm r8!, {r1, r3, r5}\n"                                           \
-    "vldrw.u32 q4, [r8]\n"                                              \
-    "movs r0, #0\n"                                                     \
-    "vmov.32 q4[3], r0\n"                                               \
+    "vldrw.u32 q0, [sp, #48]\n"                                         \
+    "vmsr p0, r0\n"                                                     \
+    "vpst\n"                                                            \
+    "vldrbt.u8 q4, [r12, q0]\n" /* zeros in the other lanes */          \
     "vldrw.u32 q6, [sp, #32]\n"                                         \
     "vadd.i32 q6, q6, r10\n"                                            \
     TM_DW_SECOND_##columns##_MVE                                        \
-    "add r0, r7, #1\n"                                                  \
-    "add r8, #12\n"                                                     \
+    "add r2, r7, #1\n"                                                  \
     "add r10, #4\n"                                                     \
-    "stm sp, {r0, r8, r10}\n"                                           \
-    "ldr r9, [sp, #16]\n"                                               \
-    "ldr r0, [sp, #28]\n"                                               \
-    "vmsr p0, r0\n"                                                     \
+    "add r12, #9\n"                                                     \
+    "stm sp, {r0, r2, r8, r10, r12}\n"                                  \
+    "ldr r9, [sp, #24]\n"                                               \
+    "vctp.8 r10\n" /* all lanes: an address is more than 16 */          \
     "subs r9, #4\n"                                                     \
     "blt 3f\n"                                                          \
     "2:\n"                                                              \
@@ -135,7 +147,7 @@ typedef struct {
     TM_MVE_REQUANT_TEXT_##form("q1", "q3", "r3", TM_DW_B_##form, "r0", "r2") \
     "vqmovnb.s32 q0, " TM_MVE_RESULT_##form("q0", "q2") "\n"            \
     "vqmovnt.s32 q0, " TM_MVE_RESULT_##form("q1", "q3") "\n"            \
-    "ldr r0, [sp, #20]\n"                                               \
+    "ldr r0, [sp, #28]\n"                                               \
     "vqadd.s16 q0, q0, r11\n"                                           \
     "vqmovnb.s16 q0, q0\n"                                              \
     "vpst\n"                                                            \
@@ -146,68 +158,63 @@ typedef struct {
     "3:\n"                                                              \
     "adds r9, #4\n"                                                     \
     "beq 4f\n"                                                          \
-    "ldrd r0, r2, [sp, #48]\n"                                          \
-    "ldr r4, [sp, #56]\n"                                               \
+    "ldrd r0, r2, [sp, #68]\n"                                          \
+    "ldr r4, [sp, #76]\n"                                               \
     "add r7, r2\n"                                                      \
     "vmsr p0, r4\n"                                                     \
     "mov r9, #0\n"                                                      \
     "bx r0\n"                                                           \
     "4:\n"                                                              \
-    "ldr r0, [sp, #12]\n"                                               \
-    "subs r0, #1\n"                                                     \
-    "str r0, [sp, #12]\n"                                               \
+    "ldrd r0, r2, [sp, #16]\n"                                          \
+    "cmp r0, r2\n"                                                      \
     "bne.w 1b\n"                                                        \
-    "ldr r0, [sp, #4]\n"                                                \
-    "add sp, #64\n"                                                     \
+    "add sp, #80\n"                                                     \
     "vpop {d8-d15}\n"                                                   \
     "pop {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                  \
-    TM_NAKED const int32_t *name(                                                                \
-        const int8_t *at __attribute__((unused)), const int32_t *stream __attribute__((unused)), \
-        int8_t *y __attribute__((unused)), const tm_dw_shape_mve *shape __attribute__((unused))) \
-    {                                                                                            \
-        __asm__ volatile(TM_DW_CHANNELS_BODY_MVE(form, columns, step));                          \
+#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                          \
+    TM_NAKED void name(const int8_t *at __attribute__((unused)),                                         \
+                       const int32_t *stream __attribute__((unused)), int8_t *y __attribute__((unused)), \
+                       const tm_dw_shape_mve *shape __attribute__((unused)))                             \
+    {                                                                                                    \
+        __asm__ volatile(TM_DW_CHANNELS_BODY_MVE(form, columns, step));                                  \
     }
 
 #else
 
 enum { TM_DW_SHARED_MVE = 1, TM_DW_OWN_MVE = 0 };
 
-#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                            \
-    TM_SHARED const int32_t *name(const int8_t *at, const int32_t *stream, int8_t *y,                      \
-                                  const tm_dw_shape_mve *shape)                                            \
-    {                                                                                                      \
-        return tm_dw_channels_in_c_mve(TM_MVE_REQUANT_##form, TM_DW_##columns##_MVE, stride_w, at, stream, \
-                                       y, shape);                                                          \
+#define TM_DW_CHANNELS_MVE(name, form, columns, stride_w, step)                                           \
+    TM_SHARED void name(const int8_t *at, const int32_t *stream, int8_t *y, const tm_dw_shape_mve *shape) \
+    {                                                                                                     \
+        tm_dw_channels_in_c_mve(TM_MVE_REQUANT_##form, TM_DW_##columns##_MVE, stride_w, at, stream, y,    \
+                                shape);                                                                   \
     }
 
 /* The same in C. */
-TM_INLINE const int32_t *tm_dw_channels_in_c_mve(int32_t form, int32_t shared, int32_t stride_w,
-                                                 const int8_t *at, const int32_t *stream, int8_t *y,
-                                                 const tm_dw_shape_mve *shape)
+TM_INLINE void tm_dw_channels_in_c_mve(int32_t form, int32_t shared, int32_t stride_w, const int8_t *at,
+                                       const int32_t *stream, int8_t *y, const tm_dw_shape_mve *shape)
 {
-    for (int32_t c = 0; c < shape->channels; ++c, stream += 6) {
-        const int8_t *w = (const int8_t *)(stream + 3);
+    const int8_t *w = (const int8_t *)(stream + 3 * shape->channels);
+    for (int32_t c = 0; c < shape->channels; ++c, stream += 3, w += 9) {
         for (int32_t row = 0; row < 2; ++row) {
             for (int32_t ox = 0; ox < shape->out_w; ++ox) {
                 const int8_t *x = at + (shared ? row : row * shape->segment) + 64 * ox * stride_w + 4 * c;
                 int32_t acc = stream[0];
                 for (int32_t column = 0; column < 3; ++column) {
-                    acc = tm_dot_s8(x + 64 * column, w + 4 * column, 3, acc);
+                    acc = tm_dot_s8(x + 64 * column, w + 3 * column, 3, acc);
                 }
                 y[c + ox * shape->pixel + shape->offset[row]] =
                     tm_mve_requant(form, acc, stream[1], stream[2], shape->zero_point);
             }
         }
     }
-    return stream;
 }
 
 #endif
 
-/* All outputs of up to 16 channels whose columns stand at `at`; they return the stream behind the channels. */
+/* All outputs of a group of channels whose columns stand at `at`. */
 TM_DW_CHANNELS_MVE(tm_dw_shared_s1_2_mve, 2, SHARED, 1, "64")
 TM_DW_CHANNELS_MVE(tm_dw_shared_s1_3_mve, 3, SHARED, 1, "64")
 TM_DW_CHANNELS_MVE(tm_dw_shared_s1_any_mve, ANY, SHARED, 1, "64")
@@ -227,13 +234,14 @@ TM_DW_CHANNELS_MVE(tm_dw_own_s2_any_mve, ANY, OWN, 2, "128")
                                 : tm_dw_##kind##_any_mve(at, stream, y, shape))
 
 /* Choose among them: by constants, but for whether the rows have columns of their own. */
-TM_INLINE const int32_t *tm_dw_channels_mve(int32_t form, int own, int32_t stride_w, const int8_t *at,
-                                            const int32_t *stream, int8_t *y, const tm_dw_shape_mve *shape)
+TM_INLINE void tm_dw_channels_mve(int32_t form, int own, int32_t stride_w, const int8_t *at,
+                                  const int32_t *stream, int8_t *y, const tm_dw_shape_mve *shape)
 {
-    if (!own) {
-        return stride_w == 1 ? TM_DW_CALL_MVE(shared_s1) : TM_DW_CALL_MVE(shared_s2);
+    if (own) {
+        stride_w == 1 ? TM_DW_CALL_MVE(own_s1) : TM_DW_CALL_MVE(own_s2);
+    } else {
+        stride_w == 1 ? TM_DW_CALL_MVE(shared_s1) : TM_DW_CALL_MVE(shared_s2);
     }
-    return stride_w == 1 ? TM_DW_CALL_MVE(own_s1) : TM_DW_CALL_MVE(own_s2);
 }
 
 TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int32_t count,
@@ -267,6 +275,7 @@ TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int3
         tm_dw_pad_columns_mve(at + s * pitch_at, zp_in, left, inside, columns);
     }
     for (int32_t c = 0; c < channels; c += 16) {
+        const int32_t *const group = stream + c / 16 * (16 * 3 + 16 * 9 / 4);
         shape.channels = tm_min(channels - c, 16);
         for (int32_t s = 0; s < segments; ++s) {
             const int8_t *const *first = rows + s * stride_h;
@@ -274,7 +283,7 @@ TM_INLINE void tm_dwconv2d_3x3_s8_mve(const int8_t *const *rows, int8_t *y, int3
             const int8_t *const four[4] = {first[0], first[1], first[2], first[stride_h == 1 ? 3 : 2]};
             tm_dw_columns_mve(four, at + s * pitch_at + 64 * left, c, inside, channels, shape.channels);
         }
-        stream = tm_dw_channels_mve(form, alone || stride_h == 2, stride_w, at, stream, y + c, &shape);
+        tm_dw_channels_mve(form, alone || stride_h == 2, stride_w, at, group, y + c, &shape);
     }
     tm_mve_clamp_row(y, count * pitch, lo, hi);
 }

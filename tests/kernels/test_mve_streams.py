@@ -37,16 +37,20 @@ def test_convolution(k: int, out_c: int) -> None:
     assert not seen[:, k:].any()
 
 
-@pytest.mark.parametrize("channels", [1, 4, 17])
+@pytest.mark.parametrize("channels", [1, 4, 16, 17, 35])
 def test_depthwise_3x3(channels: int) -> None:
     weights, bias, requant = random_layer(channels, (channels, 3, 3), channels)
     stream = depthwise_3x3_stream(weights, bias, requant)
-    assert stream.size == 6 * channels + 1
-    for c, words in enumerate(stream[:-1].reshape(channels, 6)):
-        assert words[:3].tolist() == [bias[c], *requant[c]]
-        columns = words[3:].astype("<i4").view(np.int8).reshape(3, 4)
-        assert np.array_equal(columns[:, :3].T, weights[c])
-        assert not columns[:, 3].any()
+    for first in range(0, channels, 16):
+        n = min(channels - first, 16)
+        for c, words in enumerate(stream[: 3 * n].reshape(n, 3), first):
+            assert words.tolist() == [bias[c], *requant[c]]
+        taps = stream[3 * n : 3 * n + -(-9 * n // 4)].astype("<i4").view(np.int8)
+        for c, columns in enumerate(taps[: 9 * n].reshape(n, 3, 3), first):
+            assert np.array_equal(columns.T, weights[c])
+        assert not taps[9 * n :].any()
+        stream = stream[3 * n + -(-9 * n // 4) :]
+    assert stream.size == 0
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (4, 4), (5, 5), (3, 8), (8, 3), (7, 7), (8, 8)])

@@ -72,7 +72,7 @@ def test_a_streamed_plan_is_proved_and_smaller(path: Path, board: str) -> None:
 
 
 @pytest.mark.parametrize("path", shared_models(*MODELS))
-@pytest.mark.parametrize("board", ["host", "mps2-an386"])
+@pytest.mark.parametrize("board", ["host", "mps2-an386", "mps3-an547"])
 def test_constants_stay_near_the_weights(path: Path, board: str) -> None:
     """All constants against the file; what kernels store against the layers that passes left of it."""
     compiled = compile_model(path, boards.load(board))

@@ -78,12 +78,15 @@ def depthwise_3x3_stream(weights: Int8Array, bias: Int32Array, requant: Int32Arr
         requant: [channels, 2].
 
     Returns:
-        Six words per channel, and one at the end.
+        Per 16 channels: three words of each, then nine bytes of each, filled up to a word.
     """
-    channels = weights.shape[0]
-    columns = np.pad(weights.transpose(0, 2, 1), ((0, 0), (0, 0), (0, 1)))
-    words = np.concatenate([bias[:, None], requant, _words(columns).reshape(channels, 3)], axis=1)
-    return np.concatenate([words.ravel(), [0]]).astype(np.int32)
+    columns = weights.transpose(0, 2, 1).reshape(-1, 9)
+    words = np.concatenate([bias[:, None], requant], axis=1)
+    parts = []
+    for first in range(0, len(weights), LANES):
+        taps = columns[first : first + LANES].ravel()
+        parts += [words[first : first + LANES].ravel(), _words(np.pad(taps, (0, -taps.size % 4)))]
+    return np.concatenate(parts).astype(np.int32)
 
 
 def depthwise_words_stream(weights: Int8Array, bias: Int32Array, requant: Int32Array) -> Int32Array:
