@@ -357,6 +357,7 @@ class UnaryAttrs:
     alpha: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
 class FloatFunctionAttrs:
     """FLOAT_FUNCTION: NEG, ELU, SIN or COS of float32, which `passes/quantise_islands.py` makes a LOOKUP.
 

@@ -38,7 +38,8 @@ def test_every_portable_kernel_is_tested() -> None:
 
 
 def test_every_operator_but_views_has_a_portable_kernel() -> None:
-    assert {kernel.op for kernel in KERNELS if kernel.isa is Isa.C} == set(OpKind) - {OpKind.RESHAPE}
+    never_run = {OpKind.RESHAPE, OpKind.FLOAT_FUNCTION}  # the latter becomes a LOOKUP, or is refused
+    assert {kernel.op for kernel in KERNELS if kernel.isa is Isa.C} == set(OpKind) - never_run
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.symbol)

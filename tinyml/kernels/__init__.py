@@ -43,8 +43,6 @@ KERNELS: tuple[Kernel, ...] = (
     *lookup.KERNELS,
     *matmul.KERNELS,
     *movement.KERNELS,
-    *movement.KERNELS,
-    *matmul.KERNELS,
     *quantization.KERNELS,
     *wide.KERNELS,
 )
