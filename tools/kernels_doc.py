@@ -94,7 +94,9 @@ def _flags() -> list[str]:
 def _section(kernel: Kernel) -> str:
     header = (ROOT / "runtime_c" / "kernels" / f"{kernel.symbol}.h").read_text(encoding="utf-8")
     comment = _comment(header)
-    accepts = [(predicate.__doc__ or predicate.__name__).split("\n\n")[0] for predicate in kernel.accepts]
+    rows = [row for row in KERNELS if row.symbol == kernel.symbol]
+    predicates = dict.fromkeys(predicate for row in rows for predicate in row.accepts)
+    accepts = [(predicate.__doc__ or predicate.__name__).split("\n\n")[0] for predicate in predicates]
     sentences = " ".join(" ".join(sentence.split()) for sentence in accepts) or "Always."
     operators = [row.op.value for row in KERNELS if row.symbol == kernel.symbol]
     parts = [

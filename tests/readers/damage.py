@@ -86,7 +86,7 @@ def _parts() -> ModelBuilder:
     y = b.concatenation([third, fourth], 3)
     y = b.strided_slice(y, [0, 4, 0, 1], [1, 0, 4, 8], [1, -1, 2, 3], (1, 4, 2, 3), begin_mask=2, end_mask=2)
     y = b.pack(b.unpack(y, 1), 2)
-    y = b.reverse(b.tile(y, (1, 2, 1, 1)), [1, 3])
+    y = b.reverse(b.tile(y, (1, 2, 1, 1)), [1, 2])
     y = b.broadcast_to(b.gather(y, b.constant(np.array([2, 0], np.int32)), 2), (2, 4, 2, 3))
     y = b.gather_nd(y, b.constant(np.array([[0, 1], [1, 3]], np.int32)))
     axis = b.constant(np.array(1, np.int32))

@@ -17,8 +17,11 @@ _UNIT_SCALE, _LOG_SCALE = 1 / 128, 16 / 256  # lite/kernels/l2norm.cc, activatio
 
 
 def _mean(model: ModelTensors, op: RawOperator) -> Read:
-    (x,) = model.computed(op, op.inputs[0]) if op.name == "MEAN" else (model.activation(op.inputs[0]),)
-    model.check_rescale(x.scale / model.tensor(op.outputs[0]).scale)
+    if op.name == "MEAN":
+        (x,), output = model.computed(op, op.inputs[0]), model.tensor(op.outputs[0])
+    else:
+        x, output = model.activation(op.inputs[0]), model.activation(op.outputs[0])
+    model.check_rescale(x.scale / output.scale)
     return _reduction(model, op)
 
 
