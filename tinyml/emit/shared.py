@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinyml.graph import OpKind
-from tinyml.kernels.registry import Lowered
+from tinyml.kernels.registry import Lowered, RowLoop
 
 Number = int | str
 """A literal, or the name of the C parameter that holds the number."""
@@ -73,10 +73,15 @@ def numbers(lowered: Lowered) -> dict[str, int]:
     found = dict(lowered.literals)
     if lowered.loop is not None:
         for name in _LOOP:
-            value = getattr(lowered.loop, name)
-            assert found.get(name, value) == value, name  # kernel_h and stride_h are literals of many kernels
-            found[name] = value
+            value, parameter = getattr(lowered.loop, name), _parameter(lowered.loop, name)
+            assert found.get(parameter, value) == value, name  # kernel_h and stride_h are literals of many
+            found[parameter] = value
     return found
+
+
+def _parameter(loop: RowLoop, name: str) -> str:
+    """Return what a number of the loop is called: that of a transposed convolution has another kernel_h."""
+    return name if loop.upscale is None else f"loop_{name}"
 
 
 def literals(lowered: Lowered, names: Sequence[str]) -> tuple[tuple[str, Number], ...]:
@@ -90,7 +95,10 @@ def loop_context(alike: Sequence[Lowered], names: Sequence[str]) -> LoopContext 
     if not loops:
         return None
     first = loops[0]
-    found: dict[str, Number] = {name: name if name in names else getattr(first, name) for name in _LOOP}
+    found: dict[str, Number] = {
+        name: parameter if (parameter := _parameter(first, name)) in names else getattr(first, name)
+        for name in _LOOP
+    }
     pointers = max(loop.pointers for loop in loops)
     return LoopContext(
         **found,
