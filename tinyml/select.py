@@ -112,7 +112,7 @@ def _compact(graph: Graph, selections: Sequence[Selection], selection: Selection
     of a kernel has its own loops.
     """
     kernel, lowered = selection.kernel, selection.lowered
-    if kernel is None or lowered is None:
+    if kernel is None or lowered is None or lowered.batches > 1:
         return selection
     alike = [
         dict(s.lowered.literals)

@@ -25,16 +25,9 @@ TM_INLINE int32_t tm_mean_sum_s8_c(const int8_t *x, const int32_t *reduced, int3
     const int32_t stride = reduced[2 * TM_RANK - 1];
     for (int32_t r = 0; r < runs; ++r) {
         const int8_t *at = x + offset[0];
-        if (stride == 1) {
-            TM_UNROLL_4
-            for (int32_t i = 0; i < run; ++i) {
-                acc += at[i];
-            }
-        } else {
-            TM_UNROLL_4
-            for (int32_t i = 0; i < run; ++i) {
-                acc += at[i * stride];
-            }
+        TM_UNROLL_4
+        for (int32_t i = 0; i < run; ++i, at += stride) {
+            acc += *at;
         }
         if (r + 1 < runs) {
             tm_walk_next(reduced, 1, index, offset);
@@ -44,13 +37,12 @@ TM_INLINE int32_t tm_mean_sum_s8_c(const int8_t *x, const int32_t *reduced, int3
 }
 
 TM_INLINE void tm_mean_s8_c(const int8_t *x, int8_t *y, const int32_t *kept, const int32_t *reduced,
-                            int32_t sum_offset, int32_t multiplier, int32_t shift, int32_t zp_out, int32_t lo,
-                            int32_t hi)
+                            int32_t reduced_runs, int32_t sum_offset, int32_t multiplier, int32_t shift,
+                            int32_t zp_out, int32_t lo, int32_t hi)
 {
     int32_t index[TM_RANK - 1] = {0};
     int32_t offset[1] = {0};
     const int32_t runs = tm_walk_runs(kept);
-    const int32_t reduced_runs = tm_walk_runs(reduced);
     const int32_t run = kept[TM_RANK - 1];
     const int32_t stride = kept[2 * TM_RANK - 1];
     for (int32_t r = 0; r < runs; ++r) {

@@ -14,10 +14,10 @@
 #include "tm_mean_s8_c.h"
 
 TM_INLINE void tm_sum_s8_c(const int8_t *x, int8_t *y, const int32_t *kept, const int32_t *reduced,
-                           int32_t sum_offset, int32_t multiplier, int32_t shift, int32_t zp_out, int32_t lo,
-                           int32_t hi)
+                           int32_t reduced_runs, int32_t sum_offset, int32_t multiplier, int32_t shift,
+                           int32_t zp_out, int32_t lo, int32_t hi)
 {
-    tm_mean_s8_c(x, y, kept, reduced, sum_offset, multiplier, shift, zp_out, lo, hi);
+    tm_mean_s8_c(x, y, kept, reduced, reduced_runs, sum_offset, multiplier, shift, zp_out, lo, hi);
 }
 
 #endif

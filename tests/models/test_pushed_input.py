@@ -26,7 +26,7 @@ from tinyml.verify import sample_inputs, verify
 
 DIGITS = ROOT / "examples" / "digits" / "digits.tflite"
 NETWORKS = [pytest.param(DIGITS, id="digits"), *shared_models("kws", "vww96")]
-STRIPS = {"digits": 2, "kws": 1, "vww96": 3}  # of the smallest arena
+STRIPS = {"digits": (2, 1), "kws": (1, 1), "vww96": (3, 4)}  # of the smallest arena, portable and DSP
 SCHEDULES = ["auto", "stream", "strips"]
 
 
@@ -38,7 +38,7 @@ def compiled_for(path: Path, board: str, schedule: str, **options: list[Isa]) ->
         graph, selections = compiled.graph, compiled.selections
         plan = planner.plan(graph, selections, stream_above=0, max_extra_macs=None, pushed=graph.inputs[0])
         compiled = dataclasses.replace(compiled, plan=plan)
-        assert plan.stages[0].strips == STRIPS[path.stem]
+        assert plan.stages[0].strips == STRIPS[path.stem][board != "host"]
     assert compiled.plan.is_pushed(compiled.graph.inputs[0])
     assert all(compiled.graph.inputs[0] not in b.tensors for b in compiled.plan.buffers if b.kind == "tensor")
     return compiled
@@ -97,8 +97,10 @@ def test_an_emulated_board_computes_the_same_bytes_and_is_profiled(
         resident = compile_model(path, board)
         open_target(resident, tmp_path / "resident", toolchain="gcc")
         whole = profile(emulated_firmware(tmp_path / "resident", board), board, graph.name, inputs)
+        # Another register, or a row of zero points that one of them keeps in the arena and fills.
+        filled = max(s.lowered.loop.in_row_bytes for s in resident.selections if s.lowered and s.lowered.loop)
         for one, other in zip(pushed.layers[1:], whole.layers[1:], strict=True):
-            assert abs(one.instructions - other.instructions) <= 4  # another register, at most
+            assert abs(one.instructions - other.instructions) <= 4 + filled
         assert whole.layers[0].instructions < pushed.layers[0].instructions
         assert pushed.layers[0].instructions < 1.1 * whole.layers[0].instructions
 
@@ -106,13 +108,16 @@ def test_an_emulated_board_computes_the_same_bytes_and_is_profiled(
 @pytest.mark.parametrize("target", ["host", "mps2-an386"])
 def test_a_mismatch_names_the_layer(target: str, tmp_path: Path) -> None:
     """One wrong bias in the pushed stage, or behind it."""
-    for op, layer in ((2, 0), (6, 1)):
+    for layer in (0, 1):
         compiled = compiled_for(DIGITS, target, "stream", isa=[Isa.C])
-        lowered = compiled.selections[op].lowered
-        assert lowered is not None
-        next(c for c in lowered.constants if c.name == "bias").values[0] += 100_000
-        assert compiled.plan.stages[layer].ops[0] <= op <= compiled.plan.stages[layer].ops[-1]
-        with open_target(compiled, tmp_path / str(op), toolchain="gcc") as running:
+        constants = [
+            constant
+            for op in compiled.plan.stages[layer].ops
+            if (lowered := compiled.selections[op].lowered) is not None
+            for constant in lowered.constants
+        ]
+        next(c for c in constants if c.name == "bias").values[0] += 100_000
+        with open_target(compiled, tmp_path / str(layer), toolchain="gcc") as running:
             mismatch = verify(DIGITS, running, samples=2).first_mismatch
         assert mismatch is not None
         assert mismatch.layer is not None
@@ -130,7 +135,7 @@ def test_the_stack_of_a_pushed_row_is_bounded(tmp_path: Path) -> None:
         free = target.infer(inputs).stack_free
         elf = next((tmp_path / "run").rglob("firmware.elf"))
         frames = list((tmp_path / "run").rglob("*.su"))
-    called = {"tm_link_run_model": ("digits_invoke",), "tm_link_push_row": ("digits_push",)}
+    called = {"tm_link_run_model": ("digits_invoke",), "tm_link_push_row": ("digits_push",), "handle": ()}
     hooks = ("tm_trace_begin", "tm_trace_end")
     bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
     assert bound.bytes is not None, bound.problems

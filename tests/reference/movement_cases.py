@@ -19,7 +19,7 @@ def concatenation(c: Case) -> int:
     shape = c.sizes(c.below(1, 6), 6)
     axis = c.below(0, len(shape))
     dtype = str(c.pick(*_TYPES))
-    zero_point = c.below(-128, 128)
+    zero_point = 0 if dtype == "int16" else c.below(-128, 128)
     parts = []
     for _ in range(c.below(1, 6)):
         own = tuple(c.below(1, 6) if d == axis else n for d, n in enumerate(shape))

@@ -84,7 +84,9 @@ def reduction_geometry(context: OpContext) -> tuple[Constant, ...]:
 def _lower_sums(params_of: Callable[[Graph, Op], numerics.MeanParams]) -> Callable[[OpContext], Lowered]:
     def lower(context: OpContext) -> Lowered:
         params = params_of(context.graph, context.op)
+        kept, reduced = reduction_geometry(context)
         literals = {
+            "reduced_runs": int(reduced.values.reshape(2, -1)[0, :-1].prod()),
             "sum_offset": params.offset,
             "multiplier": params.multiplier,
             "shift": params.shift,
@@ -92,7 +94,7 @@ def _lower_sums(params_of: Callable[[Graph, Op], numerics.MeanParams]) -> Callab
             "lo": params.low,
             "hi": params.high,
         }
-        return Lowered(reduction_access(context), reduction_geometry(context), tuple(literals.items()))
+        return Lowered(reduction_access(context), (kept, reduced), tuple(literals.items()))
 
     return lower
 

@@ -56,7 +56,8 @@ def sum_fits(context: OpContext) -> bool:
     attrs = context.op.attrs
     if isinstance(attrs, ReduceAttrs):
         shape = context.input(0).shape
-        return math.prod(shape[axis] for axis in attrs.axes) < _MOST_SUMMED
+        inside = all(axis < len(shape) for axis in attrs.axes)
+        return inside and math.prod(shape[axis] for axis in attrs.axes) < _MOST_SUMMED
     window = window_attrs(context)
     return window.kernel_h * window.kernel_w < _MOST_SUMMED
 
