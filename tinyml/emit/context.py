@@ -58,7 +58,7 @@ class FunctionContext:
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
     input_array: bool  # the kernel takes an array of pointers to its inputs
-    row_start: str = "x"  # C expression of the input's bytes, where rows are pointed at
+    row_start: str = "x"  # what points at the input's bytes: itself, or a pointer of that type
     row_elements: Number = 0  # of the output
 
 
@@ -435,7 +435,7 @@ def _function(
     parameters = shared.parameters(alike)
     loop = shared.loop_context(alike, parameters)
     x = context.graph.tensors[context.activation_inputs[0]]
-    passed = len(pad_rows) > 1 or place is not None
+    passed = len(pad_rows) > 1 or any(expression.startswith("a + ") for expression in pad_rows)
     return FunctionContext(
         name=names.unique(kernel.symbol.removeprefix("tm_") if parameters else _stem(context)),
         kernel=kernel.symbol,
@@ -457,7 +457,7 @@ def _function(
         pad_row="pad_row" if passed else next(iter(pad_rows), None),
         direction="up" if bottom_up else "down",
         input_array=kernel.input_array,
-        row_start="x" if _ctype(x) == "int8_t" or lowered.loop is None else "(const int8_t *)(const void *)x",
+        row_start="x" if _ctype(x) == "int8_t" else "bytes",
         row_elements=_row_elements(loop, context.output),
     )
 
