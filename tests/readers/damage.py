@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import struct
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tests.tflite_builder import ModelBuilder
+from tinyml import passes
+from tinyml.errors import ModelError
+from tinyml.readers import read_model
 
 Damage = Callable[[np.random.Generator], bytes]
 
@@ -145,6 +149,18 @@ SMALL = (_layers, _images, _elementwise, _products, _functions, _parts, _blocks,
 def small_models() -> list[ModelBuilder]:
     """Return models that together use every operator."""
     return [make() for make in SMALL]
+
+
+def is_refused(data: bytes, path: Path) -> bool:
+    """Read and rewrite a file; return whether that ended in a ModelError, which must say something short."""
+    path.write_bytes(data)
+    message = None
+    try:
+        passes.run(read_model(path))
+    except ModelError as error:
+        message = str(error)
+    assert message is None or 0 < len(message) < 200_000
+    return message is not None
 
 
 def damage_bytes(data: bytes, rng: np.random.Generator) -> bytes:
