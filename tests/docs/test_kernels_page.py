@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.tools.load import load_tool
 from tinyml.kernels import KERNELS
 from tinyml.report import latency
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kernels_doc", ROOT / "tools" / "kernels_doc.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("kernels_doc")
 
 
 def test_the_page_is_up_to_date(tool: ModuleType) -> None:

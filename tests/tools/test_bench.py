@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,25 +12,12 @@ import pytest
 from rich.console import Console
 
 from tests.shared_models import shared_models
-
-ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / "tools"
-
-
-def load(name: str) -> ModuleType:
-    """Import a tool."""
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+from tests.tools.load import TOOLS, load_tool
 
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    return load("bench")
+    return load_tool("bench")
 
 
 def text(part: object) -> str:
