@@ -110,7 +110,6 @@ typedef struct {
     "movs r4, #" TM_DW_PIXEL_BYTES_##columns##_MVE "\n"                 \
     "adr.w r8, 2f\n"                                                    \
     "mla r0, r0, r4, r8\n"                                              \
-    "orr r0, r0, #1\n" /* Thumb */                                      \
     "strd r0, r2, [sp, #68]\n"                                          \
     "1:\n"                                                              \
     "ldm sp, {r0, r7, r8, r10, r12}\n"                                  \
@@ -163,7 +162,7 @@ typedef struct {
     "add r7, r2\n"                                                      \
     "vmsr p0, r4\n"                                                     \
     "mov r9, #0\n"                                                      \
-    "bx r0\n"                                                           \
+    "mov pc, r0\n"                                                      \
     "4:\n"                                                              \
     "ldrd r0, r2, [sp, #16]\n"                                          \
     "cmp r0, r2\n"                                                      \

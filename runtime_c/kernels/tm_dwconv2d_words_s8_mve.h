@@ -117,7 +117,6 @@ typedef struct {
     "movs r4, #" TM_DW_WORDS_BYTES_##window##_MVE "\n"                  \
     "adr.w r8, 2f\n"                                                    \
     "mla r0, r0, r4, r8\n"                                              \
-    "orr r0, r0, #1\n" /* Thumb */                                      \
     "strd r0, r2, [sp, #64]\n"                                          \
     "1:\n"                                                              \
     "ldm sp, {r7, r8, r10}\n"                                           \
@@ -164,7 +163,7 @@ typedef struct {
     "add r7, r2\n"                                                      \
     "vmsr p0, r4\n"                                                     \
     "mov r9, #0\n"                                                      \
-    "bx r0\n"                                                           \
+    "mov pc, r0\n"                                                      \
     "4:\n"                                                              \
     "ldr r0, [sp, #12]\n"                                               \
     "subs r0, #1\n"                                                     \

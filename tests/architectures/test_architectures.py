@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from tests.kernels.harness import WARNINGS
+from tests.painted_stack import assert_within_bound
 from tinyml import boards
 from tinyml.build import Planning, compile_model, generate, open_target
 from tinyml.errors import UnsupportedOp
 from tinyml.planner import check
 from tinyml.run.target import Target
-from tinyml.toolchain.stack import stack_bound
 from tinyml.verify import verify
 
 # Where the suite itself installs everything, a missing TensorFlow is a failure.
@@ -115,25 +115,7 @@ def test_emulated_outputs_equal_litert_within_the_stack_bound(
     with open_target(compiled, tmp_path, toolchain="gcc") as target:
         _verify(model, target)
         zeros = [np.zeros(compiled.graph.tensors[i].shape, np.int8) for i in compiled.graph.inputs]
-        free = target.infer(zeros).stack_free
-        elf = next(tmp_path.rglob("firmware.elf"))
-        # The firmware calls the model through its descriptor; no rows are pushed to these.
-        entry = compiled.graph.name
-        called = {
-            "tm_link_run_model": (f"{entry}_invoke",),
-            "tm_link_push_row": (),
-            "handle": (f"{entry}_reset",) if compiled.graph.states else (),
-        }
-        hooks = ("tm_trace_begin", "tm_trace_end")
-        frames = list(tmp_path.rglob("*.su"))
-        bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
-        # Helium's depthwise kernels jump to their own labels by register, which is no call.
-        jumps = [p.split()[0] for p in bound.problems if p.split()[0].endswith("_mve")]
-        called |= dict.fromkeys(jumps, ())
-        bound = stack_bound(elf, frames, "main", indirect=called, without=hooks)
-    assert free is not None
-    assert bound.bytes is not None, bound.problems
-    assert compiled.board.stack_bytes - free <= bound.bytes + 8  # the call of main, aligned
+        assert_within_bound(compiled, tmp_path, target.infer(zeros).stack_free)
 
 
 def _verify(model: Path, target: Target) -> None:

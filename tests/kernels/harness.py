@@ -6,7 +6,8 @@ allocation of the exact size, which lets AddressSanitizer see one byte too many;
 puts an input and the output into one buffer instead, as the planner would.
 
 The driver needs only <stdio.h> and <stdlib.h>, and reads cases.bin and writes outputs.bin in the
-directory it runs in: with newlib's semihosting it runs on an emulated board as well.
+directory it runs in: with newlib's semihosting it runs on an emulated board as well. There stack.bin has
+the bytes of stack that each case changed, from `compute` on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from tinyml.access import AccessMap
 from tinyml.kernels.registry import Lowered
 from tinyml.toolchain.gcc import HOST_WARNINGS
+from tinyml.toolchain.stack import CallGraph
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDES = (*(ROOT / "runtime_c" / folder for folder in ("include", "kernels", "ref")), Path(__file__).parent)
@@ -82,7 +84,7 @@ def board_compiler(core: str, *flags: str) -> tuple[str, ...]:
         flags = (_MEMORY_FLAGS[core], *flags)
     return (
         *("arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", "-std=c11", "-fomit-frame-pointer"),
-        *("-fno-tree-loop-distribute-patterns", *WARNINGS, "-Wno-unused-function"),
+        *("-fno-tree-loop-distribute-patterns", "-fstack-usage", *WARNINGS, "-Wno-unused-function"),
         *("--specs=rdimon.specs", "-T", str(_TESTS / "semihosting.ld"), *flags),
     )
 
@@ -110,6 +112,7 @@ _CTYPES = {
 }
 _MOST_INPUTS = 16  # of a case; the driver's arrays are as long
 _NULL = -(1 << 31)  # RowLoop.pad_value None: the row pointer is NULL
+_PAINTED = 8192  # bytes of stack whose use is seen
 _WORD = np.dtype("<i4")
 
 
@@ -261,6 +264,23 @@ class Program:
         assert at == len(data)
         return arrays
 
+    def check_stack(self, cases: Sequence[Case]) -> None:
+        """Assert that each kernel's stack is bounded, and that no case, just run on a board, took more.
+
+        The board must have been compiled for by `board_compiler`.
+        """
+        graph = CallGraph(self.program, self.folder.glob("*.su"))
+        bounds = []
+        for number in range(len(self.wrappers)):
+            bound = graph.bound("compute", indirect={"compute": (f"call_{number}",)})
+            assert bound.bytes is not None, bound.problems
+            bounds.append(bound.bytes)
+        used = np.fromfile(self.folder / "stack.bin", _WORD).tolist()
+        assert 0 < max(used) < _PAINTED
+        for number, (case, most) in enumerate(zip(cases, used, strict=True)):
+            wrapper = self.wrappers[number if self.specialise else case.signature]
+            assert most <= bounds[wrapper], (case.symbol, most, bounds[wrapper])
+
 
 def _wrapper(number: int, case: Case, specialise: bool) -> str:
     """Return the C function that unpacks a case's buffers into the kernel's arguments."""
@@ -333,6 +353,7 @@ def _source(headers: Sequence[str], bodies: Sequence[str]) -> str:
         _DRIVER.replace("@INCLUDES@", includes)
         .replace("@WRAPPERS@", "\n".join(bodies))
         .replace("@TABLE@", table)
+        .replace("@PAINTED@", str(_PAINTED))
     )
 
 
@@ -503,7 +524,7 @@ static void finish(FILE *outputs, struct call *c)
 }
 
 /* The whole output, with the loop over its rows, as generated code has it. */
-static __attribute__((noinline)) void compute(const struct call *c)
+static __attribute__((noinline, noclone)) void compute(const struct call *c)
 {
     if (c->loop[0] == 0) {
         c->kernel(NULL, (const void *const *)c->inputs, c->output, 0, (const void *const *)c->constants,
@@ -539,15 +560,60 @@ static __attribute__((noinline)) void count_end(void)
     __asm__ volatile("" : : "i"(1));
 }
 
-static __attribute__((noinline)) void run_cases(FILE *cases, FILE *outputs)
+/* Stack below the caller's, painted before a kernel runs and looked at afterwards (Cortex-M). */
+#if defined(__arm__)
+enum { PAINTED = @PAINTED@ };
+
+static inline __attribute__((always_inline)) volatile uint8_t *stack_end(void)
+{
+    volatile uint8_t *end;
+    __asm__ volatile("mov %0, sp" : "=r"(end));
+    return end;
+}
+
+static inline __attribute__((always_inline)) void paint(void)
+{
+    volatile uint8_t *const end = stack_end();
+    for (int32_t i = 1; i <= PAINTED; ++i) {
+        end[-i] = 0xA5;
+    }
+}
+
+static inline __attribute__((always_inline)) int32_t used(void)
+{
+    const volatile uint8_t *const end = stack_end();
+    int32_t bytes = PAINTED;
+    while (bytes > 0 && end[-bytes] == 0xA5) {
+        --bytes;
+    }
+    return bytes;
+}
+#else
+static void paint(void)
+{
+}
+
+static int32_t used(void)
+{
+    return 0;
+}
+#endif
+
+static __attribute__((noinline)) void run_cases(FILE *cases, FILE *outputs, FILE *stack)
 {
     const int32_t count = word(cases);
     for (int32_t i = 0; i < count; ++i) {
         static struct call c;
+        int32_t bytes;
         prepare(cases, &c);
+        paint();
         count_begin();
         compute(&c);
         count_end();
+        bytes = used();
+        if (fwrite(&bytes, sizeof bytes, 1, stack) != 1) {
+            fail("cannot write stack.bin");
+        }
         finish(outputs, &c);
     }
 }
@@ -556,13 +622,14 @@ int main(void)
 {
     FILE *cases = fopen("cases.bin", "rb");
     FILE *outputs = fopen("outputs.bin", "wb");
-    if (cases == NULL || outputs == NULL) {
-        fail("cannot open cases.bin or outputs.bin");
+    FILE *stack = fopen("stack.bin", "wb");
+    if (cases == NULL || outputs == NULL || stack == NULL) {
+        fail("cannot open cases.bin, outputs.bin or stack.bin");
     }
-    run_cases(cases, outputs);
+    run_cases(cases, outputs, stack);
     fclose(cases);
-    if (fclose(outputs) != 0) {
-        fail("cannot write outputs.bin");
+    if (fclose(outputs) != 0 || fclose(stack) != 0) {
+        fail("cannot write outputs.bin or stack.bin");
     }
     return 0;
 }

@@ -136,6 +136,7 @@ def test_real_instructions_on_a_board(
     compiler = board_compiler(core, *flags)
     program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
     everything.check_both(program.run(everything.both, board_runner(core)))
+    program.check_stack(everything.both)
 
 
 @pytest.mark.parametrize("optimise", ["-O2", "-O0"])

@@ -56,6 +56,7 @@ def test_real_instructions_on_a_board(everything: Work, tmp_path: Path) -> None:
     compiler = board_compiler("cortex-m4", "-O2")
     program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
     everything.check_both(program.run(everything.both, board_runner("cortex-m4")))
+    program.check_stack(everything.both)
 
 
 def test_every_kernel_has_cases() -> None:

@@ -107,6 +107,7 @@ def test_on_a_board(everything: Work, tmp_path: Path, flags: tuple[str, ...]) ->
     compiler = board_compiler(CORE, *flags)
     program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
     everything.check_both(program.run(everything.both, board_runner(CORE)))
+    program.check_stack(everything.both)
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -160,13 +160,14 @@ def test_specialised_calls_equal_general_ones(
 )
 @pytest.mark.parametrize("core", BOARDS)
 def test_thumb_code_in_the_emulator(core: str, work: Work, program: Program, tmp_path: Path) -> None:
-    """On every core, the smallest with its library's 64-bit multiplication."""
+    """On every core, the smallest with its library's 64-bit multiplication, within the bound of its stack."""
     cases = [case_for(kernel, *pair) for symbol, kernel in PORTABLE.items() for pair in work[symbol]]
     emulated = Program(tmp_path, cases, compiler=board_compiler(core, "-O2"), sources=SEMIHOSTING_SOURCES)
     for case, got, expected in zip(
         cases, emulated.run(cases, board_runner(core)), program.run(cases), strict=True
     ):
         assert _bytes(got) == _bytes(expected), case.symbol
+    emulated.check_stack(cases)
 
 
 @pytest.mark.skipif(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.painted_stack import assert_within_bound
 from tests.shared_models import SHARED, shared_models
 from tinyml import boards
 from tinyml.build import Planning, build, compile_model, generate, open_target
@@ -140,6 +141,29 @@ def test_streamed_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -
     with open_target(compiled, tmp_path / "project", toolchain="gcc") as target:
         report = verify(path, target, samples=8)
     assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
+
+
+@pytest.mark.parametrize(
+    ("board", "path"),
+    [
+        pytest.param(board, *case.values, id=f"{board}-{case.id}", marks=case.marks)
+        for board, name in (
+            ("mps2-an386", "vww96"),
+            ("mps2-an500", "resnet8"),
+            ("mps2-an505", "kws"),
+            ("mps3-an547", "vww96"),
+            ("mps3-an547", "mcunet_vww"),  # windows of 5x5 and 7x7
+        )
+        for case in shared_models(name)
+    ],
+)
+def test_the_stack_is_bounded_on_every_core(board: str, path: Path, tmp_path: Path) -> None:
+    """The smallest core runs a smaller network (test_digits.py)."""
+    compiled = compile_model(path, boards.load(board))
+    with open_target(compiled, tmp_path, toolchain="gcc") as target:
+        inputs = [np.zeros(compiled.graph.tensors[i].shape, np.int8) for i in compiled.graph.inputs]
+        bound = assert_within_bound(compiled, tmp_path, target.infer(inputs).stack_free)
+    assert f"{compiled.graph.name}_invoke" in bound.path
 
 
 @pytest.mark.parametrize("path", shared_models("mcunetv2_large"))

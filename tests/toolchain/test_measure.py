@@ -13,7 +13,7 @@ from tinyml.errors import ToolchainError
 from tinyml.toolchain import gcc
 from tinyml.toolchain.result import BuildResult
 from tinyml.toolchain.sizes import section_sizes
-from tinyml.toolchain.stack import stack_bound
+from tinyml.toolchain.stack import CallGraph, StackBound, stack_bound
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("arm-none-eabi-gcc"), reason="arm-none-eabi-gcc is not installed"
@@ -48,16 +48,37 @@ int pointer(int (*f)(int), int x) { volatile int y = x; return f(x) + y; }
 int calls_pointer(int x) { volatile int y = x; return pointer(deep, x) + y; }
 int grows(int n) { volatile char room[n]; room[n - 1] = 1; return leaf(room[n - 1]) + room[0]; }
 int divides(int64_t a, int64_t b) { return (int)(a / b); }
+int multiplies(double a, double b) { return (int)(a * b); }
+__attribute__((naked, noinline)) int assembly(int x __attribute__((unused)))
+{
+    __asm__ volatile("push {r4-r7, lr}\\n sub sp, #44\\n ldr r1, 1f\\n mov pc, r1\\n .align 2\\n"
+                     "1: .word 2f\\n 2: add sp, #44\\n pop {r4-r7, pc}\\n");
+}
+__attribute__((noinline)) int pushes(int x)
+{
+    __asm__ volatile("push {r4-r7}\\n sub sp, #100\\n add sp, #100\\n pop {r4-r7}\\n" : "+r"(x));
+    return x;
+}
+__attribute__((noipa)) static int twin(int x)
+{
+    volatile int8_t room[300];
+    room[x & 127] = (int8_t)x;
+    return room[(x + 1) & 127];
+}
+int calls_heavy(int x) { return twin(x) + 1; }
 """
 MAIN = """
 #include "net.h"
 #include <stdint.h>
 #include "tm_port.h"
 volatile int sink;
+__attribute__((noipa)) static int twin(int x) { return shallow(x) + 1; }
+__attribute__((noinline)) int calls_light(int x) { return twin(x) + 1; }
 int main(void)
 {
     tm_port_init();
     sink = deep(sink) + loop(sink) + calls_pointer(sink) + grows(sink) + divides(sink, sink);
+    sink += multiplies(sink, sink) + assembly(sink) + pushes(sink) + calls_heavy(sink) + calls_light(sink);
     return sink;
 }
 """
@@ -71,6 +92,11 @@ int pointer(int (*f)(int), int x) __attribute__((noipa));
 int calls_pointer(int x);
 int grows(int n);
 int divides(int64_t a, int64_t b);
+int multiplies(double a, double b);
+int assembly(int x);
+int pushes(int x);
+int calls_heavy(int x);
+int calls_light(int x);
 """
 
 
@@ -144,9 +170,26 @@ def test_what_cannot_be_bounded_is_named(built: BuildResult) -> None:
 
 
 def test_library_functions_are_scanned(built: BuildResult) -> None:
-    bound = stack_bound(built.elf, built.stack_usage, "divides")
-    assert bound.bytes is not None, bound.problems
-    assert bound.bytes >= 24
+    for name in ("divides", "multiplies"):  # the second calls subroutines inside itself
+        bound = stack_bound(built.elf, built.stack_usage, name)
+        assert bound.bytes is not None, bound.problems
+        assert bound.bytes >= 24
+
+
+def test_what_assembly_pushes_counts_and_its_jumps_are_no_calls(built: BuildResult) -> None:
+    graph = CallGraph(built.elf, built.stack_usage)
+    assert graph.bound("assembly") == StackBound(5 * 4 + 44, ("assembly",))
+    assert graph.bound("pushes") == StackBound(4 * 4 + 100, ("pushes",))
+
+
+def test_a_name_that_two_files_have_is_the_heavier_of_both(built: BuildResult) -> None:
+    graph = CallGraph(built.elf, built.stack_usage)
+    assert "twin" in graph.bound("calls_light").path
+    assert graph.frame("twin") >= 300
+    heavy, light = graph.bound("calls_heavy"), graph.bound("calls_light")
+    assert heavy.bytes is not None
+    assert light.bytes is not None
+    assert min(heavy.bytes, light.bytes) >= 300 + 200  # either may be the one that calls leaf()
 
 
 def test_a_file_that_is_no_firmware_is_refused(tmp_path: Path) -> None:

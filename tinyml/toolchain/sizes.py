@@ -6,6 +6,8 @@ every build here has and no image pays for.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +104,18 @@ def _sizes(elf: ELFFile) -> Sizes:
             (address, kind),  # an alias is the same bytes
             SymbolSize(symbol.name, _kind(source), in_flash * size, in_ram * size, source),
         )
+    _leave_inner_to_themselves(found)
     ordered = sorted(found.values(), key=lambda s: (-s.flash_bytes, -s.ram_bytes, s.name))
     return Sizes(tuple(ordered), flash_bytes, static_bytes)
+
+
+def _leave_inner_to_themselves(found: dict[tuple[int, str], SymbolSize]) -> None:
+    """Shorten a function to where another begins inside it: libgcc's floats have entries in each other."""
+    functions = sorted(key for key in found if key[1] == "STT_FUNC")
+    for (address, kind), (following, _) in itertools.pairwise(functions):
+        symbol = found[address, kind]
+        if address + symbol.flash_bytes > following:
+            found[address, kind] = dataclasses.replace(symbol, flash_bytes=following - address)
 
 
 def _kind(source: str) -> str:

@@ -22,7 +22,7 @@ INTERRUPT_FRAME_BYTES = (8 + 18 + 1) * 4
 
 _HEADER = re.compile(r"^([0-9a-f]+) <(.+)>:$")
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\s+(\S+)\s*(.*)$")
-_TARGET = re.compile(r"<([^>+]+)(?:\+0x[0-9a-f]+)?>")
+_TARGET = re.compile(r"<([^>+]+)(\+0x[0-9a-f]+)?>")
 _CLONE = re.compile(r"(\.(isra|constprop|part|cold)(\.\d+)?)+$")
 _BRANCHES = ("b", "bl", "blx", "bx", "cbz", "cbnz")
 _CONDITIONS = (
@@ -62,6 +62,83 @@ class _Function:
     scanned_frame: int = 0  # what its own instructions push and subtract
 
 
+class CallGraph:
+    """A firmware's functions, what they call and the stack that each takes.
+
+    Args:
+        elf: the linked firmware.
+        stack_usage: GCC's .su files. A function without one (the C library's), or with a frame of its own
+            making (assembly), is scanned for its pushes.
+
+    Raises:
+        ToolchainError: no disassembler, or no firmware.
+    """
+
+    def __init__(self, elf: Path, stack_usage: Iterable[Path]) -> None:
+        self._elf = elf
+        self._functions = _functions(elf)
+        self._frames, self._unbounded = _frames(stack_usage)
+
+    def bound(
+        self,
+        entry: str,
+        *,
+        indirect: Mapping[str, Sequence[str]] | None = None,
+        without: Collection[str] = (),
+    ) -> StackBound:
+        """Bound the stack that a call of `entry` uses, its own frame included.
+
+        Args:
+            entry: the function's symbol.
+            indirect: function → what its indirect calls can reach, such as {"tm_link_poll": ("kws_invoke",)}.
+            without: functions that are not followed, such as the trace hooks of a validation firmware.
+
+        Raises:
+            ToolchainError: no such function.
+        """
+        if entry not in self._functions:
+            raise ToolchainError(f"the firmware has no function '{entry}'", where=str(self._elf))
+        problems: list[str] = []
+        memo: dict[str, tuple[int, tuple[str, ...]]] = {}
+        known = indirect or {}
+
+        def deepest(name: str, above: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
+            if name in memo:
+                return memo[name]
+            if name in above:
+                problems.append("recursion: " + " -> ".join([*above[above.index(name) :], name]))
+                return 0, ()
+            function = self._functions.get(name)
+            if function is None:
+                problems.append(f"{name} is called but not in the disassembly")
+                return 0, ()
+            targets = function.calls - set(without)
+            if function.indirect:
+                if name in known:
+                    targets |= set(known[name])
+                else:
+                    problems.append(f"{name} calls through a pointer")
+            best: tuple[int, tuple[str, ...]] = (0, ())
+            for target in sorted(targets):
+                best = max(best, deepest(target, (*above, name)), key=lambda found: found[0])
+            if name in self._unbounded or _CLONE.sub("", name) in self._unbounded:
+                problems.append(f"{name} has a frame whose size is not known before it runs")
+            memo[name] = (self.frame(name) + best[0], (name, *best[1]))
+            return memo[name]
+
+        size, path = deepest(entry, ())
+        unique = tuple(dict.fromkeys(problems))
+        return StackBound(None if unique else size, path, unique)
+
+    def frame(self, name: str) -> int:
+        """Return the bytes that a function takes by itself: GCC's figure, or more where its assembly pushes.
+
+        GCC knows nothing of a push in assembly, and gives a naked function 0.
+        """
+        stated = max(self._frames.get(key, 0) for key in (name, _CLONE.sub("", name)))
+        return max(stated, self._functions[name].scanned_frame)
+
+
 def stack_bound(
     elf: Path,
     stack_usage: Iterable[Path],
@@ -70,60 +147,8 @@ def stack_bound(
     indirect: Mapping[str, Sequence[str]] | None = None,
     without: Collection[str] = (),
 ) -> StackBound:
-    """Bound the stack that a call of `entry` uses, its own frame included.
-
-    Args:
-        elf: the linked firmware.
-        stack_usage: GCC's .su files. A function without one (the C library's) is scanned for its pushes.
-        entry: the function's symbol.
-        indirect: function → what its indirect calls can reach, such as {"tm_link_poll": ("kws_invoke",)}.
-        without: functions that are not followed, such as the trace hooks of a validation firmware.
-
-    Raises:
-        ToolchainError: no such function, or no disassembler.
-    """
-    functions = _functions(elf)
-    if entry not in functions:
-        raise ToolchainError(f"the firmware has no function '{entry}'", where=str(elf))
-    frames, unbounded = _frames(stack_usage)
-    problems: list[str] = []
-    memo: dict[str, tuple[int, tuple[str, ...]]] = {}
-    known = indirect or {}
-
-    def frame(name: str) -> int:
-        base = _CLONE.sub("", name)
-        if name in unbounded or base in unbounded:
-            problems.append(f"{name} has a frame whose size is not known before it runs")
-        for key in (name, base):
-            if frames.get(key):  # 0 for a naked function, whose assembly pushes by itself
-                return frames[key]
-        return functions[name].scanned_frame
-
-    def deepest(name: str, above: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
-        if name in memo:
-            return memo[name]
-        if name in above:
-            problems.append("recursion: " + " -> ".join([*above[above.index(name) :], name]))
-            return 0, ()
-        function = functions.get(name)
-        if function is None:
-            problems.append(f"{name} is called but not in the disassembly")
-            return 0, ()
-        targets = function.calls - set(without)
-        if function.indirect:
-            if name in known:
-                targets |= set(known[name])
-            else:
-                problems.append(f"{name} calls through a pointer")
-        best: tuple[int, tuple[str, ...]] = (0, ())
-        for target in sorted(targets):
-            best = max(best, deepest(target, (*above, name)), key=lambda found: found[0])
-        memo[name] = (frame(name) + best[0], (name, *best[1]))
-        return memo[name]
-
-    size, path = deepest(entry, ())
-    unique = tuple(dict.fromkeys(problems))
-    return StackBound(None if unique else size, path, unique)
+    """Bound the stack of one function: see `CallGraph`."""
+    return CallGraph(elf, stack_usage).bound(entry, indirect=indirect, without=without)
 
 
 def _frames(files: Iterable[Path]) -> tuple[dict[str, int], set[str]]:
@@ -153,15 +178,23 @@ def _functions(elf: Path) -> dict[str, _Function]:
         raise ToolchainError(
             "the firmware cannot be disassembled", where=str(elf), expected=done.stderr.strip()
         )
-    functions: dict[str, _Function] = {}
+    functions: dict[str, list[_Function]] = {}
     name = ""
     for line in done.stdout.splitlines():
         if header := _HEADER.match(line):
             name = header[2]
-            functions[name] = _Function()
+            functions.setdefault(name, []).append(_Function())
         elif name and (instruction := _INSTRUCTION.match(line)):
-            _scan(functions[name], name, instruction[1], instruction[2])
-    return functions
+            _scan(functions[name][-1], name, instruction[1], instruction[2])
+    # Static functions of several files share a name: what any of them calls, and the most that one takes.
+    return {
+        name: _Function(
+            set().union(*(f.calls for f in same)),
+            any(f.indirect for f in same),
+            max(f.scanned_frame for f in same),
+        )
+        for name, same in functions.items()
+    }
 
 
 def _scan(function: _Function, name: str, mnemonic: str, operands: str) -> None:
@@ -171,7 +204,9 @@ def _scan(function: _Function, name: str, mnemonic: str, operands: str) -> None:
         base = base[:-2]
     operands = operands.split(";")[0].split("@")[0].strip()
     if base in _BRANCHES and (target := _TARGET.search(operands)):
-        if target[1] != name or base in ("bl", "blx"):  # a plain branch to itself is a loop
+        # A plain branch to itself is a loop, a call into its middle a subroutine of assembly (libgcc's
+        # floats), whose pushes are counted with the function's.
+        if target[1] != name or (base in ("bl", "blx") and target[2] is None):
             function.calls.add(target[1])
     elif base in _BRANCHES and operands != "lr":
         # A branch to a register. A load or move into pc is no call: a return, or a jump to a label of the
