@@ -99,6 +99,8 @@ TM_INLINE int32_t tm_splat4(int32_t value)
 TM_DSP_UNARY(tm_sxtb16, "sxtb16 %0, %1")
 TM_DSP_UNARY(tm_sxtb16_ror8, "sxtb16 %0, %1, ror #8")
 TM_DSP_UNARY(tm_ssat8, "ssat %0, #8, %1")
+TM_DSP_UNARY(tm_ssat16, "ssat %0, #16, %1")
+TM_DSP_UNARY(tm_usat15, "usat %0, #15, %1")
 TM_DSP_BINARY(tm_pkhbt, "pkhbt %0, %1, %2, lsl #16")
 TM_DSP_BINARY(tm_pkhtb, "pkhtb %0, %1, %2, asr #16")
 TM_DSP_BINARY(tm_sxtab16, "sxtab16 %0, %1, %2")
@@ -115,6 +117,12 @@ TM_DSP_TERNARY(tm_smlawt, "smlawt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmla, "smmla %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmlar, "smmlar %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmlsr, "smmlsr %0, %1, %2, %3")
+
+TM_INLINE int64_t tm_smlald(int32_t a, int32_t b, int64_t c)
+{
+    __asm__("smlald %Q0, %R0, %1, %2" : "+r"(c) : "r"(a), "r"(b));
+    return c;
+}
 
 #undef TM_DSP_UNARY
 #undef TM_DSP_BINARY
@@ -180,6 +188,18 @@ TM_EMULATED int32_t tm_ssat8(int32_t a)
     return tm_clamp(a, -128, 127);
 }
 
+/* Saturate to int16. */
+TM_EMULATED int32_t tm_ssat16(int32_t a)
+{
+    return tm_clamp(a, -32768, 32767);
+}
+
+/* Saturate to 15 bits, negative numbers to 0. */
+TM_EMULATED int32_t tm_usat15(int32_t a)
+{
+    return tm_clamp(a, 0, 32767);
+}
+
 /* Halfwords (low of a, low of b). */
 TM_EMULATED int32_t tm_pkhbt(int32_t a, int32_t b)
 {
@@ -196,6 +216,12 @@ TM_EMULATED int32_t tm_pkhtb(int32_t a, int32_t b)
 TM_EMULATED int32_t tm_smlad(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(tm_add_wrapping(c, tm_low16(a) * tm_low16(b)), tm_high16(a) * tm_high16(b));
+}
+
+/* The same in 64 bits. */
+TM_EMULATED int64_t tm_smlald(int32_t a, int32_t b, int64_t c)
+{
+    return c + (int64_t)(tm_low16(a) * tm_low16(b)) + (int64_t)(tm_high16(a) * tm_high16(b));
 }
 
 /* c + a.low * b.low. */

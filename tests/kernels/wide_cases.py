@@ -33,7 +33,7 @@ def _scale(rng: Rng) -> float:
     return float(10.0 ** rng.uniform(-5, -2))
 
 
-def _widened(generate: Callable[[Rng], Graph]) -> Callable[[Rng], Graph]:
+def widened(generate: Callable[[Rng], Graph]) -> Callable[[Rng], Graph]:
     """Turn graphs of layers and pooling on int8 into graphs on int16 whose outputs spread as far."""
 
     def generator(rng: Rng) -> Graph:
@@ -123,21 +123,21 @@ def softmax(rng: Rng) -> Graph:
     return one_op(OpKind.SOFTMAX, attrs, (x,), _tensor("y", shape, 2.0**-15))
 
 
-_LAYERS = (_widened(kernel_cases.convolution), _widened(kernel_cases.pointwise))
+_LAYERS = (widened(kernel_cases.convolution), widened(kernel_cases.pointwise))
 
 GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_add_const_s16_c": (with_constant,),
     "tm_add_s16_c": (two_tensors,),
-    "tm_avg_pool2d_s16_c": (_widened(kernel_cases.pooling),),
+    "tm_avg_pool2d_s16_c": (widened(kernel_cases.pooling),),
     "tm_conv2d_s16_c": _LAYERS,
-    "tm_dwconv2d_s16_c": (_widened(kernel_cases.depthwise),),
-    "tm_fully_connected_s16_c": (_widened(kernel_cases.fully_connected),),
+    "tm_dwconv2d_s16_c": (widened(kernel_cases.depthwise),),
+    "tm_fully_connected_s16_c": (widened(kernel_cases.fully_connected),),
     "tm_linear_s16_c": (unary,),
-    "tm_max_pool2d_s16_c": (_widened(kernel_cases.pooling),),
-    "tm_mean_s16_c": (_widened(kernel_cases.mean),),
+    "tm_max_pool2d_s16_c": (widened(kernel_cases.pooling),),
+    "tm_mean_s16_c": (widened(kernel_cases.mean),),
     "tm_mul_const_s16_c": (with_constant,),
     "tm_mul_s16_c": (two_tensors,),
     "tm_sigmoid_s16_c": (unary,),
     "tm_softmax_s16_c": (softmax,),
-    "tm_transpose_conv_s16_c": (_widened(matrix_cases.transpose_conv),),
+    "tm_transpose_conv_s16_c": (widened(matrix_cases.transpose_conv),),
 }

@@ -6,6 +6,7 @@ from tinyml.kernels import (
     dense,
     depthwise,
     dsp,
+    dsp_wide,
     elementwise,
     layout,
     lookup,
@@ -27,6 +28,7 @@ __all__ = ["KERNELS", "Kernel"]
 KERNELS: tuple[Kernel, ...] = (
     *mve.KERNELS,
     *dsp.KERNELS,
+    *dsp_wide.KERNELS,
     *binary.KERNELS,
     *matmul.DSP_KERNELS,
     *transpose_conv.DSP_KERNELS,

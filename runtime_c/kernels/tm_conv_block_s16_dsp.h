@@ -1,0 +1,438 @@
+/* tm_conv_block_s16_dsp: the core that convolutions on int16 share: a few pixels x all output channels.
+ *
+ *   column  int32 [2 groups][pixels]   activations: step k holds, for each pixel of the block, the halfword pair
+ *                                      (x[2k], x[2k+1])
+ *   stream  int32 []                   int8 weights, biases and requantisation, see below
+ *   y       int16 [pixels][out_c]      output pixels
+ *
+ * A pixel's `4 * groups` activations (K of the layer, rounded up to 4; the surplus meets zero weights) are laid
+ * beside those of its neighbours once and then serve all output channels: 2 * K bytes of scratch per pixel. For a
+ * convolution larger than 1x1 this is the im2col buffer.
+ *
+ * Stream, per pair of output channels (tinyml/kernels/dsp_wide.py):
+ *   bias0, bias1, then per group the bytes  w0[0] w1[0] w0[1] w1[1]  w0[2] w1[2] w0[3] w1[3]  ,
+ *   then factor0, factor1. SXTB16 takes channel 0 out of a word, SXTB16 ROR #8 channel 1.
+ * A last single channel: bias, per group  w[0] w[2] w[1] w[3]  , factor.
+ * With `wide` biases are int64, and multiplier and shift of the portable kernel stand for the factor.
+ *
+ * Quantisation  TFLite's is round(acc * m / 2^t), halves up, with m of 15 bits. Where acc fits 32 bits and
+ *               16 <= t <= 32 that is the high word of acc * factor + 2^31, factor = m * 2^(32-t): one SMMULR.
+ *               `wide` is for everything else: sums of 64 bits, then TFLite's own arithmetic.
+ * Scratch       the column, 8-byte aligned.
+ * Source        the loops of tm_conv_block_s8_dsp.h; TFLite kernels/internal/common.cc
+ *               (MultiplyByQuantizedMultiplier of int64).
+ */
+#ifndef TM_CONV_BLOCK_S16_DSP_H
+#define TM_CONV_BLOCK_S16_DSP_H
+
+#include "tm_conv_block_s8_dsp.h"
+#include "tm_wide.h"
+
+/* clang-format off */
+#define TM_COLUMN16_BODY_4             \
+    "push   {r4-r7, lr}\n"             \
+    "add    r12, r3, r3, lsl #1\n"     \
+    "add    r12, r0\n" /* the last */  \
+    "1:\n"                             \
+    "ldr    r5, [r0, r3]\n"            \
+    "ldr    r6, [r0, r3, lsl #1]\n"    \
+    "ldr    r4, [r0], #4\n"            \
+    "ldr    r7, [r12], #4\n"           \
+    "stmia  r1!, {r4-r7}\n"            \
+    "subs   r2, #1\n"                  \
+    "bne    1b\n"                      \
+    "pop    {r4-r7, pc}\n"
+#define TM_COLUMN16_BODY_3             \
+    "push   {r4-r6, lr}\n"             \
+    "add    r12, r0, r3, lsl #1\n"     \
+    "1:\n"                             \
+    "ldr    r5, [r0, r3]\n"            \
+    "ldr    r4, [r0], #4\n"            \
+    "ldr    r6, [r12], #4\n"           \
+    "stmia  r1!, {r4-r6}\n"            \
+    "subs   r2, #1\n"                  \
+    "bne    1b\n"                      \
+    "pop    {r4-r6, pc}\n"
+#define TM_COLUMN16_BODY_2             \
+    "push   {r4, lr}\n"                \
+    "1:\n"                             \
+    "ldr    r12, [r0, r3]\n"           \
+    "ldr    r4, [r0], #4\n"            \
+    "strd   r4, r12, [r1], #8\n"       \
+    "subs   r2, #1\n"                  \
+    "bne    1b\n"                      \
+    "pop    {r4, pc}\n"
+/* clang-format on */
+
+#if TM_DSP_ASM
+
+#define TM_COLUMN16_PIXELS(name, pixels)                                                                  \
+    TM_NAKED void name(const int16_t *x __attribute__((unused)), int32_t *column __attribute__((unused)), \
+                       int32_t words __attribute__((unused)), int32_t pitch __attribute__((unused)))      \
+    {                                                                                                     \
+        __asm__ volatile(TM_COLUMN16_BODY_##pixels);                                                      \
+    }
+
+#else
+
+#define TM_COLUMN16_PIXELS(name, pixels)                                                 \
+    TM_SHARED void name(const int16_t *x, int32_t *column, int32_t words, int32_t pitch) \
+    {                                                                                    \
+        for (; words > 0; --words, x += 2, column += pixels) {                           \
+            for (int32_t p = 0; p < pixels; ++p) {                                       \
+                column[p] = tm_load4(x + p * (pitch / 2));                               \
+            }                                                                            \
+        }                                                                                \
+    }
+
+#endif
+
+/* `words` > 0 halfword pairs of the pixels of a block, `pitch` bytes apart, into the column. */
+TM_COLUMN16_PIXELS(tm_column16_4pixels_dsp, 4)
+TM_COLUMN16_PIXELS(tm_column16_3pixels_dsp, 3)
+TM_COLUMN16_PIXELS(tm_column16_2pixels_dsp, 2)
+
+/* n > 0 activations of each pixel of a block, `pitch` activations apart, into the column; an odd last one has a
+ * zero beside it. `pixels` must be a constant where it is inlined.
+ */
+TM_INLINE void tm_column16_fill(const int16_t *x, int32_t *column, int32_t n, int32_t pitch, int32_t pixels)
+{
+    const int32_t words = n / 2;
+    if (words > 0) {
+        if (pixels == 4) {
+            tm_column16_4pixels_dsp(x, column, words, 2 * pitch);
+        } else if (pixels == 3) {
+            tm_column16_3pixels_dsp(x, column, words, 2 * pitch);
+        } else if (pixels == 2) {
+            tm_column16_2pixels_dsp(x, column, words, 2 * pitch);
+        } else {
+            memcpy(column, x, 4 * (size_t)words);
+        }
+    }
+    if (n % 2) {
+        for (int32_t p = 0; p < pixels; ++p) {
+            column[pixels * words + p] = (int32_t)(uint16_t)x[p * pitch + n - 1];
+        }
+    }
+}
+
+/* acc * factor / 2^32, rounded, halves up, and saturated: to int16, or with `rectified` to [0, 32767]. */
+TM_INLINE int16_t tm_requant16_dsp(int32_t rectified, int32_t acc, int32_t factor)
+{
+    const int32_t value = tm_smmulr(acc, factor);
+    return (int16_t)(rectified ? tm_usat15(value) : tm_ssat16(value));
+}
+
+/* All pairs of output channels of a block whose sums fit 32 bits; returns the stream behind them. */
+TM_INLINE const int32_t *tm_conv16_pairs(int32_t rectified, int32_t pixels, const int32_t *column,
+                                         const int32_t *stream, int16_t *y, int32_t groups, int32_t out_c)
+{
+    for (int32_t c = 0; c + 2 <= out_c; c += 2, y += 2) {
+        const int32_t *x = column;
+        int32_t a0 = stream[0], a1 = a0, a2 = a0, a3 = a0;
+        int32_t b0 = stream[1], b1 = b0, b2 = b0, b3 = b0;
+        stream += 2;
+        TM_UNROLL_4
+        for (int32_t step = 0; step < 2 * groups; ++step, x += pixels) {
+            const int32_t word = *stream++;
+            const int32_t w0 = tm_sxtb16(word);
+            const int32_t w1 = tm_sxtb16_ror8(word);
+            a0 = tm_smlad(x[0], w0, a0);
+            b0 = tm_smlad(x[0], w1, b0);
+            if (pixels > 1) {
+                a1 = tm_smlad(x[1], w0, a1);
+                b1 = tm_smlad(x[1], w1, b1);
+            }
+            if (pixels > 2) {
+                a2 = tm_smlad(x[2], w0, a2);
+                b2 = tm_smlad(x[2], w1, b2);
+            }
+            if (pixels > 3) {
+                a3 = tm_smlad(x[3], w0, a3);
+                b3 = tm_smlad(x[3], w1, b3);
+            }
+        }
+        y[0] = tm_requant16_dsp(rectified, a0, stream[0]);
+        y[1] = tm_requant16_dsp(rectified, b0, stream[1]);
+        if (pixels > 1) {
+            y[out_c] = tm_requant16_dsp(rectified, a1, stream[0]);
+            y[out_c + 1] = tm_requant16_dsp(rectified, b1, stream[1]);
+        }
+        if (pixels > 2) {
+            y[2 * out_c] = tm_requant16_dsp(rectified, a2, stream[0]);
+            y[2 * out_c + 1] = tm_requant16_dsp(rectified, b2, stream[1]);
+        }
+        if (pixels > 3) {
+            y[3 * out_c] = tm_requant16_dsp(rectified, a3, stream[0]);
+            y[3 * out_c + 1] = tm_requant16_dsp(rectified, b3, stream[1]);
+        }
+        stream += 2;
+    }
+    return stream;
+}
+
+#if TM_DSP_ASM
+
+/* clang-format off */
+#define TM_CONV16_SATURATE_0(acc) "ssat   " acc ", #16, " acc "\n"
+#define TM_CONV16_SATURATE_1(acc) "usat   " acc ", #15, " acc "\n"
+/* Both channels of a pixel; `where` is its place. */
+#define TM_CONV16_STORE(rectified, even, odd, where) \
+    "smmulr " even ", " even ", r2\n"                \
+    "smmulr " odd ", " odd ", r3\n"                  \
+    TM_CONV16_SATURATE_##rectified(even)             \
+    TM_CONV16_SATURATE_##rectified(odd)              \
+    "pkhbt  " even ", " even ", " odd ", lsl #16\n"  \
+    "str    " even ", [" where "]\n"
+/* The end of a pair of channels; leaves y of the next one in r12. */
+#define TM_CONV16_END_4(rectified)                                    \
+    "ldrd   r12, lr, [sp]\n"                                          \
+    TM_CONV16_STORE(rectified, "r4", "r5", "r12")                     \
+    TM_CONV16_STORE(rectified, "r6", "r7", "r12, lr")                 \
+    TM_CONV16_STORE(rectified, "r8", "r9", "r12, lr, lsl #1")         \
+    "add    lr, lr, lr, lsl #1\n"                                     \
+    TM_CONV16_STORE(rectified, "r10", "r11", "r12, lr")               \
+    "add    r12, #4\n"
+#define TM_CONV16_END_3(rectified)                                    \
+    "ldrd   r12, lr, [sp]\n"                                          \
+    TM_CONV16_STORE(rectified, "r4", "r5", "r12")                     \
+    TM_CONV16_STORE(rectified, "r6", "r7", "r12, lr")                 \
+    TM_CONV16_STORE(rectified, "r8", "r9", "r12, lr, lsl #1")         \
+    "add    r12, #4\n"
+#define TM_CONV16_END_2(rectified)                                    \
+    "ldrd   r12, lr, [sp]\n"                                          \
+    TM_CONV16_STORE(rectified, "r4", "r5", "r12")                     \
+    TM_CONV16_STORE(rectified, "r6", "r7", "r12, lr")                 \
+    "add    r12, #4\n"
+
+/* Stack while running: [0] y, [4] bytes of an output pixel, [8] column, [12] y past the last pair, [16] end of the
+ * column, [20] where to enter the unrolled loop, as in TM_BLOCK_BODY, whose groups these are.
+ */
+#define TM_CONV16_BODY(pixels, rectified)                   \
+    "push   {r4-r11, lr}\n"                                 \
+    "sub    sp, #28\n"                                      \
+    "ldr    r4, [sp, #64]\n" /* out_c */                    \
+    "lsl    r5, r4, #1\n"                                   \
+    "bic    r6, r5, #3\n"                                   \
+    "add    r6, r2\n"                                       \
+    "strd   r2, r5, [sp]\n"                                 \
+    "movs   r7, #8 * " #pixels "\n" /* of a group */        \
+    "mla    r7, r3, r7, r0\n"                               \
+    "strd   r0, r6, [sp, #8]\n"                             \
+    "str    r7, [sp, #16]\n"                                \
+    "adr    r7, 5f\n"                                       \
+    "subs   r6, r3, #1\n"                                   \
+    "beq    9f\n"                                           \
+    "adr    r7, 2f\n"                                       \
+    "ands   r6, #7\n"                                       \
+    "beq    9f\n"                                           \
+    "rsb    r6, r6, #8\n"                                   \
+    "adr    r8, 3f\n"                                       \
+    "sub    r8, r7\n" /* code bytes of one group */         \
+    "mla    r7, r6, r8, r7\n"                               \
+    "9:\n"                                                  \
+    "orr    r7, #1\n" /* Thumb */                           \
+    "str    r7, [sp, #20]\n"                                \
+    "cmp    r4, #1\n"                                       \
+    "ble    6f\n"                                           \
+    "1:\n"                                                  \
+    TM_BLOCK##pixels##_TWO_BIASES(0)                        \
+    "ldr    pc, [sp, #20]\n"                                \
+    ".balign 4\n"                                           \
+    "2:\n"                                                  \
+    TM_BLOCK##pixels##_GROUP(0)                             \
+    ".balign 4\n"                                           \
+    "3:\n"                                                  \
+    ".rept  7\n"                                            \
+    TM_BLOCK##pixels##_GROUP(0)                             \
+    ".endr\n"                                               \
+    "ldr    r2, [sp, #16]\n"                                \
+    "cmp    r0, r2\n"                                       \
+    "bne    2b\n"                                           \
+    ".balign 4\n"                                           \
+    "5:\n"                                                  \
+    "ldrd   r2, r3, [r1], #8\n"                             \
+    TM_CONV16_END_##pixels(rectified)                       \
+    "str    r12, [sp]\n"                                    \
+    "ldrd   r0, r2, [sp, #8]\n"                             \
+    "cmp    r12, r2\n"                                      \
+    "bne    1b\n"                                           \
+    "6:\n"                                                  \
+    "mov    r0, r1\n"                                       \
+    "add    sp, #28\n"                                      \
+    "pop    {r4-r11, pc}\n"
+/* clang-format on */
+
+#define TM_CONV16_PAIRS(name, pixels, rectified)                                                             \
+    TM_NAKED const int32_t *name(const int32_t *column __attribute__((unused)),                              \
+                                 const int32_t *stream __attribute__((unused)),                              \
+                                 int16_t *y __attribute__((unused)), int32_t groups __attribute__((unused)), \
+                                 int32_t out_c __attribute__((unused)))                                      \
+    {                                                                                                        \
+        __asm__ volatile(TM_CONV16_BODY(pixels, rectified));                                                 \
+    }
+
+#else
+
+#define TM_CONV16_PAIRS(name, pixels, rectified)                                                            \
+    TM_SHARED const int32_t *name(const int32_t *column, const int32_t *stream, int16_t *y, int32_t groups, \
+                                  int32_t out_c)                                                            \
+    {                                                                                                       \
+        return tm_conv16_pairs(rectified, pixels, column, stream, y, groups, out_c);                        \
+    }
+
+#endif
+
+/* All pairs of output channels of a block, `groups` > 0; they return the stream behind them. */
+TM_CONV16_PAIRS(tm_conv16_pairs4_dsp, 4, 0)
+TM_CONV16_PAIRS(tm_conv16_pairs3_dsp, 3, 0)
+TM_CONV16_PAIRS(tm_conv16_pairs2_dsp, 2, 0)
+TM_CONV16_PAIRS(tm_conv16_relu_pairs4_dsp, 4, 1)
+TM_CONV16_PAIRS(tm_conv16_relu_pairs3_dsp, 3, 1)
+TM_CONV16_PAIRS(tm_conv16_relu_pairs2_dsp, 2, 1)
+
+/* All pairs of output channels of a pixel that has a column to itself. */
+TM_SHARED const int32_t *tm_conv16_pairs1_dsp(const int32_t *column, const int32_t *stream, int16_t *y,
+                                              int32_t groups, int32_t out_c)
+{
+    return tm_conv16_pairs(0, 1, column, stream, y, groups, out_c);
+}
+
+TM_SHARED const int32_t *tm_conv16_relu_pairs1_dsp(const int32_t *column, const int32_t *stream, int16_t *y,
+                                                   int32_t groups, int32_t out_c)
+{
+    return tm_conv16_pairs(1, 1, column, stream, y, groups, out_c);
+}
+
+/* The last one of an odd number of output channels, for all pixels of a block. */
+TM_SHARED void tm_conv16_last_dsp(const int32_t *column, const int32_t *stream, int16_t *y, int32_t groups,
+                                  int32_t out_c, int32_t pixels, int32_t rectified)
+{
+    for (int32_t p = 0; p < pixels; ++p, ++column, y += out_c) {
+        const int32_t *x = column;
+        int32_t acc = stream[0];
+        TM_UNROLL_4
+        for (int32_t g = 1; g <= groups; ++g, x += 2 * pixels) {
+            acc = tm_smlad(x[0], tm_sxtb16(stream[g]), acc);
+            acc = tm_smlad(x[pixels], tm_sxtb16_ror8(stream[g]), acc);
+        }
+        y[out_c - 1] = tm_requant16_dsp(rectified, acc, stream[groups + 1]);
+    }
+}
+
+/* Two words of a stream. */
+TM_INLINE int64_t tm_stream_s64(const int32_t *stream)
+{
+    return (int64_t)((uint64_t)(uint32_t)stream[1] << 32 | (uint32_t)stream[0]);
+}
+
+TM_INLINE int16_t tm_requant16_wide(int64_t acc, const int32_t *requant)
+{
+    return tm_limit_s16(tm_requant_wide(acc, requant[0], requant[1]), -32768, 32767);
+}
+
+/* All output channels of a block of one or two pixels, in 64 bits. */
+TM_INLINE void tm_conv16_wide(int32_t pixels, const int32_t *column, const int32_t *stream, int16_t *y,
+                              int32_t groups, int32_t out_c)
+{
+    for (int32_t c = 0; c < out_c; c += 2, y += 2) {
+        const int32_t *x = column;
+        int64_t a0 = tm_stream_s64(stream), a1 = a0;
+        stream += 2;
+        if (c + 1 == out_c) { /* the last one of an odd number */
+            for (int32_t g = 0; g < groups; ++g, ++stream, x += 2 * pixels) {
+                const int32_t w0 = tm_sxtb16(*stream);
+                const int32_t w1 = tm_sxtb16_ror8(*stream);
+                a0 = tm_smlald(x[pixels], w1, tm_smlald(x[0], w0, a0));
+                a1 = tm_smlald(x[2 * pixels - 1], w1, tm_smlald(x[pixels - 1], w0, a1));
+            }
+            y[0] = tm_requant16_wide(a0, stream);
+            if (pixels > 1) {
+                y[out_c] = tm_requant16_wide(a1, stream);
+            }
+            return;
+        }
+        int64_t b0 = tm_stream_s64(stream), b1 = b0;
+        stream += 2;
+        TM_UNROLL_4
+        for (int32_t step = 0; step < 2 * groups; ++step, ++stream, x += pixels) {
+            const int32_t w0 = tm_sxtb16(*stream);
+            const int32_t w1 = tm_sxtb16_ror8(*stream);
+            a0 = tm_smlald(x[0], w0, a0);
+            b0 = tm_smlald(x[0], w1, b0);
+            if (pixels > 1) {
+                a1 = tm_smlald(x[1], w0, a1);
+                b1 = tm_smlald(x[1], w1, b1);
+            }
+        }
+        y[0] = tm_requant16_wide(a0, stream);
+        y[1] = tm_requant16_wide(b0, stream + 2);
+        if (pixels > 1) {
+            y[out_c] = tm_requant16_wide(a1, stream);
+            y[out_c + 1] = tm_requant16_wide(b1, stream + 2);
+        }
+        stream += 4;
+    }
+}
+
+TM_SHARED void tm_conv16_wide1_dsp(const int32_t *column, const int32_t *stream, int16_t *y, int32_t groups,
+                                   int32_t out_c)
+{
+    tm_conv16_wide(1, column, stream, y, groups, out_c);
+}
+
+TM_SHARED void tm_conv16_wide2_dsp(const int32_t *column, const int32_t *stream, int16_t *y, int32_t groups,
+                                   int32_t out_c)
+{
+    tm_conv16_wide(2, column, stream, y, groups, out_c);
+}
+
+/* All output channels of a block of 1 to 4 pixels (with `wide` 1 or 2) whose activations are in the column; y is
+ * [pixels][out_c]. `pixels` must be a constant: only the loops it names are compiled in.
+ */
+TM_INLINE void tm_conv16_block(int32_t wide, int32_t rectified, int32_t pixels, const int32_t *column,
+                               const int32_t *stream, int16_t *y, int32_t groups, int32_t out_c)
+{
+    if (wide) {
+        if (pixels == 1) {
+            tm_conv16_wide1_dsp(column, stream, y, groups, out_c);
+        } else {
+            tm_conv16_wide2_dsp(column, stream, y, groups, out_c);
+        }
+        return;
+    }
+#define TM_CONV16_CALL(pairs)                                                   \
+    (rectified ? tm_conv16_relu_##pairs##_dsp(column, stream, y, groups, out_c) \
+               : tm_conv16_##pairs##_dsp(column, stream, y, groups, out_c))
+    if (pixels == 4) {
+        stream = TM_CONV16_CALL(pairs4);
+    } else if (pixels == 3) {
+        stream = TM_CONV16_CALL(pairs3);
+    } else if (pixels == 2) {
+        stream = TM_CONV16_CALL(pairs2);
+    } else {
+        stream = TM_CONV16_CALL(pairs1);
+    }
+#undef TM_CONV16_CALL
+    if (out_c & 1) {
+        tm_conv16_last_dsp(column, stream, y, groups, out_c, pixels, rectified);
+    }
+}
+
+/* Whether the block saturates to [0, 32767] rather than to int16. */
+TM_INLINE int32_t tm_conv16_rectifies(int32_t wide, int32_t lo)
+{
+    return !wide && lo >= 0 ? 1 : 0;
+}
+
+/* Clamp n halfwords, saturated by the blocks, to [lo, hi]: for the rare fused activation that is not ReLU. */
+TM_INLINE void tm_conv16_clamp(int16_t *y, int32_t n, int32_t wide, int32_t lo, int32_t hi)
+{
+    if (lo > (tm_conv16_rectifies(wide, lo) ? 0 : -32768) || hi < 32767) {
+        for (int32_t i = 0; i < n; ++i) {
+            y[i] = tm_limit_s16(y[i], lo, hi);
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,129 @@
+"""The DSP kernels on int16 against numpy: emulated instructions on the host, real ones on emulated boards."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.kernels import kernel_cases, wide_cases
+from tests.kernels.dsp_cases import aimed_graphs, conv_graph
+from tests.kernels.harness import (
+    SANITIZED,
+    SEMIHOSTING_SOURCES,
+    Program,
+    board_compiler,
+    board_runner,
+    overlaps,
+)
+from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
+from tests.kernels.simd_work import Work, accepted, work_for
+from tests.kernels.wide_cases import widened
+from tinyml import reference
+from tinyml.graph import Pads
+from tinyml.kernels.dsp import Blocks
+from tinyml.kernels.dsp_wide import KERNELS, with_blocks
+from tinyml.kernels.registry import OpContext
+
+RANDOM = 40  # graphs per kernel beside the aimed ones
+GENERATORS = {
+    "tm_conv2d_1x1_s16_dsp": (widened(kernel_cases.pointwise),),
+    "tm_conv2d_s16_dsp": wide_cases.GENERATORS["tm_conv2d_s16_c"],
+}
+
+
+@pytest.fixture(scope="module")
+def everything() -> Work:
+    rng = np.random.default_rng(16)
+    graphs = [widened(lambda _, graph=graph: graph)(rng) for graph in aimed_graphs()]
+    pairs = [pair for kernel in KERNELS for pair in accepted(kernel, graphs)]
+    for kernel in KERNELS:
+        seed = zlib.crc32(kernel.symbol.encode())
+        pairs += [(kernel, graph) for graph in graphs_for(kernel, GENERATORS[kernel.symbol], RANDOM, seed)]
+    return work_for(pairs)
+
+
+def test_the_cases_reach_both_widths_of_sums(everything: Work) -> None:
+    for kernel in KERNELS:
+        cases = [
+            (dict(case.lowered.literals), expected)
+            for case, expected in zip(everything.apart, everything.expected, strict=True)
+            if case.symbol == kernel.symbol
+        ]
+        literals = [values for values, _ in cases]
+        if "wide" in literals[0]:
+            assert {values["wide"] for values in literals} == {0, 1}
+        assert {values["lo"] for values in literals} >= {-32768, 0}
+        assert any(values["hi"] < 32767 for values in literals)
+        outputs = np.concatenate([expected.ravel() for _, expected in cases])
+        assert len(np.unique(outputs)) > 1000, kernel.symbol
+        assert np.mean(np.abs(outputs.astype(np.int32)) < 32767) > 0.4, f"{kernel.symbol}: outputs saturate"
+
+
+def test_emulated_instructions_on_the_host(everything: Work, tmp_path: Path) -> None:
+    program = Program(tmp_path, everything.apart, compiler=SANITIZED)
+    everything.check(program.run(everything.apart))
+
+
+def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, tmp_path: Path) -> None:
+    program = Program(tmp_path, everything.in_place, compiler=("gcc", "-std=c11", "-O1", "-w"))
+    everything.check(program.run(everything.in_place))
+
+
+@pytest.mark.parametrize(
+    ("core", "flags"),
+    [
+        ("cortex-m4", ("-O2",)),
+        ("cortex-m4", ("-O2", "-DTM_NO_ASM")),
+        ("cortex-m4", ("-Os",)),
+        ("cortex-m7", ("-O2",)),
+        ("cortex-m33", ("-O2",)),
+    ],
+    ids=str,
+)
+def test_real_instructions_on_a_board(
+    everything: Work, tmp_path: Path, core: str, flags: tuple[str, ...]
+) -> None:
+    compiler = board_compiler(core, *flags)
+    program = Program(tmp_path, everything.apart, compiler=compiler, sources=SEMIHOSTING_SOURCES)
+    listing = subprocess.run(
+        ["arm-none-eabi-objdump", "-d", str(program.program)], capture_output=True, text=True, check=True
+    ).stdout
+    present = set(re.findall(r"\t([a-z0-9]+)\b", listing))
+    assert present >= {"smlad", "smlald", "smmulr", "sxtb16", "ssat", "usat"}
+    everything.check_both(program.run(everything.both, board_runner(core)))
+
+
+def test_any_division_into_blocks(tmp_path: Path) -> None:
+    """Scratch may be traded for instructions: every division gives the same bytes."""
+    cases, expected = [], []
+    rng = np.random.default_rng(5)
+    same = Pads(1, 1, 1, 1)
+    graphs = [conv_graph(in_shape=(1, pixels, 9), out_c=5) for pixels in (1, 2, 4, 5, 7, 8)]
+    graphs += [
+        conv_graph(in_shape=(3, width, in_c), out_c=4, kernel=(3, 3), pads=same)
+        for width, in_c in ((5, 3), (8, 4), (10, 1))
+    ]
+    for graph in (widened(lambda _, graph=graph: graph)(rng) for graph in graphs):
+        kernel = next(k for k in KERNELS if not k.refusals(OpContext(graph, graph.ops[0])))
+        (x,) = inputs_for(graph, rng)
+        case = case_for(kernel, graph, (x,))
+        if dict(case.lowered.literals)["wide"]:
+            continue
+        for blocks in Blocks:
+            lowered = with_blocks(case.lowered, blocks)
+            shared = overlaps(lowered.access, 4)[0]
+            cases += [dataclasses.replace(case, lowered=lowered, overlap=o) for o in (None, shared)]
+            expected += [reference.run_op(graph, graph.ops[0], {0: x})] * 2
+    assert len(cases) > 60
+    program = Program(tmp_path, cases, compiler=("gcc", "-std=c11", "-O1", "-w"))
+    assert all(np.array_equal(a, b) for a, b in zip(program.run(cases), expected, strict=True))
+
+
+def test_every_kernel_has_cases() -> None:
+    assert set(GENERATORS) == {kernel.symbol for kernel in KERNELS}
