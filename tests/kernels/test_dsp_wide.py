@@ -27,13 +27,15 @@ from tests.kernels.wide_cases import widened
 from tinyml import reference
 from tinyml.graph import Pads
 from tinyml.kernels.dsp import Blocks
-from tinyml.kernels.dsp_wide import KERNELS, with_blocks
+from tinyml.kernels.dsp_wide import KERNELS, rounds_alike, with_blocks
 from tinyml.kernels.registry import OpContext
+from tinyml.numerics import wide
 
 RANDOM = 40  # graphs per kernel beside the aimed ones
 GENERATORS = {
     "tm_conv2d_1x1_s16_dsp": (widened(kernel_cases.pointwise),),
     "tm_conv2d_s16_dsp": wide_cases.GENERATORS["tm_conv2d_s16_c"],
+    "tm_fully_connected_s16_dsp": wide_cases.GENERATORS["tm_fully_connected_s16_c"],
 }
 
 
@@ -123,6 +125,30 @@ def test_any_division_into_blocks(tmp_path: Path) -> None:
     assert len(cases) > 60
     program = Program(tmp_path, cases, compiler=("gcc", "-std=c11", "-O1", "-w"))
     assert all(np.array_equal(a, b) for a, b in zip(program.run(cases), expected, strict=True))
+
+
+def test_a_factor_rounds_as_double_does_or_is_refused() -> None:
+    rng = np.random.default_rng(7)
+    refused = 0
+    for trial in range(120):
+        scale, largest = float(2.0 ** rng.uniform(-20, -2)), 1 << 31
+        if trial % 3 == 0:  # the product with some sum is a half, or next to one
+            half, total = int(rng.integers(0, 2000)) + 0.5, int(rng.integers(1 << 14, 1 << 20))
+            scale = float(np.nextafter(half / total, rng.choice([0.0, half / total, 1.0])))
+        alike = rounds_alike(scale, largest)
+        refused += not alike
+        near = np.rint((np.arange(-32768, 32768) + 0.5) / scale).astype(np.int64)
+        near = near[np.abs(near) < largest]
+        expected = np.clip(wide.dense_rescale(near, np.float64(scale)), -32768, 32767)
+        factor = round(scale * 2.0**64)
+        rounded = [(int(total) * factor + (1 << 63)) >> 64 for total in near[::61]]
+        differs = not np.array_equal(np.clip(rounded, -32768, 32767), expected[::61])
+        assert not (alike and differs), scale
+        if trial % 3 == 0:
+            assert not alike, scale
+    assert refused < 60  # two in three are not aimed at a half
+    assert not rounds_alike(2.0**-8, largest)
+    assert not rounds_alike(0.75, largest)
 
 
 def test_every_kernel_has_cases() -> None:

@@ -5,15 +5,18 @@ Each kernel is bit-equal to its portable twin in wide.py; where a predicate refu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyml import numerics
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
+from tinyml.kernels.dense import whole_rows
 from tinyml.kernels.dsp import Blocks, blocks_for, filled, one_group
 from tinyml.kernels.dsp_streams import Int8Array, Int32Array
 from tinyml.kernels.predicates import (
@@ -245,6 +248,123 @@ def in_small_blocks(lowered: Lowered) -> Lowered:
     return smaller if smaller.scratch_bytes < lowered.scratch_bytes else lowered
 
 
+# Fully connected layers
+
+
+def pairs_of_outputs_fit(context: OpContext) -> bool:
+    """Of two neighbouring outputs, 256 times a weight of the second plus the first's must be an int16."""
+    weights = context.input(1).data
+    if weights is None or weights.ndim != 2:
+        return False
+    even = weights.shape[0] // 2 * 2
+    return not np.any((weights[1:even:2] == -128) & (weights[0:even:2] < 0))
+
+
+def _lower_dense(context: OpContext) -> Lowered:
+    data = context.input(1).data
+    assert data is not None
+    weights = np.asarray(data, np.int8)
+    out_c, in_c = weights.shape
+    batches = context.input(0).elements // in_c
+    bias = wide.layer_bias(context.graph, context.op)
+    scale = wide.dense_scale(context.graph, context.op)
+    lo, hi = numerics.output_range(context.graph, context.op)
+    factors = context.once("factors", lambda: _dense_factors(weights, bias, scale))
+    literals = {
+        "batches": batches,
+        "in_c": in_c,
+        "out_c": out_c,
+        "wide": int(factors is None),
+        "lo": lo,
+        "hi": hi,
+    }
+    return Lowered(
+        access=AccessMap(rows=batches, row_bytes=2 * out_c, inputs=(RowMap(batches, 2 * in_c),)),
+        constants=_stream(context, lambda: dense_stream(weights, bias, scale, factors)),
+        literals=tuple(literals.items()),
+        macs=batches * out_c * in_c,
+    )
+
+
+def _dense_factors(weights: Int8Array, bias: Int64Array, scale: npt.NDArray[np.float64]) -> Int64Array | None:
+    """Return factors [out_c] with which floor(sum · factor / 2^64 + 1/2) is exact, or None.
+
+    None also where the sums of some output may leave 32 bits.
+    """
+    lowest, highest = _sums(weights, bias)
+    if np.any(lowest < -(1 << 31)) or np.any(highest >= 1 << 31):
+        return None
+    largest = np.maximum(np.abs(lowest), np.abs(highest))
+    for each in np.unique(scale):
+        if not rounds_alike(float(each), int(largest[scale == each].max())):
+            return None
+    return np.rint(scale * 2.0**64).astype(np.int64)
+
+
+def rounds_alike(scale: float, largest: int) -> bool:
+    """Return whether the factor of `scale` gives what double does for sums up to `largest` in size.
+
+    LiteRT rounds the product to 53 bits, then to an integer, halves away from zero; the kernel once,
+    halves up, with a factor of 2^-64. They agree unless a product is as near to an integer and a half as
+    these two are apart, for results within int16; further out both saturate. The nearest sum to each
+    integer and a half is looked at; its distance is exact modulo 2^64, which holds it.
+    """
+    if not 2.0**-30 < scale < 0.5:
+        return False
+    fraction, exponent = math.frexp(scale)
+    mantissa, bits = int(fraction * 2.0**53), 53 - exponent  # scale = mantissa / 2^bits
+    halves = np.arange(wide.LARGEST + 2) + 0.5
+    sums = np.rint(halves / scale)
+    sums = sums[sums <= largest + 1]
+    twice = np.arange(1, 2 * sums.size, 2, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        product = sums.astype(np.uint64) * np.uint64(mantissa)
+        half = twice << np.uint64(bits - 1) if bits <= 64 else np.zeros_like(twice)
+        distance = np.abs((product - half).astype(np.int64).astype(np.float64)) / 2.0**bits
+    of_double = 2.0**-37  # a unit in the last place of a result within int16
+    of_factor = 0.0 if bits <= 64 else 2.0**-65 * sums
+    return bool(np.all(distance > of_double + of_factor))
+
+
+def dense_stream(
+    weights: Int8Array, bias: Int64Array, scale: npt.NDArray[np.float64], factors: Int64Array | None
+) -> Int32Array:
+    """Pack a layer for tm_fully_connected_s16_dsp.h.
+
+    Args:
+        weights: [out_c, in_c]; pairs of outputs fit, as `pairs_of_outputs_fit`.
+        bias: [out_c].
+        scale: [out_c].
+        factors: [out_c], or None for sums of 64 bits.
+    """
+    out_c, in_c = weights.shape
+    filled_weights = np.zeros((out_c, filled(in_c, 4)), np.int8)
+    filled_weights[:, :in_c] = weights
+    fours = out_c // 4
+    four = filled_weights[: 4 * fours]
+    if factors is None:
+        requant = wide.dense_words(scale).astype(np.uint32).view(np.int32)
+        first, after = _words(bias[: 4 * fours].reshape(fours, 4)), np.zeros((fours, 0), np.int32)
+        single = _words(bias[:, None])
+    else:
+        requant = _words(factors[:, None])
+        pairs = bias[: 4 * fours].reshape(fours, 2, 2).astype(np.int32)
+        first, after = pairs[:, :, 0], pairs[:, :, 1]
+        single = bias[:, None].astype(np.int32)
+        # halfwords 256 w1 + w0, whose low byte is taken with its sign
+        four = four.copy()
+        four[1::2] -= four[0::2] < 0
+    # [four][two inputs][pair of outputs][input][output]
+    words = four.reshape(fours, 2, 2, filled_weights.shape[1] // 2, 2).transpose(0, 3, 1, 4, 2)
+    words = np.ascontiguousarray(words).reshape(fours, 4 * filled_weights.shape[1]).view("<i4")
+    ends = requant[: 4 * fours].reshape(fours, 4 * requant.shape[1])
+    parts = [np.concatenate([first, words, after, ends], axis=1).ravel()]
+    for o in range(4 * fours, out_c):
+        last = filled_weights[o].reshape(-1, 2, 2).transpose(0, 2, 1)
+        parts += [single[o], np.ascontiguousarray(last).ravel().view("<i4"), requant[o]]
+    return np.concatenate(parts).astype(np.int32)
+
+
 _WEIGHTED = (one_activation, int16_activations, constant_symmetric_weights, constant_int64_bias)
 _CONV = (*_WEIGHTED, single_image, one_group)
 
@@ -258,4 +378,11 @@ KERNELS: tuple[Kernel, ...] = (
         less_scratch=in_small_blocks,
     ),
     Kernel("tm_conv2d_s16_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV, less_scratch=in_small_blocks),
+    Kernel(
+        "tm_fully_connected_s16_dsp",
+        OpKind.FULLY_CONNECTED,
+        Isa.DSP,
+        _lower_dense,
+        (*_WEIGHTED, whole_rows, pairs_of_outputs_fit),
+    ),
 )

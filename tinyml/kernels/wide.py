@@ -178,14 +178,12 @@ def _dense_constants(context: OpContext) -> tuple[Constant, ...]:
     """Return weights, bias and scales as 53-bit integers times a power of two."""
     weights = context.input(1).data
     assert weights is not None
-    fraction, exponent = np.frexp(wide.dense_scale(context.graph, context.op))
-    mantissa = (fraction * 2.0**53).astype(np.uint64)
-    words = np.stack([mantissa >> np.uint64(32), mantissa & np.uint64(2**32 - 1)], axis=1)
+    words = wide.dense_words(wide.dense_scale(context.graph, context.op))
     return (
         Constant("weights", "int8_t", weights),
         Constant("bias", "int64_t", wide.layer_bias(context.graph, context.op)),
-        Constant("scale", "uint32_t", words.astype(np.uint32), "high and low word, times 2^-bits"),
-        Constant("bits", "uint8_t", (53 - exponent).astype(np.uint8)),
+        Constant("scale", "uint32_t", words[:, :2].astype(np.uint32), "high and low word, times 2^-bits"),
+        Constant("bits", "uint8_t", words[:, 2].astype(np.uint8)),
     )
 
 

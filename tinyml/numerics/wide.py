@@ -62,6 +62,13 @@ def dense_scale(graph: Graph, op: Op) -> npt.NDArray[np.float64]:
     return np.array([x.scale * scale / graph.tensors[op.outputs[0]].scale for scale in scales])
 
 
+def dense_words(scale: npt.NDArray[np.float64]) -> Int64Array:
+    """Return scales [n] as [n, 3]: high and low word of 53 bits, and the power of two they are divided by."""
+    fraction, exponent = np.frexp(scale)
+    mantissa = (fraction * 2.0**53).astype(np.int64)
+    return np.stack([mantissa >> 32, mantissa & (2**32 - 1), 53 - exponent.astype(np.int64)], axis=1)
+
+
 def dense_rescale(acc: Array, scale: npt.NDArray[np.float64]) -> Int64Array:
     """Requantise sums of FULLY_CONNECTED: a product rounded to double, then half away from zero.
 
