@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from tests.kernels.harness import SEMIHOSTING_SOURCES, WARNINGS, board_compiler, board_runner, compile_c
 from tinyml import numerics
+from tinyml.kernels import dsp_requant
 from tinyml.kernels.dsp_requant import Scaling, single_rounding
 from tinyml.kernels.dsp_streams import RequantForm, requant_form, requant_words
 
@@ -195,3 +196,43 @@ def test_one_rounding_takes_the_most_precise_shift_there_is() -> None:
 def test_one_rounding_is_refused(scaling: Scaling, highest: int) -> None:
     ends = np.full(24, -30_000), np.full(24, highest)
     assert single_rounding(scaling, *ends, packed_pairs=False) is None
+
+
+def _plainly(scaling: Scaling, lowest: np.ndarray, highest: np.ndarray, shift: int, c: int) -> list[int]:
+    """Search one channel's (bias offset, factor, addend) as the module says, one factor after the other."""
+    right, multiplier = int(-scaling.shift[c]), int(scaling.multiplier[c])
+    halves = [(y << right) - (1 << right - 1) for y in range(1, 256)]
+    steps = [-(-((half << 31) - (1 << 30)) // multiplier) for half in halves]
+    low_acc, high_acc = int(lowest[c]), int(highest[c])
+    nearest = round(multiplier / 2**31 / 2**right * 2 ** (32 + shift))
+    windows = []
+    for factor in range(nearest - 64, nearest + 65):
+        lines = [(y - 127 << 32 + shift, step) for y, step in enumerate(steps)]
+        at_least = [y - factor * max(step, low_acc) for y, step in lines if step <= high_acc]
+        at_most = [y - factor * min(step - 1, high_acc) for y, step in lines if step > low_acc]
+        low, high = max(at_least, default=-(1 << 62)), min(at_most, default=1 << 62)
+        windows.append((low - high, factor, low, high))
+    for _, factor, low, high in sorted(windows, key=lambda window: window[0]):
+        for offset in range(1 << 14):
+            addend = -(factor * offset - low >> 32)
+            if (addend << 32) + factor * offset < high:
+                return [offset, factor, addend]
+    raise AssertionError("no channel of this test is so narrow")
+
+
+def test_channels_are_searched_together_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaling = _scaling(4, (6, 11))
+    rng = np.random.default_rng(4)
+    lowest = rng.integers(-30_000, -10_000, 24)
+    highest = rng.integers(10_000, 60_000, 24)
+    found = single_rounding(scaling, lowest, highest, packed_pairs=False)
+    assert found is not None
+    numbers = np.stack([found.bias_offset, found.factor, found.addend], axis=1).tolist()
+    assert numbers == [_plainly(scaling, lowest, highest, found.shift, c) for c in range(24)]
+    for at_once, piece in ((7, 1), (512, 1 << 10)):
+        monkeypatch.setattr(dsp_requant, "_AT_ONCE", at_once)
+        monkeypatch.setattr(dsp_requant, "_PIECE", piece)
+        again = single_rounding(scaling, lowest, highest, packed_pairs=False)
+        assert again is not None
+        for one, other in zip(astuple(found), astuple(again), strict=True):
+            assert np.array_equal(one, other)

@@ -20,6 +20,8 @@ SHIFTS = (4, 2)
 _NUDGES = 64  # of the factor, to both sides
 _OFFSETS = 1 << 14  # of the bias, tried at a time
 _ROUNDS = 64  # of them, before a channel is given up
+_AT_ONCE = 512  # channels, whose windows are in memory
+_PIECE = 1 << 15  # numbers that are tried at once, of all channels together
 _FAR = 1 << 62
 _LARGEST = (1 << 23) - _ROUNDS * _OFFSETS
 """Accumulators up to here, with an offset, times 256 are int32."""
@@ -60,19 +62,123 @@ class SingleRounding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bounds:
-    """What a line must meet: from which accumulator on it reaches a value, and up to which it does not."""
+class _Lines:
+    """What a constant that is added to factor · acc must be: at least value − factor · at, of every line.
 
-    reached: Int64Array
-    reached_from: Int64Array
-    beyond: Int64Array
-    beyond_to: Int64Array
+    Args:
+        value: [channels, lines] int64, what is to be reached, or is not.
+        at: [channels, lines] int64, the accumulator where that is so.
+    """
 
-    def windows(self, factors: Int64Array) -> tuple[Int64Array, Int64Array]:
-        """Return the least constants that, added to factor · acc, meet them, and one past the greatest."""
-        low = np.max(self.reached - np.outer(factors, self.reached_from), axis=1, initial=-_FAR)
-        high = np.min(self.beyond - np.outer(factors, self.beyond_to), axis=1, initial=_FAR)
-        return low, high
+    value: Int64Array
+    at: Int64Array
+
+    def greatest(self, factors: Int64Array) -> Int64Array:
+        """Return the greatest number of the lines for each factor of a channel: [channels, factors].
+
+        The factors ascend. Lines are left out that are at both ends of them below what one and the same line
+        has at both.
+        """
+        first, last = (self.value - factors[:, end, None] * self.at for end in (0, -1))
+        most = np.maximum(first, last)
+        least = np.max(np.minimum(first, last), axis=1, keepdims=True)
+        counts = np.count_nonzero(most >= least, axis=1)
+        by_count = np.argsort(-counts, kind="stable")
+        lines = np.argpartition(-most, counts.max() - 1, axis=1)[:, : counts.max()]
+        lines = np.take_along_axis(lines, np.argsort(-np.take_along_axis(most, lines, 1), axis=1), 1)
+        factors, lines = factors[by_count], lines[by_count]
+        value, at = (np.take_along_axis(x[by_count], lines, 1) for x in (self.value, self.at))
+        found = np.full(factors.shape, -_FAR)
+        for i in range(lines.shape[1]):
+            some = np.count_nonzero(counts > i)
+            number = factors[:some] * -at[:some, i, None]
+            number += value[:some, i, None]
+            np.maximum(found[:some], number, out=found[:some])
+        return found[np.argsort(by_count)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Channels whose constant is looked for.
+
+    The addend chooses the constant's bits from `unit` on, so factor times bias offset must hit those below.
+
+    Args:
+        factors: [channels, 2 · _NUDGES + 1] int64, the nearest to the scale and those around it.
+        low: of the same shape, the least constants that will do.
+        high: one past the greatest.
+        unit: [channels] int64.
+    """
+
+    factors: Int64Array
+    low: Int64Array
+    high: Int64Array
+    unit: Int64Array
+
+    def hits(self, rows: Int64Array, columns: Int64Array, start: int, end: int) -> Int64Array:
+        """Try bias offsets [start, end) with one factor for each of some channels.
+
+        Returns:
+            [rows] int64, the first offset that hits, −1 where none does.
+        """
+        factor, low, high = (x[rows, columns][:, None] for x in (self.factors, self.low, self.high))
+        unit = self.unit[rows][:, None]
+        constants = np.arange(start, end, dtype=np.int64) * factor
+        hit = (-((constants - low) >> unit) << unit) + constants < high
+        first = np.argmax(hit, axis=1)
+        return np.where(hit[np.arange(rows.size), first], start + first, -1)
+
+    def addends(self, rows: Int64Array, columns: Int64Array, offsets: Int64Array) -> Int64Array:
+        """Return the addends of bias offsets that hit."""
+        constants = offsets * self.factors[rows, columns]
+        return -((constants - self.low[rows, columns]) >> self.unit[rows])
+
+    def run(self) -> tuple[Int64Array, Int64Array, Int64Array] | None:
+        """Return (bias offset, factor, addend) of all channels, or None where one has none.
+
+        The widest window that is hit within the first offsets is taken; further ones are tried with the
+        four widest.
+        """
+        channels = np.arange(self.unit.size)
+        wide = np.count_nonzero(self.low < self.high, axis=1)
+        if not wide.all():
+            return None
+        offsets = np.full(channels.size, -1, np.int64)
+        chosen = np.argmin(self.low - self.high, axis=1)
+        self._first(channels, chosen, offsets)
+        left = np.flatnonzero(offsets < 0)
+        order = np.argsort(self.low[left] - self.high[left], axis=1, kind="stable")
+        for rank in range(1, order.shape[1]):
+            some = np.flatnonzero((offsets[left] < 0) & (rank < wide[left]))
+            if not some.size:
+                break
+            chosen[left[some]] = order[some, rank]
+            self._first(left[some], order[some, rank], offsets)
+        # The narrowest first: one without a hit ends the search.
+        widest = np.max(self.high - self.low, axis=1)
+        for c in sorted(np.flatnonzero(offsets < 0).tolist(), key=lambda c: int(widest[c])):
+            row = order[np.searchsorted(left, c)]
+            for start in range(_OFFSETS, _ROUNDS * _OFFSETS, _OFFSETS):
+                for at in row[: min(wide[c], 4)]:
+                    one = np.array([c])
+                    offsets[c] = self.hits(one, np.array([at]), start, start + _OFFSETS)[0]
+                    if offsets[c] >= 0:
+                        chosen[c] = at
+                        break
+                if offsets[c] >= 0:
+                    break
+            else:
+                return None
+        return offsets, self.factors[channels, chosen], self.addends(channels, chosen, offsets)
+
+    def _first(self, rows: Int64Array, columns: Int64Array, offsets: Int64Array) -> None:
+        """Fill in the first offset that hits among the first _OFFSETS, where one does."""
+        start = 0
+        while rows.size and start < _OFFSETS:
+            end = min(start + max(_PIECE // rows.size, 64), _OFFSETS)
+            offsets[rows] = self.hits(rows, columns, start, end)
+            missed = offsets[rows] < 0
+            rows, columns, start = rows[missed], columns[missed], end
 
 
 def single_rounding(
@@ -105,21 +211,38 @@ def single_rounding(
     for shift in SHIFTS:
         if round(largest * 2.0 ** (32 + shift)) + _NUDGES >= 1 << 31:
             continue
-        numbers = []
-        for c in range(lowest.size):
-            if not varies[c]:
-                value = int(np.searchsorted(steps[c], lowest[c], side="right")) - 128
-                numbers.append((0, 0, value << shift + (8 if odd[c] else 0)))
-                continue
-            bounds = _bounds(steps[c], int(lowest[c]), int(highest[c]), shift)
-            nearest = round(float(scale[c]) * 2.0 ** (32 + shift))
-            found = _channel(nearest, bounds, 24 if odd[c] else 32)
-            if found is None:
-                break
-            numbers.append(found)
-        else:
-            return SingleRounding(shift, *np.array(numbers, np.int64).T)
+        found = _numbers(steps, lowest, highest, scale, odd, varies, shift)
+        if found is not None:
+            return SingleRounding(shift, *found)
     return None
+
+
+def _numbers(
+    steps: Int64Array,
+    lowest: Int64Array,
+    highest: Int64Array,
+    scale: npt.NDArray[np.float64],
+    odd: npt.NDArray[np.bool_],
+    varies: npt.NDArray[np.bool_],
+    shift: int,
+) -> tuple[Int64Array, Int64Array, Int64Array] | None:
+    """Return (bias offset, factor, addend) of all channels for one right shift, or None."""
+    reached = (
+        np.count_nonzero(steps <= lowest[:, None], axis=1) - 128
+    )  # the output of a channel that is constant
+    offsets, factors = np.zeros_like(lowest), np.zeros_like(lowest)
+    addends = np.asarray(reached << shift + np.where(odd, 8, 0), np.int64)
+    some = np.flatnonzero(varies)
+    for at in range(0, some.size, _AT_ONCE):
+        part = some[at : at + _AT_ONCE]
+        nearest = np.rint(scale[part] * 2.0 ** (32 + shift)).astype(np.int64)
+        tried = nearest[:, None] + np.arange(-_NUDGES, _NUDGES + 1)
+        low, high = _windows(steps[part], lowest[part], highest[part], tried, shift)
+        found = _Search(tried, low, high, np.where(odd[part], 24, 32)).run()
+        if found is None:
+            return None
+        offsets[part], factors[part], addends[part] = found
+    return offsets, factors, addends
 
 
 def _steps(scaling: Scaling) -> Int64Array:
@@ -133,31 +256,17 @@ def _steps(scaling: Scaling) -> Int64Array:
     return -(-((product << 31) - (1 << 30)) // scaling.multiplier[:, None])
 
 
-def _bounds(steps: Int64Array, lowest: int, highest: int, shift: int) -> _Bounds:
-    values = np.arange(-127, 128, dtype=np.int64) << (32 + shift)
-    reached, beyond = steps <= highest, steps > lowest
-    return _Bounds(
-        values[reached],
-        np.maximum(steps[reached], lowest),
-        values[beyond],
-        np.minimum(steps[beyond] - 1, highest),
-    )
+def _windows(
+    steps: Int64Array, lowest: Int64Array, highest: Int64Array, factors: Int64Array, shift: int
+) -> tuple[Int64Array, Int64Array]:
+    """Return the least constants that, added to factor · acc, give every step, and one past the greatest.
 
-
-def _channel(nearest: int, bounds: _Bounds, unit: int) -> tuple[int, int, int] | None:
-    """Return (bias offset, factor, addend) of a channel, or None where none were found.
-
-    The addend chooses the constant's bits from `unit` on, so factor times bias offset must hit those below.
+    From a step on its value must be reached, and before it must not, at the accumulators that can occur.
     """
-    factors = np.arange(nearest - _NUDGES, nearest + _NUDGES + 1)
-    low, high = bounds.windows(factors)
-    order = np.argsort(low - high)[: np.count_nonzero(low < high)]  # the widest window first
-    for start in range(0, _ROUNDS * _OFFSETS, _OFFSETS):
-        offsets = np.arange(start, start + _OFFSETS, dtype=np.int64)
-        for at in order[: 4 if start else None].tolist():
-            constants = offsets * factors[at]
-            addends = -((constants - low[at]) >> unit)
-            hits = np.flatnonzero((addends << unit) + constants < high[at])
-            if hits.size:
-                return int(offsets[hits[0]]), int(factors[at]), int(addends[hits[0]])
-    return None
+    values = np.broadcast_to(np.arange(-127, 128, dtype=np.int64) << (32 + shift), steps.shape)
+    lowest, highest = lowest[:, None], highest[:, None]
+    reached, beyond = steps <= highest, steps > lowest
+    # A line that does not count is far away, whatever the factor.
+    at_least = _Lines(np.where(reached, values, -_FAR), np.where(reached, np.maximum(steps, lowest), 0))
+    at_most = _Lines(np.where(beyond, -values, -_FAR), np.where(beyond, -np.minimum(steps - 1, highest), 0))
+    return at_least.greatest(factors), -at_most.greatest(factors)
