@@ -35,7 +35,7 @@ typedef struct {
     int32_t zero_point;
     uint8_t dtype; /* TM_INT8, ... */
     uint8_t rank;
-    uint16_t dims[6];
+    uint32_t dims[6];
 } tm_tensor_info;
 
 /* An operator: where its output lies right after it has run. */

@@ -28,7 +28,7 @@ _PUSHED = 0xFFFFFFFF  # TM_PUSHED, the offset of an input whose rows are pushed
 # The declarations of tm_model.h and tm_host_trace.c, as cffi reads them.
 _CDEF = """
 typedef struct { const char *name; uint32_t offset; uint32_t bytes; float scale; int32_t zero_point;
-                 uint8_t dtype; uint8_t rank; uint16_t dims[6]; } tm_tensor_info;
+                 uint8_t dtype; uint8_t rank; uint32_t dims[6]; } tm_tensor_info;
 typedef struct { const char *name; const char *op; uint32_t macs; uint32_t offset; uint32_t bytes;
                  } tm_layer_info;
 typedef struct { const char *name; uint8_t sha256[32]; uint32_t arena_bytes;
