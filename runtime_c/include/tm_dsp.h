@@ -112,6 +112,7 @@ TM_DSP_TERNARY(tm_smlad, "smlad %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabb, "smlabb %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlabt, "smlabt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlatb, "smlatb %0, %1, %2, %3")
+TM_DSP_TERNARY(tm_smlatt, "smlatt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlawb, "smlawb %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smlawt, "smlawt %0, %1, %2, %3")
 TM_DSP_TERNARY(tm_smmla, "smmla %0, %1, %2, %3")
@@ -240,6 +241,12 @@ TM_EMULATED int32_t tm_smlabt(int32_t a, int32_t b, int32_t c)
 TM_EMULATED int32_t tm_smlatb(int32_t a, int32_t b, int32_t c)
 {
     return tm_add_wrapping(c, tm_high16(a) * tm_low16(b));
+}
+
+/* c + a.high * b.high. */
+TM_EMULATED int32_t tm_smlatt(int32_t a, int32_t b, int32_t c)
+{
+    return tm_add_wrapping(c, tm_high16(a) * tm_high16(b));
 }
 
 /* a.low * b.low. */

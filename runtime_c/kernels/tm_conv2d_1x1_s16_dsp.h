@@ -23,7 +23,7 @@ TM_INLINE void tm_conv2d_1x1_s16_dsp(const int16_t *x, int16_t *y, const int32_t
 {
     int32_t *column = (int32_t *)scratch;
     const int32_t groups = (in_c + 3) / 4;
-    const int32_t rectified = tm_conv16_rectifies(wide, lo);
+    const int32_t rectified = !wide && tm_rectifies(lo);
     int16_t *first = y;
     int32_t left = pixels;
     int32_t block = tm_block_pixels(blocks, left);
@@ -49,7 +49,7 @@ TM_INLINE void tm_conv2d_1x1_s16_dsp(const int16_t *x, int16_t *y, const int32_t
     for (; left > 0; --left, column += 2 * groups, y += out_c) {
         tm_conv16_block(wide, rectified, 1, column, stream, y, groups, out_c);
     }
-    tm_conv16_clamp(first, pixels * out_c, wide, lo, hi);
+    tm_clamp_row16(first, pixels * out_c, rectified, lo, hi);
 }
 
 #endif

@@ -92,7 +92,7 @@ TM_INLINE void tm_conv2d_s16_dsp(const int8_t *const *rows, int16_t *y, const in
     const int32_t taps = dilation_w == 1 ? kernel_w : 1;
     const int32_t words = kernel_h * (kernel_w / taps) * ((taps * in_c + 1) / 2);
     const int32_t groups = (words + 1) / 2;
-    const int32_t rectified = tm_conv16_rectifies(wide, lo);
+    const int32_t rectified = !wide && tm_rectifies(lo);
     int32_t *const column = (int32_t *)scratch;
     for (int32_t ox = 0; ox < out_w;) {
         const int32_t block = tm_block_pixels(blocks, out_w - ox);
@@ -114,7 +114,7 @@ TM_INLINE void tm_conv2d_s16_dsp(const int8_t *const *rows, int16_t *y, const in
         }
         ox += block;
     }
-    tm_conv16_clamp(y, out_w * out_c, wide, lo, hi);
+    tm_clamp_row16(y, out_w * out_c, rectified, lo, hi);
 }
 
 #endif

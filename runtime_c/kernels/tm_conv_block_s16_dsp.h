@@ -15,9 +15,8 @@
  * A last single channel: bias, per group  w[0] w[2] w[1] w[3]  , factor.
  * With `wide` biases are int64, and multiplier and shift of the portable kernel stand for the factor.
  *
- * Quantisation  TFLite's is round(acc * m / 2^t), halves up, with m of 15 bits. Where acc fits 32 bits and
- *               16 <= t <= 32 that is the high word of acc * factor + 2^31, factor = m * 2^(32-t): one SMMULR.
- *               `wide` is for everything else: sums of 64 bits, then TFLite's own arithmetic.
+ * Quantisation  one SMMULR by the factor where sums and shifts allow (tm_wide_dsp.h). `wide` is for everything
+ *               else: sums of 64 bits, then TFLite's own arithmetic.
  * Scratch       the column, 8-byte aligned.
  * Source        the loops of tm_conv_block_s8_dsp.h; TFLite kernels/internal/common.cc
  *               (MultiplyByQuantizedMultiplier of int64).
@@ -26,7 +25,7 @@
 #define TM_CONV_BLOCK_S16_DSP_H
 
 #include "tm_conv_block_s8_dsp.h"
-#include "tm_wide.h"
+#include "tm_wide_dsp.h"
 
 /* clang-format off */
 #define TM_COLUMN16_BODY_4             \
@@ -116,13 +115,6 @@ TM_INLINE void tm_column16_fill(const int16_t *x, int32_t *column, int32_t n, in
     }
 }
 
-/* acc * factor / 2^32, rounded, halves up, and saturated: to int16, or with `rectified` to [0, 32767]. */
-TM_INLINE int16_t tm_requant16_dsp(int32_t rectified, int32_t acc, int32_t factor)
-{
-    const int32_t value = tm_smmulr(acc, factor);
-    return (int16_t)(rectified ? tm_usat15(value) : tm_ssat16(value));
-}
-
 /* All pairs of output channels of a block whose sums fit 32 bits; returns the stream behind them. */
 TM_INLINE const int32_t *tm_conv16_pairs(int32_t rectified, int32_t pixels, const int32_t *column,
                                          const int32_t *stream, int16_t *y, int32_t groups, int32_t out_c)
@@ -174,14 +166,12 @@ TM_INLINE const int32_t *tm_conv16_pairs(int32_t rectified, int32_t pixels, cons
 #if TM_DSP_ASM
 
 /* clang-format off */
-#define TM_CONV16_SATURATE_0(acc) "ssat   " acc ", #16, " acc "\n"
-#define TM_CONV16_SATURATE_1(acc) "usat   " acc ", #15, " acc "\n"
 /* Both channels of a pixel; `where` is its place. */
 #define TM_CONV16_STORE(rectified, even, odd, where) \
     "smmulr " even ", " even ", r2\n"                \
     "smmulr " odd ", " odd ", r3\n"                  \
-    TM_CONV16_SATURATE_##rectified(even)             \
-    TM_CONV16_SATURATE_##rectified(odd)              \
+    TM_ASM_SATURATE16_##rectified(even)             \
+    TM_ASM_SATURATE16_##rectified(odd)              \
     "pkhbt  " even ", " even ", " odd ", lsl #16\n"  \
     "str    " even ", [" where "]\n"
 /* The end of a pair of channels; leaves y of the next one in r12. */
@@ -331,47 +321,126 @@ TM_INLINE int16_t tm_requant16_wide(int64_t acc, const int32_t *requant)
     return tm_limit_s16(tm_requant_wide(acc, requant[0], requant[1]), -32768, 32767);
 }
 
+#if TM_DSP_ASM
+
+/* clang-format off */
+#define TM_CONV16_WIDE_STEP            \
+    "ldr    r12, [r1], #4\n"           \
+    "ldrd   r2, r3, [r0], #8\n"        \
+    "sxtb16 lr, r12\n"                 \
+    "sxtb16 r12, r12, ror #8\n"        \
+    "smlald r4, r5, r2, lr\n"          \
+    "smlald r6, r7, r2, r12\n"         \
+    "smlald r8, r9, r3, lr\n"          \
+    "smlald r10, r11, r3, r12\n"
+/* Four groups to a round; the first round is entered so that the rest are whole. Stack while running: [0] sums,
+ * [4] end of the column.
+ */
+#define TM_CONV16_WIDE_BODY            \
+    "push   {r3-r11, lr}\n"            \
+    "add    r12, r0, r2, lsl #4\n"     \
+    "str    r12, [sp, #-8]!\n"         \
+    "str    r3, [sp, #4]\n"            \
+    "rsb    r2, r2, #0\n"              \
+    "and    r2, #3\n"                  \
+    "adr    r12, 2f\n"                 \
+    "adr    lr, 1f\n"                  \
+    "sub    r12, lr\n" /* code bytes of one group */ \
+    "mla    r2, r2, r12, lr\n"         \
+    "ldm    r3, {r4-r11}\n"            \
+    "orr    r2, #1\n" /* Thumb */      \
+    "bx     r2\n"                      \
+    ".balign 4\n"                      \
+    "1:\n"                             \
+    TM_CONV16_WIDE_STEP                \
+    TM_CONV16_WIDE_STEP                \
+    ".balign 4\n"                      \
+    "2:\n"                             \
+    ".rept  3\n"                       \
+    TM_CONV16_WIDE_STEP                \
+    TM_CONV16_WIDE_STEP                \
+    ".balign 4\n"                      \
+    ".endr\n"                          \
+    "ldr    r2, [sp]\n"                \
+    "cmp    r0, r2\n"                  \
+    "bne    1b\n"                      \
+    "ldr    r3, [sp, #4]\n"            \
+    "stm    r3, {r4-r11}\n"            \
+    "add    sp, #8\n"                  \
+    "pop    {r3-r11, pc}\n"
+/* clang-format on */
+
+/* Add products of `groups` > 0 to four sums: of channel 0 and 1 of a pixel, and of its neighbour. */
+TM_NAKED void tm_conv16_sums_dsp(const int32_t *column __attribute__((unused)),
+                                 const int32_t *stream __attribute__((unused)),
+                                 int32_t groups __attribute__((unused)),
+                                 int64_t *sums __attribute__((unused)))
+{
+    __asm__ volatile(TM_CONV16_WIDE_BODY);
+}
+
+#else
+
+/* Add products of `groups` > 0 to four sums: of channel 0 and 1 of a pixel, and of its neighbour. */
+TM_SHARED void tm_conv16_sums_dsp(const int32_t *column, const int32_t *stream, int32_t groups, int64_t *sums)
+{
+    for (int32_t step = 0; step < 2 * groups; ++step, column += 2) {
+        const int32_t w0 = tm_sxtb16(stream[step]);
+        const int32_t w1 = tm_sxtb16_ror8(stream[step]);
+        sums[0] = tm_smlald(column[0], w0, sums[0]);
+        sums[1] = tm_smlald(column[0], w1, sums[1]);
+        sums[2] = tm_smlald(column[1], w0, sums[2]);
+        sums[3] = tm_smlald(column[1], w1, sums[3]);
+    }
+}
+
+#endif
+
+/* The same of a pixel that has a column to itself. */
+TM_SHARED void tm_conv16_sums1_dsp(const int32_t *column, const int32_t *stream, int32_t groups,
+                                   int64_t *sums)
+{
+    int64_t a = sums[0];
+    int64_t b = sums[1];
+    TM_UNROLL_4
+    for (int32_t step = 0; step < 2 * groups; ++step) {
+        a = tm_smlald(column[step], tm_sxtb16(stream[step]), a);
+        b = tm_smlald(column[step], tm_sxtb16_ror8(stream[step]), b);
+    }
+    sums[0] = a;
+    sums[1] = b;
+}
+
 /* All output channels of a block of one or two pixels, in 64 bits. */
 TM_INLINE void tm_conv16_wide(int32_t pixels, const int32_t *column, const int32_t *stream, int16_t *y,
                               int32_t groups, int32_t out_c)
 {
-    for (int32_t c = 0; c < out_c; c += 2, y += 2) {
-        const int32_t *x = column;
-        int64_t a0 = tm_stream_s64(stream), a1 = a0;
-        stream += 2;
-        if (c + 1 == out_c) { /* the last one of an odd number */
-            for (int32_t g = 0; g < groups; ++g, ++stream, x += 2 * pixels) {
-                const int32_t w0 = tm_sxtb16(*stream);
-                const int32_t w1 = tm_sxtb16_ror8(*stream);
-                a0 = tm_smlald(x[pixels], w1, tm_smlald(x[0], w0, a0));
-                a1 = tm_smlald(x[2 * pixels - 1], w1, tm_smlald(x[pixels - 1], w0, a1));
-            }
-            y[0] = tm_requant16_wide(a0, stream);
-            if (pixels > 1) {
-                y[out_c] = tm_requant16_wide(a1, stream);
-            }
-            return;
-        }
-        int64_t b0 = tm_stream_s64(stream), b1 = b0;
-        stream += 2;
-        TM_UNROLL_4
-        for (int32_t step = 0; step < 2 * groups; ++step, ++stream, x += pixels) {
-            const int32_t w0 = tm_sxtb16(*stream);
-            const int32_t w1 = tm_sxtb16_ror8(*stream);
-            a0 = tm_smlald(x[0], w0, a0);
-            b0 = tm_smlald(x[0], w1, b0);
-            if (pixels > 1) {
-                a1 = tm_smlald(x[1], w0, a1);
-                b1 = tm_smlald(x[1], w1, b1);
-            }
-        }
-        y[0] = tm_requant16_wide(a0, stream);
-        y[1] = tm_requant16_wide(b0, stream + 2);
+    int32_t c = 0;
+    for (; c + 2 <= out_c; c += 2, y += 2) {
+        const int64_t bias[2] = {tm_stream_s64(stream), tm_stream_s64(stream + 2)};
+        int64_t sums[4] = {bias[0], bias[1], bias[0], bias[1]};
         if (pixels > 1) {
-            y[out_c] = tm_requant16_wide(a1, stream);
-            y[out_c + 1] = tm_requant16_wide(b1, stream + 2);
+            tm_conv16_sums_dsp(column, stream + 4, groups, sums);
+        } else {
+            tm_conv16_sums1_dsp(column, stream + 4, groups, sums);
+        }
+        stream += 4 + 2 * groups;
+        for (int32_t p = 0; p < pixels; ++p) {
+            y[p * out_c] = tm_requant16_wide(sums[2 * p], stream);
+            y[p * out_c + 1] = tm_requant16_wide(sums[2 * p + 1], stream + 2);
         }
         stream += 4;
+    }
+    if (c < out_c) { /* the last one of an odd number */
+        for (int32_t p = 0; p < pixels; ++p) {
+            const int32_t *x = column + p;
+            int64_t acc = tm_stream_s64(stream);
+            for (int32_t g = 2; g < groups + 2; ++g, x += 2 * pixels) {
+                acc = tm_smlald(x[0], tm_sxtb16(stream[g]), acc);
+                acc = tm_smlald(x[pixels], tm_sxtb16_ror8(stream[g]), acc);
+            }
+            y[p * out_c] = tm_requant16_wide(acc, stream + 2 + groups);
+        }
     }
 }
 
@@ -416,22 +485,6 @@ TM_INLINE void tm_conv16_block(int32_t wide, int32_t rectified, int32_t pixels, 
 #undef TM_CONV16_CALL
     if (out_c & 1) {
         tm_conv16_last_dsp(column, stream, y, groups, out_c, pixels, rectified);
-    }
-}
-
-/* Whether the block saturates to [0, 32767] rather than to int16. */
-TM_INLINE int32_t tm_conv16_rectifies(int32_t wide, int32_t lo)
-{
-    return !wide && lo >= 0 ? 1 : 0;
-}
-
-/* Clamp n halfwords, saturated by the blocks, to [lo, hi]: for the rare fused activation that is not ReLU. */
-TM_INLINE void tm_conv16_clamp(int16_t *y, int32_t n, int32_t wide, int32_t lo, int32_t hi)
-{
-    if (lo > (tm_conv16_rectifies(wide, lo) ? 0 : -32768) || hi < 32767) {
-        for (int32_t i = 0; i < n; ++i) {
-            y[i] = tm_limit_s16(y[i], lo, hi);
-        }
     }
 }
 

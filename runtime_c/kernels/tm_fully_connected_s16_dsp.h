@@ -22,8 +22,7 @@
 #ifndef TM_FULLY_CONNECTED_S16_DSP_H
 #define TM_FULLY_CONNECTED_S16_DSP_H
 
-#include "tm_dsp.h"
-#include "tm_wide.h"
+#include "tm_wide_dsp.h"
 
 /* A row of inputs: `groups` > 0 of four, then the last one to three with zeros behind them, or NULL. */
 typedef struct {
@@ -274,11 +273,7 @@ TM_INLINE void tm_fully_connected_s16_dsp(const int16_t *x, int16_t *y, const in
                 rest = tm_fc16_output_dsp(&row, rest, y + o);
             }
         }
-        if (lo > -32768 || hi < 32767) {
-            for (int32_t o = 0; o < out_c; ++o) {
-                y[o] = tm_limit_s16(y[o], lo, hi);
-            }
-        }
+        tm_clamp_row16(y, out_c, 0, lo, hi);
     }
 }
 

@@ -21,6 +21,7 @@ import numpy as np
 from tests.kernels.dsp_cases import SAME3, conv_graph, dense_graph
 from tests.kernels.harness import ROOT, SEMIHOSTING_SOURCES, Case, Program, board_compiler, board_runner
 from tests.kernels.kernel_cases import case_for, inputs_for
+from tests.kernels.wide_cases import widened
 from tinyml.graph import (
     Activation,
     ActivationAttrs,
@@ -36,11 +37,11 @@ from tinyml.graph import (
     Tensor,
     WindowAttrs,
 )
-from tinyml.kernels import matmul, transpose_conv
+from tinyml.kernels import dsp_wide, matmul, transpose_conv
 from tinyml.kernels.dsp import KERNELS
 from tinyml.kernels.registry import Kernel, OpContext
 
-ALL_KERNELS = (*KERNELS, *matmul.DSP_KERNELS, *transpose_conv.DSP_KERNELS)
+ALL_KERNELS = (*KERNELS, *dsp_wide.KERNELS, *matmul.DSP_KERNELS, *transpose_conv.DSP_KERNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,34 @@ def shapes() -> list[Shape]:
     ]
 
 
+def wide_shapes() -> list[Shape]:
+    """Return the same of int16 activations."""
+
+    def wide(name: str, graph: Graph, bound: float, bound_without_asm: float) -> Shape:
+        return Shape(name, widened(lambda _: graph)(np.random.default_rng(1)), bound, bound_without_asm)
+
+    relu = {"activation": Activation.RELU}
+    conv3x3 = {"kernel": (3, 3), "pads": SAME3}
+    stem = conv_graph(in_shape=(32, 32, 3), out_c=16, kernel=(3, 3), stride=(2, 2), pads=Pads(0, 0, 1, 1))
+    long = conv_graph(in_shape=(8, 8, 256), out_c=16, seed=3, **conv3x3)
+    return [
+        wide("1x1 25x5x64 -> 64", conv_graph(in_shape=(25, 5, 64), out_c=64), 0.91, 1.3),
+        wide("1x1 10x10x16 -> 48 relu", conv_graph(in_shape=(10, 10, 16), out_c=48, **relu), 1.14, 1.52),
+        wide("1x1 10x10x144 -> 24", conv_graph(in_shape=(10, 10, 144), out_c=24), 0.9, 1.28),
+        wide("3x3 16x16x16 -> 16", conv_graph(in_shape=(16, 16, 16), out_c=16, **conv3x3), 1.04, 1.46),
+        wide("3x3 s2 32x32x3 -> 16", stem, 1.37, 2.12),
+        wide("3x3 8x8x256 -> 16, sums of 64 bits", long, 1.23, 1.75),
+        wide("dw 3x3 20x20x48", depthwise(20, 20, 48, 3), 2.43, 3.4),
+        wide("dw 3x3 48x48x8", depthwise(48, 48, 8, 3), 2.29, 3.23),
+        wide("dw 3x3 s2 48x48x8", depthwise(48, 48, 8, 3, 2), 2.9, 4.5),
+        wide("dw 3x3 25x5x64", depthwise(25, 5, 64, 3), 3.42, 4.42),
+        wide("dw 5x5 20x20x8", depthwise(20, 20, 8, 5), 2.5, 2.5),
+        wide("dw 3x3 d2 20x20x16", depthwise(20, 20, 16, 3, 1, 2), 3.48, 3.48),
+        wide("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 0.99, 1.42),
+        wide("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.07, 1.54),
+    ]
+
+
 def elementwise_cases() -> dict[str, Case]:
     """Return cases of ADD, MUL and MEAN on 20x20x48, by the kernel that runs them."""
     shape = (1, 20, 20, 48)
@@ -228,7 +257,7 @@ def main() -> None:
         plugin = build_plugin(folder)
         print("| shape | MACs | instructions | per MAC | in C, per MAC | code B | scratch B |")
         print("|---|---|---|---|---|---|---|")
-        for shape in shapes():
+        for shape in (*shapes(), *wide_shapes()):
             case = shape.case()
             macs = case.lowered.macs
             instructions, code = count(case, plugin, folder)

@@ -32,6 +32,7 @@ from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
 from tests.kernels.simd_work import Work, accepted, work_for
 from tinyml import reference
 from tinyml.graph import OpKind
+from tinyml.kernels import dsp_wide
 from tinyml.kernels.dsp import KERNELS, Blocks, with_blocks
 from tinyml.kernels.dsp_streams import RequantForm
 from tinyml.kernels.registry import OpContext
@@ -223,7 +224,7 @@ def test_headers_compile_clean(compiler: str, tmp_path: Path) -> None:
     command = COMPILERS[compiler]
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    check_headers(command, [kernel.symbol for kernel in KERNELS], tmp_path)
+    check_headers(command, [kernel.symbol for kernel in (*KERNELS, *dsp_wide.KERNELS)], tmp_path)
 
 
 def test_every_dsp_kernel_has_cases() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.count_dsp import Shape, build_plugin, count, elementwise_cases, shapes
+from tests.kernels.count_dsp import Shape, build_plugin, count, elementwise_cases, shapes, wide_shapes
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +20,18 @@ def test_instructions_per_mac(shape: Shape, plugin: Path, tmp_path: Path) -> Non
     instructions, _ = count(case, plugin, tmp_path)
     # fewer than 0.75 is more than the instruction set can do with int8 weights: a broken count
     assert 0.75 < instructions / case.lowered.macs <= shape.bound
+
+
+@pytest.mark.parametrize("shape", wide_shapes(), ids=lambda shape: shape.name)
+def test_instructions_per_mac_on_int16(shape: Shape, plugin: Path, tmp_path: Path) -> None:
+    case = shape.case()
+    assert case.symbol.endswith("_s16_dsp")
+    assert (dict(case.lowered.literals).get("wide") == 1) == ("64 bits" in shape.name)
+    instructions, _ = count(case, plugin, tmp_path)
+    assert 0.75 < instructions / case.lowered.macs <= shape.bound
+    if shape.name.startswith(("3x3 16", "dw 3x3 20", "fc 640")):
+        instructions, _ = count(case, plugin, tmp_path, "-DTM_NO_ASM")
+        assert instructions / case.lowered.macs <= shape.bound_without_asm
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ RANDOM = 40  # graphs per kernel beside the aimed ones
 GENERATORS = {
     "tm_conv2d_1x1_s16_dsp": (widened(kernel_cases.pointwise),),
     "tm_conv2d_s16_dsp": wide_cases.GENERATORS["tm_conv2d_s16_c"],
+    "tm_dwconv2d_s16_dsp": wide_cases.GENERATORS["tm_dwconv2d_s16_c"],
     "tm_fully_connected_s16_dsp": wide_cases.GENERATORS["tm_fully_connected_s16_c"],
 }
 

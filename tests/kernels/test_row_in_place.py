@@ -12,6 +12,7 @@ from tests.kernels.dsp_cases import conv_graph
 from tests.kernels.harness import SEMIHOSTING_SOURCES, Case, Program, board_compiler, board_runner
 from tests.kernels.kernel_cases import case_for, inputs_for
 from tests.kernels.simd_work import Work
+from tests.kernels.wide_cases import widened
 from tinyml import reference
 from tinyml.graph import Graph, Pads
 from tinyml.kernels import KERNELS
@@ -28,11 +29,11 @@ WINDOWS = [  # kernel, stride, horizontal dilation
 ]
 
 
-def _one_call(rows: int, window: tuple[tuple[int, int], int, int]) -> Graph:
+def _one_call(kernel: Kernel, rows: int, window: tuple[tuple[int, int], int, int]) -> Graph:
     """Return a depthwise convolution of so many output rows, of 37 channels and 15 columns, padded beside."""
     (height, width), stride, dilation = window
     side = width // 2 * dilation
-    return conv_graph(
+    graph = conv_graph(
         in_shape=((rows - 1) * stride + height, 15, 37),
         out_c=37,
         kernel=(height, width),
@@ -41,18 +42,20 @@ def _one_call(rows: int, window: tuple[tuple[int, int], int, int]) -> Graph:
         pads=Pads(0, side, 0, side),
         depthwise=True,
     )
+    wide = "_s16_" in kernel.symbol
+    return widened(lambda _: graph)(np.random.default_rng(0)) if wide else graph
 
 
 def _work(kernel: Kernel) -> Work:
     """Return calls of the kernel with its output over the input, from each input row on."""
     names, expected, cases = [], [], []
     for window in WINDOWS:
-        if kernel.refusals(_context(_one_call(1, window))):
+        if kernel.refusals(_context(_one_call(kernel, 1, window))):
             continue
-        loop = kernel.lower(_context(_one_call(1, window))).loop
+        loop = kernel.lower(_context(_one_call(kernel, 1, window))).loop
         assert loop is not None
         for rows in range(1, loop.step + 1):
-            graph = _one_call(rows, window)
+            graph = _one_call(kernel, rows, window)
             inputs = inputs_for(graph, np.random.default_rng(len(cases)))
             case = case_for(kernel, graph, inputs)
             output = reference.run_op(graph, graph.ops[0], {0: inputs[0]})

@@ -17,7 +17,7 @@ from tinyml.access import AccessMap, RowMap
 from tinyml.graph import OpKind
 from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import whole_rows
-from tinyml.kernels.dsp import Blocks, blocks_for, filled, one_group
+from tinyml.kernels.dsp import Blocks, blocks_for, depth_multiplier_one, filled, one_group
 from tinyml.kernels.dsp_streams import Int8Array, Int32Array
 from tinyml.kernels.predicates import (
     constant_symmetric_weights,
@@ -248,6 +248,72 @@ def in_small_blocks(lowered: Lowered) -> Lowered:
     return smaller if smaller.scratch_bytes < lowered.scratch_bytes else lowered
 
 
+# Depthwise convolutions
+
+
+def sums_fit_and_scale_down(context: OpContext) -> bool:
+    """Sums must fit 32 bits whatever the input, and be scaled down 2 to 2^18 times."""
+    weights = context.input(1).data
+    return weights is not None and weights.ndim == 4 and not _depthwise_layer(context).wide
+
+
+def _depthwise_layer(context: OpContext) -> _Layer:
+    """Return the layer with weights as [channels, kernel_h, kernel_w]."""
+    return _layer(context, lambda weights: np.asarray(weights[0]).transpose(2, 0, 1))
+
+
+def depthwise_stream(layer: _Layer) -> Int32Array:
+    """Pack a layer for tm_dwconv2d_s16_dsp.h; its weights are [channels, kernel_h, kernel_w]."""
+    channels, kernel_h, kernel_w = layer.weights.shape
+    pairs = -(-channels // 2)
+    more = 2 * pairs - channels
+    weights = np.pad(layer.weights, ((0, more), (0, 0), (0, 0))).reshape(pairs, 2, kernel_h, kernel_w)
+    even = kernel_h // 2 * 2
+    # words of two halfwords: [pair][kernel_w][pair of rows][channel][row], and of an odd last row [channel]
+    rows = weights[:, :, :even].reshape(pairs, 2, even // 2, 2, kernel_w).transpose(0, 4, 2, 1, 3)
+    last = weights[:, :, even:].transpose(0, 3, 2, 1)
+    words = np.concatenate(
+        [rows.reshape(pairs, kernel_w, even, 2), last.reshape(pairs, kernel_w, kernel_h % 2, 2)], axis=2
+    ).reshape(pairs, -1, 2)
+    words = np.pad(words, ((0, 0), (0, words.shape[1] % 2), (0, 0)))
+    # SXTB16 takes bytes 0 and 2, ROR #8 bytes 1 and 3
+    stored = words.reshape(pairs, -1, 2, 2).transpose(0, 1, 3, 2)
+    numbers = np.pad(np.stack([layer.bias, layer.factor], axis=1), ((0, more), (0, 0)))
+    numbers = numbers.reshape(pairs, 2, 2).transpose(0, 2, 1).reshape(pairs, 4).astype(np.int32)
+    packed = np.ascontiguousarray(stored).reshape(pairs, -1).view("<i4")
+    return np.concatenate([numbers, packed], axis=1).ravel()
+
+
+def _lower_depthwise(context: OpContext) -> Lowered:
+    attrs = window_attrs(context)
+    in_w, channels = context.input(0).shape[2:]
+    out_w = context.output.shape[2]
+    layer = _depthwise_layer(context)
+    lo, hi = numerics.output_range(context.graph, context.op)
+    literals = {
+        "in_w": in_w,
+        "channels": channels,
+        "out_w": out_w,
+        "kernel_h": attrs.kernel_h,
+        "kernel_w": attrs.kernel_w,
+        "stride_w": attrs.stride_w,
+        "dilation_w": attrs.dilation_w,
+        "pad_left": attrs.pads.left,
+        "lo": lo,
+        "hi": hi,
+    }
+    columns = (filled(out_w, 2) - 1) * attrs.stride_w + (attrs.kernel_w - 1) * attrs.dilation_w + 1
+    return Lowered(
+        access=window_access(context),
+        constants=_stream(context, lambda: depthwise_stream(layer)),
+        literals=tuple(literals.items()),
+        scratch_bytes=4 * (filled(attrs.kernel_h * attrs.kernel_w, 2) + attrs.kernel_h * columns),
+        loop=window_loop(context, 0),
+        macs=context.output.elements * attrs.kernel_h * attrs.kernel_w,
+        per_column="out_w",
+    )
+
+
 # Fully connected layers
 
 
@@ -378,6 +444,14 @@ KERNELS: tuple[Kernel, ...] = (
         less_scratch=in_small_blocks,
     ),
     Kernel("tm_conv2d_s16_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV, less_scratch=in_small_blocks),
+    Kernel(
+        "tm_dwconv2d_s16_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_depthwise,
+        (*_WEIGHTED, single_image, depth_multiplier_one, sums_fit_and_scale_down),
+        row_in_place=True,
+    ),
     Kernel(
         "tm_fully_connected_s16_dsp",
         OpKind.FULLY_CONNECTED,
