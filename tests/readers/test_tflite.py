@@ -29,6 +29,7 @@ from tinyml.graph import (
     WindowAttrs,
 )
 from tinyml.readers import read_model
+from tinyml.readers.operators import READERS
 from tinyml.readers.tensors import window_extent
 from tinyml.readers.tflite import identifier
 
@@ -388,6 +389,22 @@ def test_other_integer_types_are_refused(tmp_path: Path) -> None:
         record.dtype, record.zero_point = "uint8", (128,)
     with pytest.raises(UnsupportedOp, match="uint8 must be int8"):
         _read(b, tmp_path)
+
+
+def test_the_data_of_a_transposed_convolution_is_its_third_input(tmp_path: Path) -> None:
+    reader = READERS["TRANSPOSE_CONV"]
+    assert reader.input_types == reader.output_types == ("int8", "int16")
+    for dtype in ("int8", "int16", "uint8"):
+        b = ModelBuilder(1)
+        b.int16 = dtype == "int16"
+        x = b.input((1, 4, 4, 3), 0.01, 0, "int16") if b.int16 else b.input((1, 4, 4, 3))
+        b.output(b.transpose_conv(x, 2))
+        if dtype != "uint8":
+            assert _read(b, tmp_path).ops[0].kind is OpKind.TRANSPOSE_CONV
+            continue
+        b.tensors[x].dtype = dtype
+        with pytest.raises(UnsupportedOp, match="its input 't0' of type uint8 must be int8 or int16"):
+            _read(b, tmp_path)
 
 
 @pytest.mark.parametrize("as_output", [False, True])

@@ -368,7 +368,7 @@ class _GraphReader(ModelTensors):
     def _unsupported_type(self, op: RawOperator) -> str | None:
         """Say for which tensor and type no kernel runs an operator; None where all are as they should."""
         reader = READERS[op.name]
-        checked = [(i, "input", reader.input_types) for i in op.inputs[: reader.data_inputs]]
+        checked = [(i, "input", reader.input_types) for i in reader.data(op.inputs)]
         checked += [(i, "output", reader.output_types) for i in op.outputs]
         for index, role, allowed in checked:
             if index < 0:

@@ -106,9 +106,11 @@ READERS = {
     "TRANSPOSE_CONV": OperatorReader(
         OpKind.TRANSPOSE_CONV,
         _transpose_convolution,
-        0,  # the first input is the output's shape
+        1,
         ("TransposeConvOptions", "Padding", "StrideH", "StrideW", "FusedActivationFunction"),
-        output_types=COMPUTED_TYPES,
+        COMPUTED_TYPES,
+        COMPUTED_TYPES,
+        first_data=2,  # behind the output's shape and the weights
     ),
     "BATCH_MATMUL": OperatorReader(OpKind.BATCH_MATMUL, _matmul, 2, ("BatchMatMulOptions", "AdjX", "AdjY")),
 }

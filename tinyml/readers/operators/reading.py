@@ -40,10 +40,11 @@ class OperatorReader:
         kind: of the graph's operator.
         read: checks the operands and returns the operator, or one per output where the file's operator
             has several (SPLIT becomes one SLICE per part): the graph's have exactly one.
-        data_inputs: how many of the inputs, from the first, are data and must have one of `input_types`.
+        data_inputs: how many of the inputs, from `first_data` on, are data and have one of `input_types`.
         options: the table of the operator's options in the schema, and the fields that are read.
         input_types: element types of the data inputs, as the schema spells them.
         output_types: element types of the outputs.
+        first_data: position of the first data input.
     """
 
     kind: OpKind
@@ -52,3 +53,8 @@ class OperatorReader:
     options: tuple[str, ...] = ()
     input_types: tuple[str, ...] = ("int8",)
     output_types: tuple[str, ...] = ("int8",)
+    first_data: int = 0
+
+    def data(self, inputs: Sequence[int]) -> Sequence[int]:
+        """Return those of an operator's inputs that are data."""
+        return inputs[self.first_data : self.first_data + self.data_inputs]
