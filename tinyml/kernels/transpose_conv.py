@@ -84,19 +84,22 @@ def _biases(context: OpContext) -> numerics.Int32Array:
     return np.stack([bias - zero_point * total for total in sums]).astype(np.int32)
 
 
-def _macs(context: OpContext) -> int:
-    """Multiply-accumulates, those that fall outside the output included."""
-    return context.input(0).elements * context.input(1).elements // context.input(0).shape[3]
+def lower_transposed(
+    context: OpContext, constants: tuple[Constant, ...], scratch_bytes: int = 0, **extra: int
+) -> Lowered:
+    """Lower a transposed convolution to a kernel that computes one output row.
 
+    Its multiply-accumulates include those that fall outside the output.
 
-def _lower(context: OpContext) -> Lowered:
+    Args:
+        context: the TRANSPOSE_CONV.
+        constants: of the call.
+        scratch_bytes: of the call.
+        extra: literals between the window and the range of the output, by parameter name.
+    """
     attrs = window_attrs(context)
-    _, _, in_w, in_c = context.input(0).shape
-    _, _, out_w, out_c = context.output.shape
-    weights = context.input(1).data
-    assert weights is not None
-    multiplier, shift = numerics.conv_requant(context.graph, context.op)
-    zero_point = context.input(0).zero_point
+    in_w, in_c = context.input(0).shape[2:]
+    out_w, out_c = context.output.shape[2:]
     lo, hi = numerics.output_range(context.graph, context.op)
     access, loop = transposed_access(context)
     literals = {
@@ -109,30 +112,40 @@ def _lower(context: OpContext) -> Lowered:
         "stride_h": attrs.stride_h,
         "stride_w": attrs.stride_w,
         "pad_left": attrs.pads.left,
-        "zp_out": context.output.zero_point,
+        **extra,
         "lo": lo,
         "hi": hi,
     }
     return Lowered(
         access=access,
-        constants=(
-            Constant("weights", "int8_t", weights),
-            Constant("bias", "int32_t", _biases(context), "of each phase, the input's zero point folded in"),
-            Constant("multiplier", "int32_t", multiplier, "times 2^(shift - 31)"),
-            Constant("shift", "int8_t", shift.astype(np.int8)),
-            Constant("outside", "int8_t", np.full(in_c, zero_point, np.int8), "a pixel beside the image"),
-        ),
+        constants=constants,
         literals=tuple(literals.items()),
+        scratch_bytes=scratch_bytes,
         loop=loop,
-        macs=_macs(context),
+        macs=context.input(0).elements * context.input(1).elements // in_c,
     )
+
+
+def _lower(context: OpContext) -> Lowered:
+    weights = context.input(1).data
+    assert weights is not None
+    x = context.input(0)
+    multiplier, shift = numerics.conv_requant(context.graph, context.op)
+    constants = (
+        Constant("weights", "int8_t", weights),
+        Constant("bias", "int32_t", _biases(context), "of each phase, the input's zero point folded in"),
+        Constant("multiplier", "int32_t", multiplier, "times 2^(shift - 31)"),
+        Constant("shift", "int8_t", shift.astype(np.int8)),
+        Constant("outside", "int8_t", np.full(x.shape[3], x.zero_point, np.int8), "a pixel beside the image"),
+    )
+    return lower_transposed(context, constants, zp_out=context.output.zero_point)
 
 
 def _lower_dsp(context: OpContext) -> Lowered:
     """Lower to one convolution per phase of the columns, of the kernel's taps that meet the row's phase."""
     attrs = window_attrs(context)
-    _, _, in_w, in_c = context.input(0).shape
-    _, _, out_w, out_c = context.output.shape
+    in_c = context.input(0).shape[3]
+    out_w, out_c = context.output.shape[2:]
     weights = context.input(1).data
     assert weights is not None
     form, requant = with_forms(*numerics.conv_requant(context.graph, context.op))
@@ -149,37 +162,19 @@ def _lower_dsp(context: OpContext) -> Lowered:
     outputs = -(-out_w // attrs.stride_w)
     blocks = blocks_for(outputs, taps * in_c, packed=packed)
     columns = _scratch(taps, -(-attrs.kernel_w // attrs.stride_w), in_c, blocks, outputs)
-    lo, hi = numerics.output_range(context.graph, context.op)
-    access, loop = transposed_access(context)
-    literals = {
-        "in_w": in_w,
-        "in_c": in_c,
-        "out_w": out_w,
-        "out_c": out_c,
-        "kernel_h": attrs.kernel_h,
-        "kernel_w": attrs.kernel_w,
-        "stride_h": attrs.stride_h,
-        "stride_w": attrs.stride_w,
-        "pad_left": attrs.pads.left,
-        "zp_in": context.input(0).zero_point,
-        "columns": columns,
-        "blocks": int(blocks),
-        "packed": int(packed),
-        "form": int(form),
-        "zp_out": context.output.zero_point,
-        "lo": lo,
-        "hi": hi,
-    }
-    return Lowered(
-        access=access,
-        constants=(
+    return lower_transposed(
+        context,
+        (
             Constant("stream", "int32_t", np.concatenate(streams), "weights, biases and requantisation"),
             Constant("starts", "int32_t", starts.astype(np.int32), "of each phase in the stream"),
         ),
-        literals=tuple(literals.items()),
-        scratch_bytes=columns + outputs * out_c,
-        loop=loop,
-        macs=_macs(context),
+        columns + outputs * out_c,
+        zp_in=context.input(0).zero_point,
+        columns=columns,
+        blocks=int(blocks),
+        packed=int(packed),
+        form=int(form),
+        zp_out=context.output.zero_point,
     )
 
 

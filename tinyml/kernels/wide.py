@@ -24,7 +24,7 @@ from tinyml.kernels.predicates import (
 )
 from tinyml.kernels.reduction import reduction_access, reduction_geometry
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
-from tinyml.kernels.transpose_conv import equal_depth, transposed_access
+from tinyml.kernels.transpose_conv import equal_depth, lower_transposed
 from tinyml.numerics import wide
 from tinyml.numerics.binary import sub_params
 
@@ -146,32 +146,8 @@ def _lower_window(context: OpContext) -> Lowered:
 
 
 def _lower_transpose_conv(context: OpContext) -> Lowered:
-    attrs = window_attrs(context)
-    in_w, in_c = context.input(0).shape[2:]
-    out_w, out_c = context.output.shape[2:]
-    lo, hi = numerics.output_range(context.graph, context.op)
-    access, loop = transposed_access(context)
-    literals = {
-        "in_w": in_w,
-        "in_c": in_c,
-        "out_w": out_w,
-        "out_c": out_c,
-        "kernel_h": attrs.kernel_h,
-        "kernel_w": attrs.kernel_w,
-        "stride_h": attrs.stride_h,
-        "stride_w": attrs.stride_w,
-        "pad_left": attrs.pads.left,
-        "wide": context.once("wide", lambda: _needs_64_bits(context)),
-        "lo": lo,
-        "hi": hi,
-    }
-    return Lowered(
-        access=access,
-        constants=context.once("constants", lambda: _constants(context)),
-        literals=tuple(literals.items()),
-        loop=loop,
-        macs=context.input(0).elements * context.input(1).elements // in_c,
-    )
+    constants = context.once("constants", lambda: _constants(context))
+    return lower_transposed(context, constants, wide=context.once("wide", lambda: _needs_64_bits(context)))
 
 
 def _dense_constants(context: OpContext) -> tuple[Constant, ...]:
