@@ -28,6 +28,7 @@ from tinyml.graph import (
     TransposeAttrs,
     WindowAttrs,
 )
+from tinyml.oracle import Oracle
 from tinyml.readers import read_model
 from tinyml.readers.operators import READERS
 from tinyml.readers.tensors import window_extent
@@ -405,6 +406,23 @@ def test_the_data_of_a_transposed_convolution_is_its_third_input(tmp_path: Path)
         b.tensors[x].dtype = dtype
         with pytest.raises(UnsupportedOp, match="its input 't0' of type uint8 must be int8 or int16"):
             _read(b, tmp_path)
+
+
+def test_an_lstm_of_int16_is_refused_as_litert_refuses_it(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 4, 6), 0.001, 0)
+    y = b.lstm(x, 8)
+    b.output(y)
+    hidden = b.operators[-1].inputs[18]
+    for tensor in (x, y, hidden):
+        b.tensors[tensor].dtype, b.tensors[tensor].zero_point = "int16", (0,)
+    with pytest.raises(UnsupportedOp) as caught:
+        _read(b, tmp_path)
+    assert "must be int8; LiteRT runs int8 alone" in caught.value.where
+    assert "unroll=True" in caught.value.where
+    with pytest.raises(ModelError) as refused:
+        Oracle(b.save(tmp_path / "lstm.tflite"))
+    assert "input_gate_bias->type != kTfLiteFloat32" in str(refused.value.expected)
 
 
 @pytest.mark.parametrize("as_output", [False, True])

@@ -375,7 +375,10 @@ class _GraphReader(ModelTensors):
                 continue
             tensor = self.raw.tensors[index]
             if tensor.type not in allowed:
-                return f"its {role} '{tensor.name}' of type {tensor.type} must be {' or '.join(allowed)}"
+                more = f"; {reader.other_types}" if reader.other_types else ""
+                return (
+                    f"its {role} '{tensor.name}' of type {tensor.type} must be {' or '.join(allowed)}{more}"
+                )
         return None
 
     def _check_order(self, op: RawOperator, available: set[int], written: dict[int, str]) -> None:

@@ -45,6 +45,7 @@ class OperatorReader:
         input_types: element types of the data inputs, as the schema spells them.
         output_types: element types of the outputs.
         first_data: position of the first data input.
+        other_types: what to know, and to do, about any other type.
     """
 
     kind: OpKind
@@ -54,6 +55,7 @@ class OperatorReader:
     input_types: tuple[str, ...] = ("int8",)
     output_types: tuple[str, ...] = ("int8",)
     first_data: int = 0
+    other_types: str = ""
 
     def data(self, inputs: Sequence[int]) -> Sequence[int]:
         """Return those of an operator's inputs that are data."""

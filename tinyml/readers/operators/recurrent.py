@@ -19,6 +19,12 @@ _VARIANTS = {
 
 
 def _lstm(model: ModelTensors, op: RawOperator) -> Read:
+    """Only int8 activations: with int16 ones LiteRT takes it for a float layer and refuses it.
+
+    Its message: `unidirectional_sequence_lstm.cc: input_gate_bias->type != kTfLiteFloat32 (INT32 !=
+    FLOAT32)`. TensorFlow 2.21's converter crashes while it calibrates. keras.layers.LSTM(unroll=True), and
+    GRU likewise, make layers that run with int16 activations.
+    """
     indices = op.inputs + (-1,) * (_INPUTS - len(op.inputs))
     for what, positions in _VARIANTS.items():
         if any(indices[p] >= 0 for p in positions):
@@ -141,6 +147,7 @@ READERS = {
         _lstm,
         1,
         ("UnidirectionalSequenceLSTMOptions", "FusedActivationFunction", "CellClip", "TimeMajor"),
+        other_types="LiteRT runs int8 alone: with int16 activations use keras.layers.LSTM(unroll=True)",
     ),
     "SVDF": OperatorReader(OpKind.SVDF, _svdf, 2, ("SVDFOptions", "Rank", "FusedActivationFunction")),
 }
