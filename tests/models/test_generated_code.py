@@ -25,7 +25,9 @@ from tests.planner.networks import (
     random_graph,
     wide_network,
 )
-from tinyml import planner, reference
+from tests.tflite_builder import ModelBuilder
+from tinyml import boards, planner, reference
+from tinyml.build import Planning, compile_model, generate
 from tinyml.emit import filters, outside
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library
@@ -192,6 +194,20 @@ def test_clang_format_leaves_generated_code_alone(tmp_path: Path) -> None:
             _write(graph, (Isa.DSP, Isa.C), tmp_path / str(compact), seed, compact)
     shutil.copy(ROOT / ".clang-format", tmp_path)
     _run([formatter, "--dry-run", "-Werror", *(str(f) for f in sorted(tmp_path.rglob("net*.[ch]")))])
+
+
+def test_shared_functions_have_no_parameter_that_they_do_not_read(tmp_path: Path) -> None:
+    """Windows that never leave the image want no number of rows, single rows no dilation."""
+    b = ModelBuilder(3)
+    x = b.input((1, 23, 21, 4))
+    for n in (1, 2):
+        x = b.average_pool(b.depthwise(x, 1, (1, 3), padding="VALID", dilation=(n, 1)), padding="VALID")
+    b.output(x)
+    compiled = compile_model(b.save(tmp_path / "m.tflite"), boards.load("host"), Planning(objective="flash"))
+    generate(compiled, tmp_path / "out")
+    (source,) = (tmp_path / "out").rglob("m.c")
+    assert "AVERAGE_POOL_2D: 2 operators" in source.read_text()
+    _run(["gcc", "-std=c11", *WARNINGS, "-fsyntax-only", f"-I{source.parent}", str(source)])
 
 
 def test_doctests() -> None:

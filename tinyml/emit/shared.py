@@ -63,9 +63,24 @@ def variant(op: OpKind, lowered: Lowered) -> tuple[object, ...]:
 
 
 def parameters(alike: Sequence[Lowered]) -> tuple[str, ...]:
-    """Return the names of the numbers in which calls of one kernel differ."""
+    """Return the names of the numbers in which calls of one kernel differ and that are read."""
     first = numbers(alike[0])
-    return tuple(name for name in first if any(numbers(one)[name] != first[name] for one in alike))
+    return tuple(
+        name
+        for name in first
+        if name not in _unread(alike) and any(numbers(one)[name] != first[name] for one in alike)
+    )
+
+
+def _unread(alike: Sequence[Lowered]) -> set[str]:
+    """Return the numbers of loops that neither the C of the loop (model.c.j2) nor the kernel reads."""
+    loops = [one.loop for one in alike if one.loop is not None]
+    names = set()
+    if not any(loop.reads_outside for loop in loops):  # every row is there
+        names.add("in_rows")
+    if all(loop.pointers == 1 for loop in loops):
+        names.add("dilation_h")
+    return {_parameter(loop, name) for loop in loops for name in names} - dict(alike[0].literals).keys()
 
 
 def numbers(lowered: Lowered) -> dict[str, int]:
