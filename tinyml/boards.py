@@ -193,14 +193,13 @@ def load(id_or_path: str | Path) -> Board:
     text = str(id_or_path)
     if isinstance(id_or_path, Path) or text.endswith(".json") or "/" in text:
         return _board(Path(text))
-    path = resources.boards_dir() / f"{text}.json"
-    if text and path.is_file():
-        return _board(path)
-    if text.endswith(TWIN_SUFFIX):
+    known = board_ids()
+    if text in known:
+        return _board(resources.boards_dir() / f"{text}.json")
+    if text.removesuffix(TWIN_SUFFIX) in known:
         twin = load(text.removesuffix(TWIN_SUFFIX)).emulated()
         if twin is not None and twin.id == text:
             return twin
-    known = board_ids()
     # "f746zg" should find "nucleo_f746zg": compare the parts of a name too.
     near = difflib.get_close_matches(text.lower(), known, n=3, cutoff=0.5)
     near += [k for k in known if k not in near and text and text.lower() in k]
@@ -224,6 +223,8 @@ def all_boards() -> list[Board]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not (path.is_file() or path.is_fifo()):
+            raise BoardError("the board file is no file", where=str(path), expected="expected a JSON file")
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BoardError("the board file does not exist", where=str(path)) from None

@@ -243,12 +243,15 @@ def check_fit(compiled: Compiled) -> None:
         smallest, extra = best.arena_bytes, best.extra_macs / max(best.macs, 1)
         how = f" --max-overhead {100 * extra:.0f}%" if extra else ""
         streamed = f"--objective sram{how} plans {smallest:,} B" if smallest < plan.arena_bytes else ""
+        # A larger board does not help against a limit of the user's own.
+        within = limit != board.sram_bytes and plan.arena_bytes <= (board.sram_bytes or plan.arena_bytes)
+        larger = f"or allow --max-sram {plan.arena_bytes}" if within else _larger_boards(compiled)
         raise DoesNotFit(
             f"{graph.name} does not fit {board.id}: {plan.arena_bytes - limit:,} B of SRAM too many",
             where=f"the arena is fullest at operator {plan.stages[plan.peak_stage].ops[-1]}, {op.kind}"
             f" ({graph.tensors[op.outputs[0]].name}), with {len(live)} buffers live",
             expected=f"expected at most {limit:,} B ({what}), planned {plan.arena_bytes:,} B",
-            hint="; ".join(part for part in (streamed, _larger_boards(compiled)) if part),
+            hint="; ".join(part for part in (streamed, larger) if part),
         )
     constants = compiled.lowered_bytes
     if board.flash_bytes is not None and constants > board.flash_bytes:

@@ -28,6 +28,8 @@ from tinyml.readers.onnx import FileValue
 from tinyml.readers.onnx import read as read_onnx
 from tinyml.run.target import LayerInfo, Target
 
+_ARCHIVE = (zipfile.BadZipFile, zlib.error)
+
 Progress = Callable[[int, int], None]
 """Called with (samples compared, samples in all)."""
 
@@ -282,8 +284,9 @@ class Dataset:
                 expected="expected at least one, and as many for every input",
             )
         labels = arrays.get("y")
+        count = len(inputs[0])
         if labels is not None and (
-            labels.dtype.kind not in "iu" or labels.size != len(inputs[0]) or labels.shape[0] != labels.size
+            labels.dtype.kind not in "iu" or labels.size != count or labels.shape[:1] != (count,)
         ):
             raise UsageError(
                 f"the labels `y` of {path.name} do not fit",
@@ -332,11 +335,12 @@ def _read_arrays(path: Path) -> dict[str, Array]:
                 return {"x": content}
             # Only these: a file may hold more, of any type (class names, say).
             return {n: content[n] for n in content.files if n == "y" or n.strip("0123456789") == "x"}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # MemoryError: a header that promises too much; RuntimeError: an encrypted archive.
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, *_ARCHIVE) as error:
         raise UsageError(
             f"{path.name} cannot be read as .npz or .npy",
             where=str(path),
-            expected=str(error),
+            expected="it is neither" if "pickle" in str(error) else str(error),
             hint="numpy.savez(path, x=samples, y=labels)",
         ) from error
 

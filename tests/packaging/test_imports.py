@@ -17,6 +17,7 @@ PACKAGE = ROOT / "tinyml"
 # Each part may import only from parts that stand before it.
 ORDER = (
     "errors",
+    "files",
     "resources",
     "graph",
     "access",
@@ -41,6 +42,7 @@ ORDER = (
     "tune",
     "quantize",
     "cli",
+    "__main__",
 )
 LIGHT = ORDER[: ORDER.index("emit") + 1]  # what inspect, plan and generate stand on
 LIGHT_PACKAGES = {"numpy", "flatbuffers", "tflite", "jinja2", "jsonschema"}

@@ -23,6 +23,11 @@ from tinyml.errors import TinymlError, UsageError
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _BUG = 70  # EX_SOFTWARE of sysexits.h
+_SURROUNDINGS = {
+    # What a disk, a user's rights and limits refuse, wherever it happens: no bug of ours.
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENAMETOOLONG, errno.ELOOP),
+}
 
 
 class App(click.Group):
@@ -56,15 +61,21 @@ class App(click.Group):
             sys.stderr.close()
             sys.exit(0)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in _SURROUNDINGS:
                 _report_bug(out)
                 sys.exit(_BUG)
             # Perhaps it is stdout that is full: on stderr, also with --json.
-            full = UsageError(
-                "no space left to write to", where=error.filename or "stdout, or a temporary folder"
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            problem = UsageError(
+                "no space left to write to" if is_full else f"this computer refuses: {error.strerror}",
+                where=str(error.filename or "stdout, or a temporary folder"),
             )
-            Output().error(full)
-            sys.exit(full.exit_status)
+            Output().error(problem)
+            sys.exit(problem.exit_status)
+        except MemoryError:
+            problem = UsageError("not enough memory", where="on this computer, for this model")
+            out.error(problem)
+            sys.exit(problem.exit_status)
         except Exception:
             _report_bug(out)
             sys.exit(_BUG)

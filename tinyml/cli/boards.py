@@ -6,23 +6,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tinyml.cli.options import output_options
+from tinyml.cli.options import SizeType, output_options
 from tinyml.cli.output import Output
-
-
-class _Bytes(click.ParamType[int]):
-    """A size: 262144, 256K or 1M."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes; fails with the accepted forms."""
-        text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
-        factor = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:], 1)
-        digits = text[:-1] if factor > 1 else text
-        if not digits.isdigit():
-            self.fail(f"{value!r} is not a size; write 262144, 256K or 1M", param, ctx)
-        return int(digits) * factor
 
 
 @click.command(
@@ -35,7 +20,7 @@ Example:
   tinyml boards --json | jq '.boards[].id'""",
 )
 @click.option(
-    "--min-ram", type=_Bytes(), default=0, metavar="SIZE", help="Only boards with that much for an arena."
+    "--min-ram", type=SizeType(), default=0, metavar="SIZE", help="Only boards with that much for an arena."
 )
 @output_options
 def command(min_ram: int, out: Output) -> None:

@@ -49,7 +49,7 @@ class SizeType(click.ParamType[int]):
         """Return the bytes, or fail with what is accepted."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+)\s*(?:([KM])(?:i?B)?|B)?", str(value).strip(), re.IGNORECASE)
+        match = re.fullmatch(r"([0-9]{1,15})\s*(?:([KM])(?:i?B)?|B)?", str(value).strip(), re.IGNORECASE)
         if match is None:
             self.fail(f"{value!r} is not a size; write bytes, or 32K, or 1M", param, ctx)
         return int(match[1]) * {"": 1, "K": 1024, "M": 1024 * 1024}[(match[2] or "").upper()]
@@ -66,7 +66,7 @@ class ScheduleType(click.ParamType[Any]):
 
         if value in ("auto", "layer", "stream") or isinstance(value, PatchSchedule):
             return value
-        match = re.fullmatch(r"patch:([1-9]\d?)x([1-9]\d?)@([1-9]\d*)", str(value))
+        match = re.fullmatch(r"patch:([1-9][0-9]?)x([1-9][0-9]?)@([1-9][0-9]{0,8})", str(value))
         if match is None or match[1] != match[2]:
             self.fail(f"{value!r} is not auto, layer, stream or patch:PxP@N (patch:3x3@12)", param, ctx)
         return PatchSchedule(int(match[1]), int(match[3]))
@@ -81,7 +81,7 @@ class ShareType(click.ParamType[float]):
         """Return the share, 0.05 for 5%."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", str(value).strip())
+        match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%?", str(value).strip())
         if match is None:
             self.fail(f"{value!r} is not a percentage; write 5%", param, ctx)
         return float(match[1]) / 100
@@ -164,10 +164,20 @@ def toolchain_option(command: Command) -> Command:
     )(command)
 
 
+def _named(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse "", which a shell makes of a variable that is not set."""
+    if value == "":
+        raise click.BadParameter("it is empty", context, parameter)
+    return value
+
+
 def port_option(command: Command) -> Command:
     """Add --port."""
     return click.option(
-        "--port", metavar="PORT", help="Serial port of a real board; without it the board's emulator is used."
+        "--port",
+        metavar="PORT",
+        callback=_named,
+        help="Serial port of a real board; without it the board's emulator is used.",
     )(command)
 
 

@@ -50,6 +50,7 @@ def command(
     from tinyml import boards
     from tinyml.build import check_fit, compile_model
     from tinyml.errors import DoesNotFit
+    from tinyml.files import write_file
     from tinyml.report.console import render
     from tinyml.report.drawing import MemoryDrawing
     from tinyml.report.html import render_html
@@ -60,7 +61,7 @@ def command(
         compiled = compile_model(model, board, planning, front=True)
     report = compiled.report()
     if html is not None:
-        html.write_text(render_html(report), encoding="utf-8")
+        write_file(html, render_html(report).encode("utf-8", "replace"), option="--html")
     data = report.to_json() | {"plan": compiled.plan.to_json()}
     misfit = None
     try:

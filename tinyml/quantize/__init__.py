@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyml.errors import ModelError, UsageError
+from tinyml.files import write_file
 from tinyml.graph import Array, DType, Quant, Tensor
 from tinyml.numerics import quantize_floats
 from tinyml.oracle import Oracle
@@ -217,7 +218,7 @@ def quantize(
         problem = _problem(int8_file, output.name)
         content = int8_file.read_bytes()
         float_bytes = network.file.stat().st_size
-    _write(output, content)
+    write_file(output, content, option="-o")
     if comparison.no_better_than_chance():
         notes.append(
             f"the float model is right on {comparison.float_right} of {len(tested)}, no better than "
@@ -420,18 +421,6 @@ def _edge(tensor: RawTensor, name: str) -> Edge:
     scale = tensor.scale[0] if tensor.scale and tensor.type in _QUANTISED else None
     zero_point = tensor.zero_point[0] if scale is not None and tensor.zero_point else None
     return Edge(name, tuple(abs(d) for d in tensor.shape), tensor.type, scale, zero_point)
-
-
-def _write(output: Path, content: bytes) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}-", delete=False) as file:
-            stage = Path(file.name)
-            file.write(content)
-        stage.chmod(0o644)
-        stage.replace(output)
-    except OSError as error:
-        raise UsageError(f"cannot write {output}", where="-o", expected=error.strerror or "") from error
 
 
 # ---- the comparison ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from tinyml.errors import UsageError
 from tinyml.graph import Array
 
 _IMAGES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif"))
+_ARCHIVE = (zipfile.BadZipFile, zlib.error)
 _SAVE = "numpy.savez(path, x=samples, y=labels)"
 # Decode(files, height, width, channels) → uint8 [N, height, width, channels]
 Decode = Callable[[Sequence[Path], int, int, int], Array]
@@ -344,7 +345,8 @@ def _read_arrays(path: Path) -> dict[str, Array]:
                 except ValueError:  # objects, class names say: not asked for
                     continue
             return {name: array for name, array in found.items() if array.dtype.kind in "fiub"}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # MemoryError: a header that promises too much; RuntimeError: an encrypted archive.
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, *_ARCHIVE) as error:
         reason = "it is neither" if "pickle" in str(error) else str(error)
         raise UsageError(
             f"{path.name} cannot be read as .npz or .npy", where=str(path), expected=reason, hint=_SAVE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from tinyml.errors import ModelError
@@ -13,12 +14,15 @@ def read_bytes(path: Path) -> bytes:
     """Return a model file's content.
 
     Raises:
-        ModelError: it cannot be read, or is larger than flatbuffers and protocol buffers can be.
+        ModelError: it cannot be read, is a device (which may never end), or is larger than flatbuffers and
+            protocol buffers can be.
     """
     try:
-        size = path.stat().st_size
-        if size > _MAX_FILE_BYTES:
-            raise ModelError(f"{path.name} has {size} bytes", expected="a model file below 2 GiB")
+        status = path.stat()
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            raise ModelError(f"{path.name} is a device", where=str(path), expected="expected a model file")
+        if status.st_size > _MAX_FILE_BYTES:
+            raise ModelError(f"{path.name} has {status.st_size} bytes", expected="a model file below 2 GiB")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(
