@@ -119,8 +119,8 @@ class ModelBuilder:
         dtype: str = "int8",
         name: str = "",
     ) -> int:
-        """Add a model input; int8 with the given or a random quantisation, int16 symmetric, others plain."""
-        if dtype == "int16":
+        """Add a model input; int8 with the given or a random quantisation, others with one or without."""
+        if dtype in ("int16", "uint8"):
             scale = 0.05 if scale is None else scale
             index = self.tensor(shape, dtype, float(np.float32(scale)), zero_point or 0, name=name)
         elif dtype != "int8":
@@ -539,7 +539,7 @@ class ModelBuilder:
     def quantize(
         self, x: int, scale: float | None = None, zero_point: int | None = None, dtype: str = "int8"
     ) -> int:
-        """Add a QUANTIZE from float32, int8 or int16 to int8 or int16."""
+        """Add a QUANTIZE from float32, int8, int16 or uint8 to one of the last three."""
         typical = self.tensors[x].scale[0] if self.tensors[x].scale else 0.05
         scale = scale or self.random_scale(typical)
         if dtype == "int8":

@@ -142,7 +142,8 @@ class Tensor:
     """A tensor: an activation, or a constant where `data` is given (shape == data.shape).
 
     `channels` are those of the file's tensor (indices of the last dimension) that passes left of an
-    activation, in order; None is all.
+    activation, in order; None is all. `unsigned` says that the file has uint8 where this is int8, 128 less
+    (and so has the zero point): the same real numbers.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Tensor:
     quant: Quant | None = None
     data: Array | None = None
     channels: tuple[int, ...] | None = None
+    unsigned: bool = False
 
     @property
     def elements(self) -> int:
@@ -178,7 +180,18 @@ class Tensor:
 
     def of_file(self, values: Array) -> Array:
         """Return what of the file's tensor is left in this one."""
+        values = signed(values) if self.unsigned and values.dtype == np.uint8 else values
         return values if self.channels is None else values.take(self.channels, axis=-1)
+
+
+def signed(values: Array) -> Array:
+    """Return uint8 values as the int8 ones that stand for them, 128 less."""
+    return (values ^ 0x80).view(np.int8)
+
+
+def unsigned(values: Array) -> Array:
+    """Return int8 values as the uint8 ones that they stand for, 128 more."""
+    return values.view(np.uint8) ^ 0x80
 
 
 @dataclass(frozen=True, slots=True)

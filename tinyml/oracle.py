@@ -9,14 +9,16 @@ import faulthandler
 import os
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyml import numerics
 from tinyml.errors import ModelError, ToolchainError, UsageError
-from tinyml.graph import Array, DType, Graph, OpKind
+from tinyml.graph import Array, DType, Graph, OpKind, signed, unsigned
 from tinyml.readers.flatbuffer import decode
 
 _VERSION_FIELD = 8  # in the table OperatorCode of the schema
@@ -121,10 +123,11 @@ class Oracle:
         """Run once.
 
         Args:
-            inputs: one array per model input, in the file's order, of its shape and dtype.
+            inputs: one array per model input, in the file's order, of its shape and dtype; int8 for uint8
+                that is quantised (`Tensor.unsigned`).
 
         Returns:
-            One array per model output, in the file's order.
+            One array per model output, in the file's order; int8 for such uint8.
 
         Raises:
             UsageError: the inputs do not fit the model, or LiteRT has no result for them.
@@ -138,6 +141,8 @@ class Oracle:
         if len(inputs) != len(self._inputs):
             raise UsageError(f"{len(inputs)} inputs given", expected=f"the model has {len(self._inputs)}")
         for details, value in zip(self._inputs, inputs, strict=True):
+            if value.dtype == np.int8 and _is_code(details):
+                value = unsigned(value)
             if value.shape != tuple(details["shape"]) or value.dtype != details["dtype"]:
                 raise UsageError(
                     f"wrong value for input '{details['name']}'",
@@ -155,7 +160,11 @@ class Oracle:
                 where=str(error).strip(),
                 hint="give samples that the network was trained for with --data",
             ) from error
-        return [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
+        values = [self._interpreter.get_tensor(details["index"]) for details in self._outputs]
+        return [
+            signed(value) if _is_code(details) else value
+            for details, value in zip(self._outputs, values, strict=True)
+        ]
 
     def _refuse_abort(self) -> None:
         """Say what is wrong with inputs on which LiteRT would end this process: a copy of it tries first.
@@ -201,7 +210,15 @@ class Oracle:
             One int8 array per model output.
         """
         self.run(float_inputs(graph, inputs))
-        return [self.tensor(graph.source_index[t]) for t in int8_edges(graph).outputs]
+        return [
+            graph.tensors[t].of_file(self.tensor(graph.source_index[t])) for t in int8_edges(graph).outputs
+        ]
+
+
+def _is_code(details: Mapping[str, Any]) -> bool:
+    """Whether a tensor of LiteRT's holds quantised numbers as uint8."""
+    scales = details["quantization_parameters"]["scales"]
+    return bool(details["dtype"] is np.uint8 and scales.size)
 
 
 @dataclass(frozen=True, slots=True)

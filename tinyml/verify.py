@@ -19,7 +19,7 @@ import numpy as np
 from tinyml import numerics, passes
 from tinyml.emit.context import printable
 from tinyml.errors import TargetError, UsageError
-from tinyml.graph import Array, DType, GatherAttrs, Graph, OpKind, Tensor
+from tinyml.graph import Array, DType, GatherAttrs, Graph, OpKind, Tensor, signed
 from tinyml.oracle import Oracle
 from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.passes import Edges
@@ -354,9 +354,16 @@ def file_values(model_path: Path) -> tuple[FileValue, ...]:
 
 
 def _in_graph_order(x: Array, tensor: Tensor, value: FileValue) -> Array:
-    """Return samples that have the file's shape, and not the graph's, in the graph's order."""
+    """Return samples that have the file's type and shape, and not the graph's, as the graph has them."""
+    if value.dtype == "uint8" and x.dtype == np.uint8:
+        x = signed(x)
     shape = x.shape[1:]
-    if not len(x) or shape in (tensor.shape, tensor.shape[1:]) or shape not in (value.shape, value.shape[1:]):
+    if (
+        not x.ndim
+        or not len(x)
+        or shape in (tensor.shape, tensor.shape[1:])
+        or shape not in (value.shape, value.shape[1:])
+    ):
         return x
     return np.stack([value.from_file(sample) for sample in x]).reshape(len(x), *tensor.shape)
 
@@ -375,6 +382,8 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
             where=where,
             expected=f"expected shape {wanted}, received {list(x.shape)}",
         )
+    if tensor.unsigned and x.dtype == np.uint8:
+        return signed(x)
     if x.dtype == np.dtype(tensor.dtype.value) and x.dtype.kind != "f":
         return x
     if tensor.quant is None and x.dtype.kind in "iu" and tensor.dtype in (DType.INT32, DType.INT64):

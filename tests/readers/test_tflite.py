@@ -17,6 +17,7 @@ from tinyml.graph import (
     Activation,
     ActivationAttrs,
     Array,
+    DType,
     Graph,
     NoAttrs,
     OpKind,
@@ -472,17 +473,40 @@ def test_constants_that_the_file_computes(tmp_path: Path) -> None:
         _read(b, tmp_path)
 
 
-def test_uint8_edges_of_an_int8_model(tmp_path: Path) -> None:
+def test_uint8_edges_of_an_int8_model_are_int8(tmp_path: Path) -> None:
     b = ModelBuilder(1)
-    x = b.input((1, 4), 0.1, 0)
-    b.tensors[x].dtype, b.tensors[x].zero_point = "uint8", (128,)
+    y = b.conv2d(
+        b.quantize(b.input((1, 6, 5, 3), 0.1, 131, "uint8"), np.float32(0.1), 3), 4, out_zero_point=-7
+    )
+    scale = b.tensors[y].scale[0]
+    b.output(b.quantize(y, scale, 121, "uint8"), b.quantize(y, 1.7 * scale, 3, "uint8"))
+    graph = passes.run(_read(b, tmp_path))
+    edges = [graph.tensors[t] for t in (*graph.inputs, *graph.outputs)]
+    assert [(t.dtype, t.zero_point, t.unsigned) for t in edges] == [
+        (DType.INT8, zero_point, True) for zero_point in (3, -7, -125)
+    ]
+    assert [op.kind for op in graph.ops] == [OpKind.CONV_2D, OpKind.QUANTIZE]
+
+
+def test_edges_of_other_types_say_how_to_convert(tmp_path: Path) -> None:
+    b = ModelBuilder(1)
     inner = b.tensor((1, 4), scale=0.1, zero_point=0)
-    b.raw_op("QUANTIZE", [x], [inner])
+    b.raw_op("QUANTIZE", [b.input((1, 4), dtype="int32")], [inner])
     b.output(b.softmax(inner))
-    with pytest.raises(UnsupportedOp, match="neither int8 nor float32") as caught:
+    with pytest.raises(UnsupportedOp, match="edges are neither int8, uint8 nor float32") as caught:
         _read(b, tmp_path)
     assert "inference_input_type" in caught.value.hint
     assert "tinyml quantize" in caught.value.hint
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16"])
+def test_uint8_elsewhere_is_refused(dtype: str, tmp_path: Path) -> None:
+    b = ModelBuilder(1)
+    x = b.input((1, 6, 5, 3), 0.1, 131, "uint8")
+    y = b.reshape(x, (1, 90)) if dtype == "uint8" else b.quantize(x, 0.1, 0, dtype)
+    b.output(y)
+    with pytest.raises(ModelError, match=r"uint8 must be int8|turns uint8 into int16"):
+        _read(b, tmp_path)
 
 
 def test_floats_computed_inside_the_model_are_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, build, passes
@@ -252,6 +253,44 @@ def test_float_edges_get_finite_values_only(tmp_path: Path, dtype: type[np.float
     np.save(tmp_path / "x.npy", np.array([[0, 1, np.nan, 2]], dtype))
     with pytest.raises(UsageError, match="not finite"):
         Dataset.load(tmp_path / "x.npy", graph)
+
+
+@pytest.mark.parametrize("board", ["host", "mps2-an386"])
+def test_uint8_edges_are_compared_and_take_uint8_data(board: str, tmp_path: Path) -> None:
+    """As converters write them for inference_input_type = inference_output_type = tf.uint8."""
+    b = ModelBuilder(2)
+    y = b.conv2d(b.quantize(b.input((1, 6, 5, 3), 0.1, 131, "uint8"), float(np.float32(0.1)), 3), 4)
+    other = b.quantize(b.input((1, 4), 0.05, 9, "uint8"), 0.11, -5)
+    scale, zero_point = b.tensors[y].scale[0], b.tensors[y].zero_point[0]
+    b.output(b.quantize(y, scale, zero_point + 128, "uint8"), b.quantize(y, 1.7 * scale, 3, "uint8"))
+    b.output(b.softmax(other))
+    model = b.save(tmp_path / "m.tflite")
+    rng = np.random.default_rng(1)
+    data = [rng.integers(0, 256, (3, *shape), np.uint8) for shape in ((6, 5, 3), (4,))]
+    np.savez(tmp_path / "d.npz", x0=data[0], x1=data[1])
+    np.savez(
+        tmp_path / "s.npz", **{f"x{i}": (x.astype(int) - 128).astype(np.int8) for i, x in enumerate(data)}
+    )
+    compiled = build.compile_model(model, boards.load(board))
+    for name in ("d.npz", "s.npz"):
+        assert all(x.dtype == np.int8 for x in Dataset.load(tmp_path / name, compiled.graph).inputs)
+    first = Dataset.load(tmp_path / "d.npz", compiled.graph).sample(1)
+    again = Dataset.load(tmp_path / "s.npz", compiled.graph).sample(1)
+    assert all((x == y).all() for x, y in zip(first, again, strict=True))
+    with build.open_target(compiled, tmp_path, toolchain="gcc") as target:
+        assert verify(model, target, samples=8).mismatched_samples == 0
+        assert verify(model, target, data=tmp_path / "d.npz").mismatched_samples == 0
+        # What the board has is what LiteRT has, 128 less.
+        interpreter = Interpreter(str(model), experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
+        interpreter.allocate_tensors()
+        for details, x in zip(interpreter.get_input_details(), data, strict=True):
+            interpreter.set_tensor(details["index"], x[1:2])
+        interpreter.invoke()
+        for details, raw in zip(interpreter.get_output_details(), target.infer(first).outputs, strict=True):
+            value = interpreter.get_tensor(details["index"])
+            offset = 128 if value.dtype == np.uint8 else 0
+            got = raw.view(np.int8).reshape(value.shape).astype(int) + offset
+            assert (got == value).all()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not numpy", b"PK\x03\x04 half a zip", b"\x93NUMPY\x01\x00"])

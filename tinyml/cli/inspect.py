@@ -40,7 +40,8 @@ def command(model: Path, out: Output) -> None:
         quant = ""
         if t.quant and not t.quant.per_channel:
             quant = f"  scale {t.scale:.6g}, zero point {t.zero_point}"
-        return Text(f"{t.name}  {t.dtype} {'x'.join(map(str, t.shape))}{quant}")
+        unsigned = "; uint8 in the file, 128 more" if t.unsigned else ""
+        return Text(f"{t.name}  {t.dtype} {'x'.join(map(str, t.shape))}{quant}{unsigned}")
 
     graph = read_model(model)
     try:

@@ -118,6 +118,7 @@ class PortContext:
     dtype: str
     quantised: bool  # real = scale · (q − zero_point)
     pushed: bool  # arrives row by row and has no place in the arena
+    unsigned: bool  # as Tensor's
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,6 +570,7 @@ def _ports(graph: Graph, plan: Plan, indices: Sequence[int], word: str) -> tuple
                 dtype=f"TM_{tensor.dtype.name}",
                 quantised=quant is not None,
                 pushed=plan.is_pushed(index),
+                unsigned=tensor.unsigned,
             )
         )
     return tuple(ports)

@@ -79,6 +79,7 @@ class ModelTensors:
         self.where = ""
         self.shape_ops: frozenset[int] = frozenset()  # operators that only compute shapes of RESHAPEs
         self.states: dict[int, Array] = {}  # variables that an operator updates, with their first values
+        self.unsigned: frozenset[int] = frozenset()  # uint8 activations that become int8
         self._tensors: dict[int, Tensor] = {}
 
     def error(self, problem: str, expected: str, hint: str = "") -> ModelError:
@@ -121,6 +122,11 @@ class ModelTensors:
                 self._quant(raw, name, shape, DType.INT8),
                 self._int4(raw, name, shape),
             )
+        if raw.type == "uint8" and index in self.unsigned:
+            zero_point = tuple(value - 128 for value in raw.zero_point or (0,))
+            raw = dataclasses.replace(raw, type="int8", zero_point=zero_point)
+            quant = self._quant(raw, name, shape, DType.INT8)
+            return Tensor(name, shape, DType.INT8, quant, unsigned=True)
         try:
             dtype = DType(raw.type)
         except ValueError:

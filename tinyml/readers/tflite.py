@@ -124,6 +124,7 @@ class _GraphReader(ModelTensors):
         self.raw = dataclasses.replace(self.raw, operators=resolved.operators, outputs=resolved.outputs)
         self._variable_ops, self.variables = resolved.left_out, resolved.variables
         self.shape_ops = self._shape_arithmetic()
+        self.unsigned = self._unsigned_edges()
         self._refuse_unsupported()
         available = {*self.raw.inputs, *(variable.tensor for variable in self.variables)}
         written: dict[int, str] = dict.fromkeys(self.raw.inputs, "the model's inputs")
@@ -318,6 +319,19 @@ class _GraphReader(ModelTensors):
                 return frozenset(found)
             found -= values
 
+    def _unsigned_edges(self) -> frozenset[int]:
+        """Return the uint8 activations that only QUANTIZE reads and writes: edges of int8 networks."""
+        elsewhere = {
+            t for op in self.raw.operators if op.name != "QUANTIZE" for t in (*op.inputs, *op.outputs)
+        }
+        return frozenset(
+            t
+            for op in self.raw.operators
+            if op.name == "QUANTIZE"
+            for t in (*op.inputs, *op.outputs)
+            if t not in elsewhere and self.raw.tensors[t].type == "uint8" and self.raw.tensors[t].data is None
+        )
+
     def _refuse_unsupported(self) -> None:
         """Raise one UnsupportedOp that lists every operator no kernel can run."""
         lines: list[str] = []
@@ -344,7 +358,7 @@ class _GraphReader(ModelTensors):
         if kinds:
             what = f"{self.file} has {count} that cannot run ({', '.join(sorted(kinds))})"
         elif edges == len(lines):
-            what = f"{self.file} is quantised, but has inputs or outputs that are neither int8 nor float32"
+            what = f"{self.file} is quantised, but its edges are neither int8, uint8 nor float32"
         elif any(t.type == "int8" and t.data is None for t in self.raw.tensors):
             what = f"{self.file} is only partly quantised: {count} cannot run in int8"
         elif any(t.type == "int8" and t.scale for t in self.raw.tensors):

@@ -38,6 +38,8 @@ def _quantize(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
     x = model.activation(inputs[0], (DType.FLOAT32, DType.INT8, DType.INT16))
     output = model.activation(op.outputs[0], (DType.INT8, DType.INT16))
+    if (x.unsigned or output.unsigned) and DType.INT16 in (x.dtype, output.dtype):
+        raise model.error("it turns uint8 into int16, or int16 into uint8", "expected int8", QUANTISE)
     if x.dtype is not DType.FLOAT32:
         model.check_rescale(x.scale / output.scale)
     return Read(inputs, NoAttrs(), x.shape)
@@ -92,8 +94,8 @@ READERS = {
         OpKind.QUANTIZE,
         _quantize,
         1,
-        input_types=("int8", "int16", "float32"),
-        output_types=("int8", "int16"),
+        input_types=("int8", "int16", "uint8", "float32"),
+        output_types=("int8", "int16", "uint8"),
     ),
     "DEQUANTIZE": OperatorReader(
         OpKind.DEQUANTIZE, _dequantize, 1, input_types=("int8", "int16"), output_types=("float32",)
