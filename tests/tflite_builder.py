@@ -523,6 +523,13 @@ class ModelBuilder:
         shape = np.broadcast_shapes(*(self.shape(i) for i in operands))
         return self._op(name, list(operands), self.tensor(shape, "bool"))
 
+    def integer(self, name: str, *operands: int, table: str = "") -> int:
+        """Add a function of int32 or int64 that gives the same type."""
+        shape = np.broadcast_shapes(*(self.shape(i) for i in operands))
+        options = {"FusedActivationFunction": 0} if table else {}
+        y = self.tensor(shape, self.tensors[operands[0]].dtype)
+        return self._op(name, list(operands), y, table, **options)
+
     def select(self, condition: int, a: int, b: int, name: str = "SELECT_V2") -> int:
         """Add a SELECT_V2, or a SELECT whose output has the shape of its data."""
         shapes = [self.shape(i) for i in (condition, a, b)]

@@ -70,6 +70,7 @@ class OpKind(StrEnum):
     LOOKUP = "LOOKUP"  # any function of one int8 value: LOGISTIC, HARD_SWISH, ... (LookupAttrs)
     BINARY = "BINARY"  # any other function of two elements: SUB, MAXIMUM, LESS, ... (BinaryAttrs)
     UNARY = "UNARY"  # a function of one int16 value: LOGISTIC, TANH, ... (UnaryAttrs)
+    INTEGER = "INTEGER"  # a function of one or two int32 or int64, as token ids are (IntegerAttrs)
     LOGICAL_NOT = "LOGICAL_NOT"
     SELECT = "SELECT"  # SELECT_V2 too
     ARG_MAX = "ARG_MAX"
@@ -118,6 +119,38 @@ class BinaryFunction(StrEnum):
     GREATER_EQUAL = "GREATER_EQUAL"
     LOGICAL_AND = "LOGICAL_AND"
     LOGICAL_OR = "LOGICAL_OR"
+
+
+class IntegerFunction(StrEnum):
+    """Functions of INTEGER, by their TFLite names: of two integers, and from ABS on of one."""
+
+    ADD = "ADD"
+    SUB = "SUB"
+    MUL = "MUL"
+    SQUARED_DIFFERENCE = "SQUARED_DIFFERENCE"
+    MINIMUM = "MINIMUM"
+    MAXIMUM = "MAXIMUM"
+    FLOOR_DIV = "FLOOR_DIV"
+    FLOOR_MOD = "FLOOR_MOD"
+    EQUAL = "EQUAL"
+    NOT_EQUAL = "NOT_EQUAL"
+    LESS = "LESS"
+    LESS_EQUAL = "LESS_EQUAL"
+    GREATER = "GREATER"
+    GREATER_EQUAL = "GREATER_EQUAL"
+    ABS = "ABS"
+    NEG = "NEG"
+
+
+COMPARISONS = (
+    IntegerFunction.EQUAL,
+    IntegerFunction.NOT_EQUAL,
+    IntegerFunction.LESS,
+    IntegerFunction.LESS_EQUAL,
+    IntegerFunction.GREATER,
+    IntegerFunction.GREATER_EQUAL,
+)
+"""Functions of two integers that give a bool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,13 +405,15 @@ class UnaryAttrs:
 
 @dataclass(frozen=True, slots=True)
 class FloatFunctionAttrs:
-    """FLOAT_FUNCTION: NEG, ELU, SIN or COS of float32, which `passes/quantise_islands.py` makes a LOOKUP.
+    """FLOAT_FUNCTION of float32: NEG, ELU, SIN, ..., which `passes/quantise_islands.py` makes a LOOKUP.
 
     Args:
         function: what the file calls it.
+        operand: its constant second operand, where it has two.
     """
 
     function: str
+    operand: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +422,13 @@ class BinaryAttrs:
 
     function: BinaryFunction
     activation: Activation = Activation.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerAttrs:
+    """INTEGER: int32 or int64 without scales, that wrap; comparisons give bool."""
+
+    function: IntegerFunction
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,6 +469,7 @@ Attrs = (
     | UnaryAttrs
     | FloatFunctionAttrs
     | BinaryAttrs
+    | IntegerAttrs
     | SelectAttrs
     | NoAttrs
 )
@@ -451,7 +494,7 @@ class Op:
     @property
     def title(self) -> str:
         """What reports call the operator: its kind, or the function where the kind stands for many."""
-        if isinstance(self.attrs, LookupAttrs | UnaryAttrs | BinaryAttrs):
+        if isinstance(self.attrs, LookupAttrs | UnaryAttrs | BinaryAttrs | IntegerAttrs):
             return str(self.attrs.function)
         return self.kind.value
 

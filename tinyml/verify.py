@@ -19,13 +19,14 @@ import numpy as np
 from tinyml import numerics, passes
 from tinyml.emit.context import printable
 from tinyml.errors import TargetError, UsageError
-from tinyml.graph import Array, DType, GatherAttrs, Graph, OpKind, Tensor, signed
+from tinyml.graph import Array, DType, Graph, Tensor, signed
 from tinyml.oracle import Oracle
 from tinyml.oracle_onnx import OnnxOracle, RuntimeComparison
 from tinyml.passes import Edges
 from tinyml.readers import is_onnx, read_model
 from tinyml.readers.onnx import FileValue
 from tinyml.readers.onnx import read as read_onnx
+from tinyml.reference import index_ranges
 from tinyml.run.target import LayerInfo, Target
 
 _ARCHIVE = (zipfile.BadZipFile, zlib.error)
@@ -408,33 +409,18 @@ def _fit(x: Array, tensor: Tensor, where: str) -> Array:
 class _ValueRange:
     """What random values of an input look like: its shape and type, and the int8 quantisation behind it.
 
-    Indices lie below `limit`, which is None where the input is none.
+    `choices` are the smallest and the largest index, None where the input is none.
     """
 
     shape: tuple[int, ...]
     dtype: DType
     scale: float
     zero_point: int
-    limit: int | None = None
-
-
-def _index_limit(graph: Graph, tensor: int) -> int | None:
-    """Return how many there are of what a tensor's values choose from, None where they do not choose."""
-    limits: list[int] = []
-    for op in (graph.ops[i] for i in graph.consumers(tensor)):
-        if op.kind in (OpKind.GATHER, OpKind.GATHER_ND) and op.inputs[1] == tensor:
-            data, indices = graph.tensors[op.inputs[0]].shape, graph.tensors[tensor].shape
-            limits += [data[op.attrs.axis]] if isinstance(op.attrs, GatherAttrs) else data[: indices[-1]]
-        elif op.kind in _PASSED_ON:
-            limits += [limit] if (limit := _index_limit(graph, op.outputs[0])) is not None else []
-    return min(limits, default=None)
-
-
-_PASSED_ON = (OpKind.CONCATENATION, OpKind.RESHAPE, OpKind.SLICE, OpKind.TILE, OpKind.TRANSPOSE)
+    choices: tuple[int, int] | None = None
 
 
 def _value_ranges(source: Graph, graph: Graph) -> list[_ValueRange]:
-    ranges = []
+    ranges, choices = [], index_ranges(source)
     for index, original in zip(graph.inputs, source.inputs, strict=True):
         tensor = graph.tensors[index]
         consumers = source.consumers(original)
@@ -442,12 +428,11 @@ def _value_ranges(source: Graph, graph: Graph) -> list[_ValueRange]:
         candidates = [original, *(source.ops[i].outputs[0] for i in consumers)]
         inner = next((source.tensors[t] for t in candidates if source.tensors[t].dtype is DType.INT8), None)
         if inner is None or inner.quant is None:
-            limit = _index_limit(source, original)
             wide = next(
                 (source.tensors[t] for t in candidates if source.tensors[t].dtype is DType.INT16), None
             )
             scale = 1 / 32 if wide is None or wide.quant is None else 256 * wide.scale
-            ranges.append(_ValueRange(tensor.shape, tensor.dtype, scale, 0, limit))
+            ranges.append(_ValueRange(tensor.shape, tensor.dtype, scale, 0, choices.get(original)))
         else:
             ranges.append(_ValueRange(tensor.shape, tensor.dtype, inner.scale, inner.zero_point))
     return ranges
@@ -464,8 +449,8 @@ def random_inputs(ranges: Sequence[_ValueRange], seed: int, index: int) -> list[
     for r in ranges:
         size = int(np.prod(r.shape, dtype=np.int64))
         kind = index % 4
-        if r.limit is not None:  # TensorFlow Lite fails on indices outside
-            inputs.append(random.integers(0, r.limit, r.shape).astype(r.dtype.value))
+        if r.choices is not None:  # TensorFlow Lite fails on indices outside
+            inputs.append(random.integers(*r.choices, r.shape, endpoint=True).astype(r.dtype.value))
             continue
         if kind == 0:
             q = random.integers(-128, 128, size)

@@ -1,6 +1,6 @@
 /* tm_lookup_s8_c: any function of one int8 value, by a table, portable C.
  *
- *   x       int8  [elements]
+ *   x       int8  [elements], or bool as bytes of 0 and 1
  *   y       int8  [elements], or bool as bytes of 0 and 1
  *   table   int8  [256]   the outputs of the bytes 0 to 255: of 0 to 127, then of -128 to -1
  *
@@ -15,7 +15,7 @@
 
 #include "tm_runtime.h"
 
-TM_INLINE void tm_lookup_s8_c(const int8_t *x, void *y, const int8_t *table, int32_t elements)
+TM_INLINE void tm_lookup_s8_c(const void *x, void *y, const int8_t *table, int32_t elements)
 {
     const uint8_t *const from = (const uint8_t *)x;
     int8_t *const to = (int8_t *)y;

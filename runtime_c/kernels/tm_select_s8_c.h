@@ -1,14 +1,15 @@
 /* tm_select_s8_c: the element of one tensor or of another, as a condition says, all broadcast; portable C.
  *
  *   condition  bool   bytes of 0 and 1
- *   a, b       int8 or bool   what to take where the condition is true, and where it is false
- *   y          int8 or bool   [d0]..[d5], the broadcast shape
+ *   a, b       any    bytes of what to take where the condition is true, and where it is false
+ *   y          any    [d0]..[d5], the bytes of the broadcast shape
  *   geometry   int32  [4][6]   dims d0..d5, then the strides of condition, a and b; 0 where one repeats
  *
- * Quantisation  none: bytes move.
+ * Quantisation  none: bytes move. Those of a wider element are one more dimension, where the condition repeats.
  * Scratch       none.
  * Requires      nothing.
- * Overlap       an input of the output's shape: in place. One that repeats: apart from y.
+ * Overlap       an input of the output's shape: in place; where elements are wider the condition lies an element
+ *               above y. One that repeats: apart from y.
  * Source        TFLite kernels/internal/reference/select.h.
  */
 #ifndef TM_SELECT_S8_C_H

@@ -389,12 +389,46 @@ def mlp_mixer() -> keras.Model:
     return keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling1D()(x)))
 
 
-def embedding() -> keras.Model:
-    """Words in, as numbers."""
-    inputs = keras.Input((12,), batch_size=1, dtype="int32", name="words")
-    x = layers.Embedding(50, 16)(inputs)
-    x = layers.Conv1D(12, 3, activation="relu")(x)
+# Text: token ids in
+
+
+WORDS, TOKENS = 50, 12
+
+
+def tokens() -> Node:
+    return keras.Input((TOKENS,), batch_size=1, dtype="int32", name="tokens")
+
+
+def text_convolution() -> keras.Model:
+    inputs = tokens()
+    x = layers.Conv1D(12, 3, activation="relu")(layers.Embedding(WORDS, 16)(inputs))
     return keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.GlobalMaxPooling1D()(x)))
+
+
+def text_average() -> keras.Model:
+    """The mean of the words' vectors; the padding, words of number 0, counts for nothing."""
+    inputs = tokens()
+    x = layers.Embedding(WORDS, 16)(inputs)
+    words = keras.ops.cast(keras.ops.not_equal(inputs, 0), "float32")
+    x = layers.GlobalAveragePooling1D()(layers.Multiply()([x, keras.ops.expand_dims(words, -1)]))
+    return keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.Dense(16, activation="relu")(x)))
+
+
+def text_transformer() -> keras.Model:
+    """An encoder of tokens and their places, which looks at the first one."""
+    inputs = tokens()
+    places = layers.Embedding(TOKENS, 16)(keras.ops.expand_dims(keras.ops.arange(TOKENS), 0))
+    x = layers.Add()([layers.Embedding(WORDS, 16)(inputs), places])
+    x = layers.LayerNormalization(epsilon=1e-3)(layers.Add()([x, layers.MultiHeadAttention(2, 8)(x, x)]))
+    y = layers.Dense(16)(layers.Dense(32, activation="gelu")(x))
+    x = layers.LayerNormalization(epsilon=1e-3)(layers.Add()([x, y]))
+    return keras.Model(inputs, layers.Dense(4, activation="softmax")(x[:, 0]))
+
+
+def volume() -> keras.Model:
+    """What LiteRT has only in float."""
+    inputs = keras.Input((5, 6, 6, 2), batch_size=1, name="volume")
+    return keras.Model(inputs, layers.Conv3D(4, 3, activation="relu")(inputs))
 
 
 # Several inputs and outputs
@@ -473,7 +507,10 @@ OTHERS = (
     transformer,
     vision_transformer,
     mlp_mixer,
-    embedding,
+    text_convolution,
+    text_average,
+    text_transformer,
+    volume,
     multi_input,
     multi_output,
     siamese,
@@ -485,7 +522,7 @@ def convert(converter: tf.lite.TFLiteConverter, specs: list[tf.TensorSpec], **at
     rng = np.random.default_rng(7)
     samples = [
         {
-            spec.name: rng.integers(0, 50, spec.shape).astype(np.int32)
+            spec.name: rng.integers(0, WORDS, spec.shape).astype(np.int32)
             if spec.dtype == tf.int32
             else rng.normal(0, 1, spec.shape).astype(np.float32)
             for spec in specs

@@ -35,10 +35,12 @@ def _constant(rng: Rng, tensor: Tensor) -> Tensor:
     values = random_int8(rng, tensor.shape)
     if tensor.dtype is DType.BOOL:
         values = values > 0
+    elif tensor.dtype is not DType.INT8:
+        values = rng.integers(-(1 << 15), 1 << 15, tensor.shape).astype(tensor.dtype.value)
     return Tensor(tensor.name, tensor.shape, tensor.dtype, tensor.quant, values)
 
 
-def _shapes(rng: Rng, count: int) -> list[tuple[int, ...]]:
+def broadcasting(rng: Rng, count: int) -> list[tuple[int, ...]]:
     """Shapes that broadcast to the first one, in any order; mostly they are the same."""
     shape = random_shape(rng, (1, 2, 3, 4, 4, 5, 6), 5)
     shapes = [shape] + [shape if rng.random() < 0.4 else repeating(rng, shape) for _ in range(count - 1)]
@@ -53,7 +55,7 @@ def _constant_one(rng: Rng, operands: list[Tensor], constant: bool) -> None:
 
 def _binary(rng: Rng, functions: Sequence[BinaryFunction], constant: bool) -> Graph:
     function = functions[int(rng.integers(len(functions)))]
-    shapes = _shapes(rng, 2)
+    shapes = broadcasting(rng, 2)
     operands = [activation_tensor(rng, f"x{i}", shape) for i, shape in enumerate(shapes)]
     if rng.random() < 0.3:  # the same scale, as MINIMUM and comparisons mostly have
         operands[1] = Tensor("x1", shapes[1], DType.INT8, operands[0].quant)
@@ -72,7 +74,7 @@ def _binary(rng: Rng, functions: Sequence[BinaryFunction], constant: bool) -> Gr
 
 def _logical(rng: Rng, constant: bool) -> Graph:
     function = BinaryFunction.LOGICAL_AND if rng.random() < 0.5 else BinaryFunction.LOGICAL_OR
-    operands = [Tensor(f"x{i}", shape, DType.BOOL) for i, shape in enumerate(_shapes(rng, 2))]
+    operands = [Tensor(f"x{i}", shape, DType.BOOL) for i, shape in enumerate(broadcasting(rng, 2))]
     _constant_one(rng, operands, constant)
     shape = np.broadcast_shapes(*(t.shape for t in operands))
     return one_op(OpKind.BINARY, BinaryAttrs(function), operands, Tensor("y", shape, DType.BOOL))
@@ -92,11 +94,12 @@ def logical_not(rng: Rng) -> Graph:
 
 
 def select(rng: Rng) -> Graph:
-    shapes = _shapes(rng, 3)
+    shapes = broadcasting(rng, 3)
     leading = rng.random() < 0.2
     if leading:
         shapes = [shapes[0][:1], shapes[0], shapes[0]]
-    dtype = DType.BOOL if rng.random() < 0.2 else DType.INT8
+    wide = (DType.INT16, DType.INT32, DType.INT64)
+    dtype = DType.INT8 if rng.random() < 0.5 else (DType.BOOL, *wide)[int(rng.integers(4))]
     quant = per_tensor(0.1, 3) if dtype is DType.INT8 else None
     condition = Tensor("c", shapes[0], DType.BOOL)
     choices = [Tensor(name, shape, dtype, quant) for name, shape in zip("ab", shapes[1:], strict=True)]

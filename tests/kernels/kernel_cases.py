@@ -370,7 +370,9 @@ def inputs_for(graph: Graph, rng: Rng) -> tuple[Array, ...]:
     op = graph.ops[0]
     for index in OpContext(graph, op).activation_inputs:
         tensor = graph.tensors[index]
-        if op.kind in (OpKind.GATHER, OpKind.GATHER_ND) and index == op.inputs[1]:
+        if op.kind is OpKind.INTEGER:
+            values.append(integers(rng, tensor))
+        elif op.kind in (OpKind.GATHER, OpKind.GATHER_ND) and index == op.inputs[1]:
             far = [np.iinfo(tensor.dtype.value).min, -1, 9, np.iinfo(tensor.dtype.value).max]
             some = rng.integers(0, 8, tensor.shape)
             values.append(np.where(some == 7, rng.choice(far, tensor.shape), some).astype(tensor.dtype.value))
@@ -386,6 +388,14 @@ def inputs_for(graph: Graph, rng: Rng) -> tuple[Array, ...]:
             info = np.iinfo(tensor.dtype.value)
             values.append(rng.integers(info.min, info.max, tensor.shape, tensor.dtype.value, endpoint=True))
     return tuple(values)
+
+
+def integers(rng: Rng, tensor: Tensor) -> Array:
+    """Any values of a type, the ends of its range and neighbours of zero among them."""
+    info = np.iinfo(tensor.dtype.value)
+    values = rng.integers(info.min, info.max, tensor.shape, tensor.dtype.value, endpoint=True)
+    special = np.array([info.min, info.min + 1, -3, -1, 0, 1, 2, 7, info.max], tensor.dtype.value)
+    return np.where(rng.random(tensor.shape) < 0.5, rng.choice(special, tensor.shape), values)
 
 
 def _floats(rng: Rng, graph: Graph, tensor: Tensor) -> Array:

@@ -14,6 +14,8 @@ def lookup(rng: Rng) -> Graph:
     table = random_int8(rng, (256,))
     if rng.random() < 0.2:
         y, table = Tensor("y", x.shape, DType.BOOL), rng.integers(0, 2, 256)
+    if rng.random() < 0.2:
+        x = Tensor("x", x.shape, DType.BOOL)
     attrs = LookupAttrs("LOGISTIC", tuple(int(value) for value in table))
     return one_op(OpKind.LOOKUP, attrs, (x,), y)
 

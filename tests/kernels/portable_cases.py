@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.kernels import (
     binary_cases,
+    integer_cases,
     kernel_cases,
     lookup_cases,
     matrix_cases,
@@ -21,6 +22,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     **kernel_cases.GENERATORS,
     **recurrent_cases.GENERATORS,
     **binary_cases.GENERATORS,
+    **integer_cases.GENERATORS,
     **lookup_cases.GENERATORS,
     **matrix_cases.GENERATORS,
     **reduction_cases.GENERATORS,

@@ -9,7 +9,7 @@ import numpy as np
 from tests.reference.cases import Case
 
 
-def _shapes(c: Case) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def broadcasting(c: Case) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return two shapes that broadcast: equal, scalars, channels, or ones anywhere."""
     full = c.sizes(c.below(1, 7), 5)
     other = c.pick(full, full, (1,), (), full[-1:], tuple(1 if c.flip() else n for n in full))
@@ -18,7 +18,7 @@ def _shapes(c: Case) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _operands(c: Case, low: float = -4, high: float = 1) -> tuple[int, int]:
     """Return int8 operands whose shapes broadcast; one may be a constant, both may be one tensor."""
-    shapes = _shapes(c)
+    shapes = broadcasting(c)
     a = c.input(shapes[0], c.log_scale(low, high))
     near = c.pick((0, 0), (-2, 2), (-0.1, 0.1))
     scale = min(c.log_scale(*near, c.tensors[a].scale[0]), 10.0**high)
@@ -74,7 +74,7 @@ def _comparison(name: str) -> Callable[[Case], int]:
 
 def _logical(name: str) -> Callable[[Case], int]:
     def case(c: Case) -> int:
-        shapes = _shapes(c)
+        shapes = broadcasting(c)
         a = c.input(shapes[0], dtype="bool")
         if c.flip():
             return c.relation(name, a, c.input(shapes[1], dtype="bool"))
@@ -101,7 +101,7 @@ def select(c: Case) -> int:
 
 
 def select_v2(c: Case) -> int:
-    shapes = [*_shapes(c), ()]
+    shapes = [*broadcasting(c), ()]
     shapes[2] = c.pick(*shapes, (1,), tuple(np.broadcast_shapes(*shapes[:2])))
     order = c.rng.permutation(3)
     condition, a, b = (shapes[i] for i in order)

@@ -11,6 +11,7 @@ import pytest
 from tests.reference import (
     basic_cases,
     binary_cases,
+    integer_cases,
     lookup_cases,
     matrix_cases,
     movement_cases,
@@ -30,6 +31,7 @@ CASES = (
     *basic_cases.CASES,
     *recurrent_cases.CASES,
     *binary_cases.CASES,
+    *integer_cases.CASES,
     *lookup_cases.CASES,
     *matrix_cases.CASES,
     *movement_cases.CASES,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from tinyml.access import AccessMap, RowMap
 from tinyml.graph import BinaryAttrs, BinaryFunction, DType, OpKind, SelectAttrs
 from tinyml.kernels.elementwise import (
     Literals,
@@ -17,7 +20,7 @@ from tinyml.kernels.elementwise import (
 )
 from tinyml.kernels.geometry import elementwise_access, walk
 from tinyml.kernels.predicates import at_most_six_dimensions, int8_activations, one_activation
-from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext, Predicate
+from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext, Predicate
 from tinyml.numerics import binary
 
 _RELATIONS = (
@@ -67,10 +70,22 @@ def all_bool(context: OpContext) -> bool:
     )
 
 
-def bool_chooses_bytes(context: OpContext) -> bool:
-    """The condition must be bool, all other tensors int8 or all of them bool."""
+_CHOSEN = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL)
+
+
+def bool_chooses(context: OpContext) -> bool:
+    """The condition must be bool, all other tensors of one type of integers or bool."""
     condition, *data = (context.graph.tensors[i].dtype for i in (*context.op.inputs, *context.op.outputs))
-    return condition is DType.BOOL and len(set(data)) == 1 and data[0] in (DType.INT8, DType.BOOL)
+    return condition is DType.BOOL and len(set(data)) == 1 and data[0] in _CHOSEN
+
+
+def six_runs_of_bytes(context: OpContext) -> bool:
+    """At most six dimensions, with the bytes of an element, may be left where even neighbours are joined."""
+    try:
+        _select_geometry(context)
+    except ValueError:
+        return False
+    return True
 
 
 def second_constant(context: OpContext) -> bool:
@@ -160,26 +175,41 @@ def _constants_are(*constant: bool) -> Predicate:
     return predicate
 
 
-def _lower_select(context: OpContext) -> Lowered:
-    shape = context.output.shape
-    inputs = [context.input(i) for i in range(3)]
-    shapes = [t.shape for t in inputs]
+def _select_geometry(context: OpContext) -> Constant:
+    """Return the walk through the bytes of a SELECT: those of one element are a dimension of their own."""
+    shape, size = context.output.shape, context.output.dtype.size_bytes
+    shapes = [context.input(i).shape for i in range(3)]
     assert isinstance(context.op.attrs, SelectAttrs)
     if context.op.attrs.leading_condition:
         shapes[0] = shapes[0] + (1,) * (len(shape) - 1)
-    geometry = walk(
+    strides = [broadcast_strides(s, shape) for s in shapes]
+    return walk(
         "geometry",
-        shape,
-        *(broadcast_strides(s, shape) for s in shapes),
+        (*shape, size),
+        (*strides[0], 0),
+        *((*(step * size for step in steps), 1) for steps in strides[1:]),
         comment="dimensions, then the strides of condition and both choices",
     )
+
+
+def _lower_select(context: OpContext) -> Lowered:
+    inputs = [context.input(i) for i in range(3)]
     choices = [
-        operand_constant(name, t) for name, t in zip("ab", inputs[1:], strict=True) if t.data is not None
+        Constant(name, "int8_t", t.data.reshape(-1).view(np.int8))
+        for name, t in zip("ab", inputs[1:], strict=True)
+        if t.data is not None
     ]
-    return Lowered(
-        access=elementwise_access(shape, [t.shape for t in inputs if t.data is None]),
-        constants=(*choices, geometry),
-    )
+    return Lowered(access=_select_access(context), constants=(*choices, _select_geometry(context)))
+
+
+def _select_access(context: OpContext) -> AccessMap:
+    """Return the map of a SELECT, which reads the condition again for each byte of a wide element."""
+    shape, size, elements = context.output.shape, context.output.dtype.size_bytes, context.output.elements
+    tensors = [context.graph.tensors[i] for i in context.activation_inputs]
+    if size == 1:
+        return elementwise_access(shape, [t.shape for t in tensors])
+    maps = (RowMap(elements, t.dtype.size_bytes) if t.elements == elements else None for t in tensors)
+    return AccessMap(rows=elements, row_bytes=size, inputs=tuple(maps))
 
 
 def _lower_elements(context: OpContext) -> Lowered:
@@ -206,7 +236,7 @@ def _kernels(
 
 
 _SUB = (function_is(BinaryFunction.SUB), int8_activations, int8_constants, at_most_six_dimensions)
-_SELECT = (bool_chooses_bytes, at_most_six_dimensions)
+_SELECT = (bool_chooses, six_runs_of_bytes)
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel(

@@ -72,10 +72,10 @@ def mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
 
 
 def operand_constant(name: str, tensor: Tensor) -> Constant:
-    """Return a constant operand: int8, bool or int16."""
+    """Return a constant operand: integers or bool."""
     assert tensor.data is not None
-    ctypes = {DType.BOOL: "uint8_t", DType.INT16: "int16_t"}
-    return Constant(name, ctypes.get(tensor.dtype, "int8_t"), tensor.data)
+    ctype = "uint8_t" if tensor.dtype is DType.BOOL else f"{tensor.dtype}_t"
+    return Constant(name, ctype, tensor.data)
 
 
 Literals = Callable[[OpContext, tuple[int, int]], dict[str, int]]
@@ -113,7 +113,9 @@ def lower_broadcast(literals: Literals) -> Callable[[OpContext], Lowered]:
         constants = [operand_constant("operand", t) for t in operands if t.data is not None]
         activations = [t.shape for t in operands if t.data is None]
         return Lowered(
-            access=elementwise_access(shape, activations, context.output.dtype.size_bytes),
+            access=elementwise_access(
+                shape, activations, context.output.dtype.size_bytes, operands[0].dtype.size_bytes
+            ),
             constants=(*constants, table),
             literals=tuple(literals(context, order).items()),
         )

@@ -56,7 +56,10 @@ def elementwise_rows(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def elementwise_access(
-    output: Sequence[int], inputs: Sequence[Sequence[int]], element_bytes: int = 1
+    output: Sequence[int],
+    inputs: Sequence[Sequence[int]],
+    element_bytes: int = 1,
+    input_bytes: int | None = None,
 ) -> AccessMap:
     """Return the map of a kernel that reads element i of its inputs, then writes element i of its output.
 
@@ -64,19 +67,21 @@ def elementwise_access(
         output: the output's shape.
         inputs: shapes of the activation inputs; one with fewer elements than the output repeats,
             and is read as a whole.
-        element_bytes: of all of them.
+        element_bytes: of the output.
+        input_bytes: of an element of the inputs; None is as many.
     """
     elements = math.prod(output)
     aligned = [math.prod(shape) == elements for shape in inputs]
     if not any(aligned):
         return AccessMap(rows=1, row_bytes=elements * element_bytes, inputs=(None,) * len(aligned))
-    # Next to an input that repeats only single elements are honest: a buffered row of several would
-    # claim that all of that input has been read when the last row is written.
-    rows, row = elementwise_rows(output) if all(aligned) else (elements, 1)
-    row *= element_bytes
+    # Next to an input that repeats, or of another width, only single elements are honest: a buffered row of
+    # several would claim that all of that input has been read when the last row is written.
+    input_bytes = input_bytes or element_bytes
+    alike = all(aligned) and input_bytes == element_bytes
+    rows, row = elementwise_rows(output) if alike else (elements, 1)
     return AccessMap(
         rows=rows,
-        row_bytes=row,
-        inputs=tuple(RowMap(rows, row) if same else None for same in aligned),
+        row_bytes=row * element_bytes,
+        inputs=tuple(RowMap(rows, row * input_bytes) if same else None for same in aligned),
         buffered=True,
     )

@@ -10,9 +10,9 @@ from tinyml.kernels.predicates import one_activation
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
 
 
-def int8_to_bytes(context: OpContext) -> bool:
-    """The input must be int8, the output int8 or bool."""
-    return context.input(0).dtype is DType.INT8 and context.output.dtype in (DType.INT8, DType.BOOL)
+def bytes_to_bytes(context: OpContext) -> bool:
+    """Input and output must be int8 or bool."""
+    return {context.input(0).dtype, context.output.dtype} <= {DType.INT8, DType.BOOL}
 
 
 def _table(context: OpContext) -> Constant:
@@ -32,5 +32,5 @@ def _lower(context: OpContext) -> Lowered:
 
 
 KERNELS: tuple[Kernel, ...] = (
-    Kernel("tm_lookup_s8_c", OpKind.LOOKUP, Isa.C, _lower, (one_activation, int8_to_bytes)),
+    Kernel("tm_lookup_s8_c", OpKind.LOOKUP, Isa.C, _lower, (one_activation, bytes_to_bytes)),
 )

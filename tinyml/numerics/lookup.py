@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyml import numerics
-from tinyml.graph import Activation, Tensor
+from tinyml.graph import Activation, Array, Tensor
 from tinyml.numerics import Int64Array, multiply_by_quantized_multiplier, quantize_multiplier
 
 Float32Array = npt.NDArray[np.float32]
@@ -146,19 +146,52 @@ def _sqrt(unary: Unary) -> Int64Array:
     )
 
 
-def float_function(function: str, x: Float32Array) -> Float32Array:
-    """Compute a function in `FLOAT_FUNCTIONS` of float32, as LiteRT's float operator does."""
-    flat = FLOAT_FUNCTIONS[function](np.asarray(x, np.float32).reshape(-1))
-    return flat.astype(np.float32).reshape(x.shape)
+def float_function(function: str, x: Float32Array, operand: float = 0.0) -> Array:
+    """Compute a function in `FLOAT_FUNCTIONS` or `FLOAT_PAIRS` of float32, as LiteRT's float operator does.
+
+    Args:
+        function: its TFLite name.
+        x: float32, of any shape.
+        operand: the constant second operand of those in `FLOAT_PAIRS`.
+
+    Returns:
+        float32 of x's shape, or bool where the function compares.
+    """
+    flat = np.asarray(x, np.float32).reshape(-1)
+    if function in FLOAT_PAIRS:
+        return FLOAT_PAIRS[function](flat, np.float32(operand)).reshape(x.shape)
+    with np.errstate(over="ignore"):
+        return FLOAT_FUNCTIONS[function](flat).astype(np.float32).reshape(x.shape)
+
+
+def _pow(x: Float32Array, exponent: np.float32) -> Float32Array:
+    try:
+        function = ctypes.CDLL(None).powf
+    except (AttributeError, OSError, TypeError):
+        with np.errstate(all="ignore"):
+            return np.power(x.astype(np.float64), float(exponent)).astype(np.float32)
+    function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float] * 2
+    return np.array([function(float(value), float(exponent)) for value in x], np.float32)
 
 
 FLOAT_FUNCTIONS: Mapping[str, Callable[[Float32Array], Float32Array]] = {
+    "CEIL": np.ceil,
     "COS": functools.partial(_call, "cos"),
     "ELU": _elu,
+    "FLOOR": np.floor,
     "NEG": np.negative,
+    "ROUND": np.rint,
+    "SIGN": np.sign,
     "SIN": functools.partial(_call, "sin"),
+    "SQUARE": np.square,
 }
 """Functions of one float32 that converters leave between quantised layers, by their TFLite names."""
+
+FLOAT_PAIRS: Mapping[str, Callable[[Float32Array, np.float32], Array]] = {
+    "NOT_EQUAL": np.not_equal,
+    "POW": _pow,
+}
+"""The same of a float32 and a constant."""
 
 
 # Integer functions

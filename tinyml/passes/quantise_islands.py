@@ -5,7 +5,8 @@ dequantised, joined with the new samples, and quantised again. Moving commutes w
 every value of the island may be quantised where it enters, by a table of the 256 values it can have there.
 
 They also leave functions in float that int8 operators cannot express, ELU and the NEG of every layer
-normalisation: between DEQUANTIZE and QUANTIZE they are such tables as well.
+normalisation: between DEQUANTIZE and QUANTIZE they are such tables as well. A bool that becomes a number, as
+a mask does, begins such an island too: its table has two entries that matter.
 """
 
 from __future__ import annotations
@@ -52,16 +53,17 @@ def quantise_islands(graph: Graph) -> Graph:
 
 
 def _tabulate_one(graph: Graph) -> Graph | None:
-    """Let a QUANTIZE of a function of one int8 tensor look it up."""
+    """Let a QUANTIZE of a function of one int8 or bool tensor, or its comparison, look it up."""
     for i, op in enumerate(graph.ops):
         output = graph.tensors[op.outputs[0]]
-        if op.kind is not OpKind.QUANTIZE or output.dtype is not DType.INT8:
+        compares = op.kind is OpKind.FLOAT_FUNCTION and output.dtype is DType.BOOL
+        if not compares and (op.kind is not OpKind.QUANTIZE or output.dtype is not DType.INT8):
             continue
-        function = _function_of(graph, op.inputs[0])
+        function = _function_of(graph, op.outputs[0] if compares else op.inputs[0])
         if function is None or not function[2]:
             continue
         root, values, names = function
-        table = tuple(int(v) for v in numerics.quantize_floats(values, output))
+        table = tuple(int(v) for v in (values if compares else numerics.quantize_floats(values, output)))
         attrs = LookupAttrs("+".join(names), table)
         source = graph.tensors[root]
         if source.shape == output.shape:
@@ -77,7 +79,7 @@ def _tabulate_one(graph: Graph) -> Graph | None:
 
 
 def _function_of(graph: Graph, tensor: int) -> tuple[int, Array, tuple[str, ...]] | None:
-    """Return (int8 tensor, float32 values for -128 to 127, names) of what a float tensor is a function of."""
+    """Return (tensor of bytes, values for -128 to 127, names) of what a tensor is a float function of."""
     index = graph.producer(tensor)
     if index is None:
         return None
@@ -90,13 +92,16 @@ def _function_of(graph: Graph, tensor: int) -> tuple[int, Array, tuple[str, ...]
             if source.dtype is DType.INT8
             else None
         )
+    if op.kind is OpKind.CAST and source.dtype is DType.BOOL:
+        return op.inputs[0], (np.arange(-128, 128) != 0).astype(np.float32), ("CAST",)
     if op.kind not in (OpKind.FLOAT_FUNCTION, OpKind.RESHAPE):
         return None
     inner = _function_of(graph, op.inputs[0])
     if inner is None or not isinstance(op.attrs, FloatFunctionAttrs):
         return inner
     root, values, names = inner
-    return root, float_function(op.attrs.function, values), (*names, op.attrs.function)
+    values = float_function(op.attrs.function, values, op.attrs.operand)
+    return root, values, (*names, op.attrs.function)
 
 
 def _quantise_one(graph: Graph) -> Graph | None:

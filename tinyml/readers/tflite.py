@@ -40,12 +40,8 @@ _INT8_EDGES = (
 )
 _FLOAT_ONLY = "LiteRT has it only in float: replace this layer, or run it outside the model"
 ADVICE = {
-    "SQUARE": "multiply the tensor by itself: LiteRT has SQUARE only in float",
-    "SIGN": _FLOAT_ONLY,
-    "FLOOR": _FLOAT_ONLY,
-    "CEIL": _FLOAT_ONLY,
-    "ROUND": _FLOAT_ONLY,
-    "POW": _FLOAT_ONLY,
+    "CONV_3D": _FLOAT_ONLY,
+    "CONV_3D_TRANSPOSE": _FLOAT_ONLY,
     "FLOOR_DIV": "multiply by the reciprocal: LiteRT divides the bytes, whatever their scales",
     "FLOOR_MOD": "LiteRT divides the bytes, whatever their scales; run it outside the model",
     "IF": "export a model without control flow",
@@ -348,7 +344,7 @@ class _GraphReader(ModelTensors):
                 wrong = self._unsupported_type(op)
                 if wrong is None:
                     continue
-                advice = wrong
+                advice = f"{wrong}; {ADVICE[op.name]}" if op.name in ADVICE else wrong
                 wrong_types += 1
                 edges += self._unsupported_edge(op)
             lines.append(f"op {i} {op.name} '{output.name}' {dims(output.shape)} {output.type}: {advice}")

@@ -13,10 +13,11 @@ import numpy as np
 from tinyml.errors import UsageError
 from tinyml.graph import Array, Graph
 from tinyml.reference.elementwise import add_values
+from tinyml.reference.indices import index_ranges
 from tinyml.reference.operators import run_op
 from tinyml.reference.rows import finish_sums, run_rows
 
-__all__ = ["add_values", "finish_sums", "run", "run_op", "run_rows"]
+__all__ = ["add_values", "finish_sums", "index_ranges", "run", "run_op", "run_rows"]
 
 
 def run(

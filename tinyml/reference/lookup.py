@@ -15,7 +15,7 @@ def _lookup(graph: Graph, op: Op, operands: list[Array]) -> Array:
 
 def _float_function(graph: Graph, op: Op, operands: list[Array]) -> Array:
     assert isinstance(op.attrs, FloatFunctionAttrs)
-    return float_function(op.attrs.function, operands[0])
+    return float_function(op.attrs.function, operands[0], op.attrs.operand)
 
 
 RUNNERS = {OpKind.LOOKUP: _lookup, OpKind.FLOAT_FUNCTION: _float_function}

@@ -10,6 +10,7 @@ from tinyml.graph import Array, Graph, Op, OpKind
 from tinyml.reference import (
     binary,
     elementwise,
+    integer,
     layers,
     layout,
     lookup,
@@ -25,6 +26,7 @@ Runner = Callable[[Graph, Op, list[Array]], Array]
 
 RUNNERS: Mapping[OpKind, Runner] = {
     **binary.RUNNERS,
+    **integer.RUNNERS,
     **layers.RUNNERS,
     **elementwise.RUNNERS,
     **pooling.RUNNERS,

@@ -7,6 +7,8 @@ from tinyml.numerics import ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16
 from tinyml.numerics.binary import squared_difference_multiplier
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.elementwise import check_general_scales
+from tinyml.readers.operators.integer import INTEGER_TYPES, read_integer, reads_integers
+from tinyml.readers.operators.lookup import float_pair
 from tinyml.readers.operators.reading import OperatorReader, Read
 from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors, dims
 
@@ -29,6 +31,8 @@ def _check_below_one(model: ModelTensors, factor: float) -> None:
 
 
 def _sub(model: ModelTensors, op: RawOperator) -> Read:
+    if reads_integers(model, op):
+        return read_integer(model, op)
     operands = model.computed(op, *model.inputs(op, 2, 2))
     y = model.tensor(op.outputs[0])
     left_shift = ADD_LEFT_SHIFT_16 if y.dtype is DType.INT16 else ADD_LEFT_SHIFT
@@ -38,12 +42,16 @@ def _sub(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _extremum(model: ModelTensors, op: RawOperator) -> Read:
+    if reads_integers(model, op):
+        return read_integer(model, op)
     for i in (*model.inputs(op, 2, 2), op.outputs[0]):
         model.activation(i)
     return _read(model, op)
 
 
 def _squared_difference(model: ModelTensors, op: RawOperator) -> Read:
+    if reads_integers(model, op):
+        return read_integer(model, op)
     a, b, y = (model.activation(i).scale for i in (*model.inputs(op, 2, 2), op.outputs[0]))
     _check_below_one(model, squared_difference_multiplier(a, b, y))
     return _read(model, op)
@@ -64,6 +72,10 @@ def _prelu(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _compare(model: ModelTensors, op: RawOperator) -> Read:
+    if op.name == "NOT_EQUAL" and model.tensor(op.inputs[0]).dtype is DType.FLOAT32:
+        return float_pair(model, op)
+    if reads_integers(model, op):
+        return read_integer(model, op)
     for index in model.inputs(op, 2, 2):
         scale = model.activation(index).scale
         if not scale < 1:
@@ -92,9 +104,7 @@ def _logical_not(model: ModelTensors, op: RawOperator) -> Read:
 def _select(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 3, 3)
     condition = model.activation(inputs[0], (DType.BOOL,))
-    first, second, output = (
-        model.activation(i, (DType.INT8, DType.BOOL)) for i in (*inputs[1:], op.outputs[0])
-    )
+    first, second, output = (model.activation(i, _CHOSEN) for i in (*inputs[1:], op.outputs[0]))
     if not first.dtype is second.dtype is output.dtype:
         raise model.error(
             f"it chooses between {first.dtype} and {second.dtype} for {output.dtype}", "expected one type"
@@ -111,7 +121,9 @@ def _select(model: ModelTensors, op: RawOperator) -> Read:
 
 
 _BOOL = ("bool",)
-_BYTES = ("int8", "bool")
+_BYTES_OR_INTEGERS = ("int8", *INTEGER_TYPES)
+_CHOSEN = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.BOOL)
+_CHOSEN_TYPES = tuple(dtype.value for dtype in _CHOSEN)
 
 READERS = {
     "SUB": OperatorReader(
@@ -119,22 +131,28 @@ READERS = {
         _sub,
         2,
         ("SubOptions", "FusedActivationFunction", "PotScaleInt16"),
-        COMPUTED_TYPES,
-        COMPUTED_TYPES,
+        (*COMPUTED_TYPES, *INTEGER_TYPES),
+        (*COMPUTED_TYPES, *INTEGER_TYPES),
     ),
-    "MINIMUM": OperatorReader(OpKind.BINARY, _extremum, 2),
-    "MAXIMUM": OperatorReader(OpKind.BINARY, _extremum, 2),
-    "SQUARED_DIFFERENCE": OperatorReader(OpKind.BINARY, _squared_difference, 2),
+    "MINIMUM": OperatorReader(OpKind.BINARY, _extremum, 2, (), _BYTES_OR_INTEGERS, _BYTES_OR_INTEGERS),
+    "MAXIMUM": OperatorReader(OpKind.BINARY, _extremum, 2, (), _BYTES_OR_INTEGERS, _BYTES_OR_INTEGERS),
+    "SQUARED_DIFFERENCE": OperatorReader(
+        OpKind.BINARY, _squared_difference, 2, (), ("int8", "int32"), ("int8", "int32")
+    ),
     "PRELU": OperatorReader(OpKind.BINARY, _prelu, 2),
-    "EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
-    "NOT_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
-    "LESS": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
-    "LESS_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
-    "GREATER": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
-    "GREATER_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, output_types=_BOOL),
+    "EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, (), _BYTES_OR_INTEGERS, _BOOL),
+    "NOT_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, (), (*_BYTES_OR_INTEGERS, "float32"), _BOOL),
+    "LESS": OperatorReader(OpKind.BINARY, _compare, 2, (), _BYTES_OR_INTEGERS, _BOOL),
+    "LESS_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, (), _BYTES_OR_INTEGERS, _BOOL),
+    "GREATER": OperatorReader(OpKind.BINARY, _compare, 2, (), _BYTES_OR_INTEGERS, _BOOL),
+    "GREATER_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, (), _BYTES_OR_INTEGERS, _BOOL),
     "LOGICAL_AND": OperatorReader(OpKind.BINARY, _logical, 2, input_types=_BOOL, output_types=_BOOL),
     "LOGICAL_OR": OperatorReader(OpKind.BINARY, _logical, 2, input_types=_BOOL, output_types=_BOOL),
     "LOGICAL_NOT": OperatorReader(OpKind.LOGICAL_NOT, _logical_not, 1, input_types=_BOOL, output_types=_BOOL),
-    "SELECT": OperatorReader(OpKind.SELECT, _select, 3, input_types=_BYTES, output_types=_BYTES),
-    "SELECT_V2": OperatorReader(OpKind.SELECT, _select, 3, input_types=_BYTES, output_types=_BYTES),
+    "SELECT": OperatorReader(
+        OpKind.SELECT, _select, 3, input_types=_CHOSEN_TYPES, output_types=_CHOSEN_TYPES
+    ),
+    "SELECT_V2": OperatorReader(
+        OpKind.SELECT, _select, 3, input_types=_CHOSEN_TYPES, output_types=_CHOSEN_TYPES
+    ),
 }

@@ -5,13 +5,16 @@ from __future__ import annotations
 from tinyml.graph import ActivationAttrs, DType, NoAttrs, OpKind
 from tinyml.numerics import wide
 from tinyml.readers.flatbuffer import RawOperator
+from tinyml.readers.operators.integer import INTEGER_TYPES, read_integer, reads_integers
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors
+from tinyml.readers.tensors import COMPUTED_TYPES, ModelTensors
 
 _CAST = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32, DType.BOOL)
 
 
 def _elementwise(model: ModelTensors, op: RawOperator) -> Read:
+    if reads_integers(model, op):
+        return read_integer(model, op)
     inputs = model.inputs(op, 2, 2)
     a, b = model.computed(op, *inputs)
     scale = model.tensor(op.outputs[0]).scale
@@ -45,27 +48,10 @@ def _quantize(model: ModelTensors, op: RawOperator) -> Read:
     return Read(inputs, NoAttrs(), x.shape)
 
 
-def _check_float_input(model: ModelTensors, index: int) -> None:
-    """Refuse a float tensor that the model computes."""
-    x = model.tensor(index)
-    if x.dtype is DType.FLOAT32 and index not in model.raw.inputs and x.data is None:
-        raise model.error(
-            f"it reads the float tensor '{x.name}' inside the model",
-            "expected float only at the model's inputs and outputs",
-            QUANTISE,
-        )
-
-
 def _cast(model: ModelTensors, op: RawOperator) -> Read:
     inputs = model.inputs(op, 1, 1)
-    x, y = model.activation(inputs[0], _CAST), model.activation(op.outputs[0], _CAST)
-    _check_float_input(model, inputs[0])
-    if y.dtype is DType.FLOAT32 and op.outputs[0] not in model.raw.outputs:
-        raise model.error(
-            f"it writes the float tensor '{y.name}' inside the model",
-            "expected float only at the model's inputs and outputs",
-            QUANTISE,
-        )
+    x = model.activation(inputs[0], _CAST)
+    model.activation(op.outputs[0], _CAST)
     return Read(inputs, NoAttrs(), x.shape)
 
 
@@ -78,17 +64,24 @@ def _dequantize(model: ModelTensors, op: RawOperator) -> Read:
     return Read(inputs, NoAttrs(), x.shape)
 
 
+_COMPUTED_TYPES = (*COMPUTED_TYPES, *INTEGER_TYPES)
+
 READERS = {
     "ADD": OperatorReader(
         OpKind.ADD,
         _elementwise,
         2,
         ("AddOptions", "FusedActivationFunction", "PotScaleInt16"),
-        COMPUTED_TYPES,
-        COMPUTED_TYPES,
+        _COMPUTED_TYPES,
+        _COMPUTED_TYPES,
     ),
     "MUL": OperatorReader(
-        OpKind.MUL, _elementwise, 2, ("MulOptions", "FusedActivationFunction"), COMPUTED_TYPES, COMPUTED_TYPES
+        OpKind.MUL,
+        _elementwise,
+        2,
+        ("MulOptions", "FusedActivationFunction"),
+        _COMPUTED_TYPES,
+        _COMPUTED_TYPES,
     ),
     "QUANTIZE": OperatorReader(
         OpKind.QUANTIZE,
