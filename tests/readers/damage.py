@@ -75,9 +75,19 @@ def _functions() -> ModelBuilder:
     far = b.relation("LOGICAL_NOT", b.relation("LOGICAL_AND", far, b.relation("GREATER", x, y)))
     b.output(b.select(near, x, z, "SELECT"), far)
     w = b.dequantize(x)
-    for name in ("SIN", "COS"):
+    for name in ("SIN", "COS", "SIGN", "SQUARE", "FLOOR", "CEIL", "ROUND"):
         w = b._op(name, [w], b.tensor((1, 3, 4, 5), "float32"))
+    w = b._op("POW", [w, b.constant(np.array(3, np.float32))], b.tensor((1, 3, 4, 5), "float32"))
     b.output(b.quantize(w, 1 / 128, 0))
+    return b
+
+
+def _integers() -> ModelBuilder:
+    """Arithmetic of token ids."""
+    b = ModelBuilder(10)
+    x = b.input((2, 5), dtype="int32")
+    limit = b.constant(np.array(7, np.int32))
+    b.output(b.integer("FLOOR_MOD", b.integer("FLOOR_DIV", x, limit), limit))
     return b
 
 
@@ -143,7 +153,7 @@ def _wide() -> ModelBuilder:
     return b
 
 
-SMALL = (_layers, _images, _elementwise, _products, _functions, _parts, _blocks, _memory, _wide)
+SMALL = (_layers, _images, _elementwise, _products, _functions, _parts, _blocks, _memory, _wide, _integers)
 
 
 def small_models() -> list[ModelBuilder]:

@@ -7,7 +7,7 @@ from tinyml.numerics import wide
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.integer import INTEGER_TYPES, read_integer, reads_integers
 from tinyml.readers.operators.reading import OperatorReader, Read
-from tinyml.readers.tensors import COMPUTED_TYPES, ModelTensors
+from tinyml.readers.tensors import COMPUTED_TYPES, QUANTISE, ModelTensors
 
 _CAST = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32, DType.BOOL)
 
