@@ -6,6 +6,7 @@ import dataclasses
 import re
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -172,6 +173,25 @@ def test_an_input_that_is_no_image_cannot_be_pushed(tmp_path: Path) -> None:
     path = b.save(tmp_path / "dense.tflite")
     with pytest.raises(UsageError, match="cannot arrive row by row"):
         compile_model(path, boards.load("host"), Planning(stream_input=True))
+
+
+@pytest.mark.parametrize("schedule", ["layer", "auto", "stream"])
+@pytest.mark.parametrize("network", ["renamed", "renamed and read", "unread", "an output"])
+def test_an_image_that_is_wanted_whole_cannot_be_pushed(
+    network: str, schedule: Literal["layer", "auto", "stream"], tmp_path: Path
+) -> None:
+    b = ModelBuilder(seed=2)
+    x, other = b.input((1, 4, 4, 2)), b.input((1, 5))
+    b.output(b.softmax(other))
+    if network.startswith("renamed"):
+        b.output(b.reshape(x, (1, 32)))
+    if network.endswith("read"):
+        b.output(b.conv2d(x, 3))
+    if network == "an output":
+        b.output(x)
+    path = b.save(tmp_path / "m.tflite")
+    with pytest.raises(UsageError, match="cannot arrive row by row"):
+        compile_model(path, boards.load("host"), Planning(schedule=schedule, stream_input=True))
 
 
 @pytest.mark.parametrize("stream_input", [False, True])

@@ -107,11 +107,12 @@ def plan(
         ]
         cuts = [[(cut, search) for cut in search.front(max_extra_macs)] for search in searches]
         ways = [way for ways in cuts for way in ways]
-        if not ways:
-            assert pushed is not None
+        readers = () if pushed is None else graph.consumers(pushed)
+        # A view, which runs no kernel, is the whole image under another name.
+        if pushed is not None and not (ways and readers and all(selections[i].kernel for i in readers)):
             raise UsageError(
                 f"{graph.name}: input {graph.tensors[pushed].name!r} cannot arrive row by row",
-                where="its first reader",
+                where="its first reader" if readers else "no operator reads it",
                 expected="expected operators that compute image rows from image rows",
                 hint="leave out --stream-input",
             )
