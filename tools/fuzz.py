@@ -1,13 +1,13 @@
-"""Feeds damaged .tflite files to the reader and the passes: one ModelError or a sound graph, always.
+"""Feeds damaged .tflite and .onnx files to the readers and the passes: a ModelError or a sound graph, always.
 
     python tools/fuzz.py [--inputs N] [--jobs N] [--seed N] [--models FOLDER] [FILE ...]
 
 Files are made by tests/readers/damage.py of small models that together use every operator, and of the real
-ones in FOLDER: cut short, bits flipped, parts moved, or sound files of changed tensors and operators. Of
-those that are accepted one in `REWRITTEN` goes through the passes, one in `PLANNED` is planned and emitted.
-An input is a finding where anything but a TinymlError leaves the house, or where it takes longer than
-`SECONDS` of processor time or more memory than `BYTES`. Findings lie in build/fuzz/, to be run again by
-naming them; they make the status 1.
+ones in FOLDER: cut short, bits flipped, parts moved, or sound files of changed tensors and operators. One in
+ten is ONNX (damage_onnx.py). Of those that are accepted one in `REWRITTEN` goes through the passes, one in
+`PLANNED` is planned and emitted. An input is a finding where anything but a TinymlError leaves the house, or
+where it takes longer than `SECONDS` of processor time or more memory than `BYTES`. Findings lie in
+build/fuzz/, to be run again by naming them; they make the status 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ SECONDS = 10
 BYTES = 1 << 30
 REWRITTEN = 4
 PLANNED = 60
+ONNX = 0.1
 FINDINGS = ROOT / "build" / "fuzz"
+_ONNX: list[bytes] = []  # of a process: making them takes more memory than is allowed here
 # Address space is reserved per thread of the linear algebra, which nothing here needs.
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 sys.path.insert(0, str(ROOT))
@@ -51,6 +53,8 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=shared, help="folder of real .tflite files")
     parser.add_argument("files", nargs="*", type=Path, help="run these instead, once each")
     options = parser.parse_args()
+    from tests.readers.damage_onnx import sound_files
+
     counts: collections.Counter[str] = collections.Counter()
     if options.files:
         _limit()
@@ -62,7 +66,9 @@ def main() -> int:
         each = -(-options.inputs // options.jobs)
         tasks = [(options.seed + i, each, options.models) for i in range(options.jobs)]
         begun = last = time.monotonic()
-        with multiprocessing.get_context("spawn").Pool(options.jobs, initializer=_limit) as pool:
+        with tempfile.TemporaryDirectory() as folder:
+            onnx = sound_files(Path(folder))
+        with multiprocessing.get_context("spawn").Pool(options.jobs, _limit, (onnx,)) as pool:
             for part in pool.imap_unordered(_batch, _batches(tasks)):
                 counts += part
                 if time.monotonic() - last > 30:
@@ -80,7 +86,8 @@ def _batches(tasks: list[tuple[int, int, Path]], size: int = 500) -> Iterator[tu
             yield seed, number, min(size, count - begin), models
 
 
-def _limit() -> None:
+def _limit(onnx: list[bytes] | None = None) -> None:
+    _ONNX.extend(onnx or ())
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     signal.signal(signal.SIGVTALRM, _hang)
 
@@ -94,6 +101,7 @@ def _batch(task: tuple[int, int, int, Path]) -> collections.Counter[str]:
     import numpy as np
 
     from tests.readers.damage import damage_bytes, damage_structure, small_models
+    from tests.readers.damage_onnx import rewire
 
     seed, number, inputs, folder = task
     rng = np.random.default_rng([seed, number])
@@ -102,12 +110,17 @@ def _batch(task: tuple[int, int, int, Path]) -> collections.Counter[str]:
     # Large files are mostly weights, and slow: their tables are like those of small ones.
     real = [file.read_bytes() for file in sorted(folder.glob("*.tflite")) if file.stat().st_size < 400_000]
     memory = Path("/dev/shm")
-    file = (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"tinyml-fuzz-{os.getpid()}.tflite"
+    stem = (memory if memory.is_dir() else Path(tempfile.gettempdir())) / f"tinyml-fuzz-{os.getpid()}"
     counts: collections.Counter[str] = collections.Counter()
     for i in range(inputs):
         which = int(rng.integers(len(small)))
         kind = rng.random()
-        if kind < 0.55:
+        suffix = ".tflite"
+        if rng.random() < ONNX:
+            suffix = ".onnx"
+            whole = _ONNX[int(rng.integers(len(_ONNX)))]
+            data = damage_bytes(whole, rng) if kind < 0.4 else rewire(whole, rng)
+        elif kind < 0.55:
             data = damage_structure(small[which], rng)
             if data and kind < 0.05:
                 data = damage_bytes(data, rng)
@@ -118,12 +131,13 @@ def _batch(task: tuple[int, int, int, Path]) -> collections.Counter[str]:
             data = data[:kept] + damage_bytes(data[kept:], rng)
         else:
             data = damage_bytes(sound[which], rng)
-        outcome = _run(data, file, rewritten=i % REWRITTEN == 0, planned=i % PLANNED == 0)
+        outcome = _run(data, stem.with_suffix(suffix), rewritten=i % REWRITTEN == 0, planned=i % PLANNED == 0)
         counts[outcome] += 1
         if outcome not in ("refused", "accepted", "planned"):
             FINDINGS.mkdir(parents=True, exist_ok=True)
-            (FINDINGS / f"{outcome.replace(' ', '-')}-{seed}-{number}-{i}.tflite").write_bytes(data)
-    file.unlink(missing_ok=True)
+            (FINDINGS / f"{outcome.replace(' ', '-')}-{seed}-{number}-{i}{suffix}").write_bytes(data)
+    for suffix in (".tflite", ".onnx"):
+        stem.with_suffix(suffix).unlink(missing_ok=True)
     return counts
 
 
