@@ -111,6 +111,7 @@ class BinaryFunction(StrEnum):
     MAXIMUM = "MAXIMUM"
     SQUARED_DIFFERENCE = "SQUARED_DIFFERENCE"
     PRELU = "PRELU"
+    DIV = "DIV"
     EQUAL = "EQUAL"
     NOT_EQUAL = "NOT_EQUAL"
     LESS = "LESS"
@@ -368,11 +369,17 @@ class ResizeAttrs:
 
 @dataclass(frozen=True, slots=True)
 class LstmAttrs:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM: how the hidden state is quantised; a `cell_clip` of 0 is none."""
+    """UNIDIRECTIONAL_SEQUENCE_LSTM: how the hidden state is quantised, before any projection.
+
+    A `cell_clip` or `projection_clip` of 0 is none. `gate_scales` are those of the gates' sums (input,
+    forget, cell, output) where these are normalised, else they are 2^-12.
+    """
 
     hidden_scale: float
     hidden_zero_point: int
     cell_clip: float = 0.0
+    projection_clip: float = 0.0
+    gate_scales: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +425,7 @@ class FloatFunctionAttrs:
 
 @dataclass(frozen=True, slots=True)
 class BinaryAttrs:
-    """BINARY; the activation is SUB's."""
+    """BINARY; the activation is SUB's or DIV's."""
 
     function: BinaryFunction
     activation: Activation = Activation.NONE

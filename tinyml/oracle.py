@@ -27,7 +27,7 @@ _SOFTMAX_LIMIT = 512  # lite/kernels/internal/reference/softmax.h checks for a s
 
 # Operators of which the table of the reference kernels lacks the versions that converters write; the kernels,
 # which move elements and have no faster twin, are the same.
-_VERSION_1 = ("TILE", "DEPTH_TO_SPACE")
+_VERSION_1 = ("TILE", "DEPTH_TO_SPACE", "ABS")
 
 
 def _with_known_versions(content: bytes) -> bytes:

@@ -64,11 +64,14 @@ def _binary(rng: Rng, functions: Sequence[BinaryFunction], constant: bool) -> Gr
     shape = np.broadcast_shapes(*shapes)
     if function is BinaryFunction.SQUARED_DIFFERENCE:
         y = activation_tensor(rng, "y", shape, max(a, b) ** 2 * float(rng.choice([3.0, 40.0, 300.0])))
+    elif function is BinaryFunction.DIV:
+        y = activation_tensor(rng, "y", shape, a / b / 2.0 ** float(rng.uniform(7.01, 14)))
     elif function in (BinaryFunction.SUB, BinaryFunction.MINIMUM, BinaryFunction.MAXIMUM):
         y = activation_tensor(rng, "y", shape, (a + b) * float(rng.choice([0.05, 0.5, 1.0, 3.0])))
     else:
         y = Tensor("y", shape, DType.BOOL)
-    fused = activation(rng) if function is BinaryFunction.SUB else Activation.NONE
+    fuses = function in (BinaryFunction.SUB, BinaryFunction.DIV)
+    fused = activation(rng) if fuses else Activation.NONE
     return one_op(OpKind.BINARY, BinaryAttrs(function, fused), operands, y)
 
 
@@ -147,6 +150,7 @@ def dequantize_16(rng: Rng) -> Graph:
 
 
 _SUB = (BinaryFunction.SUB,)
+_QUOTIENT = (BinaryFunction.DIV,)
 _EXTREMA = (BinaryFunction.MINIMUM, BinaryFunction.MAXIMUM)
 _SQUARES = (BinaryFunction.SQUARED_DIFFERENCE,)
 _RELATIONS = (
@@ -166,6 +170,8 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_extremum_const_s8_c": (partial(_binary, functions=_EXTREMA, constant=True),),
     "tm_squared_difference_s8_c": (partial(_binary, functions=_SQUARES, constant=False),),
     "tm_squared_difference_const_s8_c": (partial(_binary, functions=_SQUARES, constant=True),),
+    "tm_div_s8_c": (partial(_binary, functions=_QUOTIENT, constant=False),),
+    "tm_div_const_s8_c": (partial(_binary, functions=_QUOTIENT, constant=True),),
     "tm_compare_s8_c": (partial(_binary, functions=_RELATIONS, constant=False),),
     "tm_compare_const_s8_c": (partial(_binary, functions=_RELATIONS, constant=True),),
     "tm_logical_c": (partial(_logical, constant=False),),

@@ -549,7 +549,7 @@ def _mismatched(b: ModelBuilder, x: int) -> int:
         (_unary("RELU6", 1e-9), "in proportion to its limits"),
         (_unary("RELU", 1e-12), "expected scales in proportion"),
         (_divided(0, 0.1), "divisor is zero"),
-        (_divided(3, 0.1, constants=2), "constant number to divide by"),
+        (_divided(-1, 0.1, constants=3), "divisor is zero"),
         (_divided(5, 10.0), "has a defined result"),
         (lambda b, x: b.binary("SUB", x, x, 1e-9, None, "SubOptions"), "in proportion"),
         (lambda b, x: b.binary("SQUARED_DIFFERENCE", x, x, 1e-7), "in proportion"),

@@ -39,6 +39,26 @@ def sub(c: Case) -> int:
     return c.binary("SUB", a, b, scale, None, "SubOptions", FusedActivationFunction=c.below(0, 4))
 
 
+def div(c: Case) -> int:
+    """Where the reference's shifts are defined, and no divisor is zero."""
+    a, b = _operands(c, -3, 0)
+    record = c.tensors[b]
+    if record.data is None:
+        high = c.flip()
+        record.zero_point = (-128,) if high else (127,)
+        c.limits[record.name] = (-127, 128) if high else (-128, 127)
+        if a == b:
+            c.tensors[a].zero_point = record.zero_point
+    else:
+        values = np.frombuffer(record.data, np.int8)
+        zero = record.zero_point[0]
+        record.data = (
+            np.where(values == zero, zero + (1 if zero < 0 else -1), values).astype(np.int8).tobytes()
+        )
+    scale = c.tensors[a].scale[0] / record.scale[0] / 2.0 ** c.rng.uniform(6.01, 14)
+    return c.binary("DIV", a, b, scale, None, "DivOptions", FusedActivationFunction=c.below(0, 4))
+
+
 def _extremum(name: str) -> Callable[[Case], int]:
     def case(c: Case) -> int:
         return c.binary(name, *_operands(c))
@@ -133,6 +153,7 @@ def requantize_16(c: Case) -> int:
 
 CASES: tuple[Callable[[Case], int], ...] = (
     sub,
+    div,
     _extremum("MINIMUM"),
     _extremum("MAXIMUM"),
     squared_difference,

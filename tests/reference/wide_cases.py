@@ -125,7 +125,7 @@ def tanh_16(c: Case) -> int:
 
 def softmax_16(c: Case) -> int:
     _wide(c)
-    x = _input(c, (*c.sizes(c.below(0, 4), 5), c.below(1, 300)), -6, -1)
+    x = _input(c, (*c.sizes(c.below(0, 5), 4), c.below(1, 300)), -6, -1)
     return c.softmax(x, c.log_scale(-1, 1) if c.flip() else 1.0)
 
 

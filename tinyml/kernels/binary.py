@@ -127,6 +127,23 @@ def _squared_difference_literals(context: OpContext, order: tuple[int, int]) -> 
     }
 
 
+def _div_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
+    attrs = context.op.attrs
+    assert isinstance(attrs, BinaryAttrs)
+    p = binary.div_params(context.input(0), context.input(1), context.output, attrs.activation)
+    zero_points = (-p.offset_1, -p.offset_2)
+    return {
+        "swapped": int(order == (1, 0)),
+        "zp_1": zero_points[order[0]],
+        "zp_2": zero_points[order[1]],
+        "multiplier": p.multiplier,
+        "shift": p.shift,
+        "zp_out": p.offset_out,
+        "lo": p.low,
+        "hi": p.high,
+    }
+
+
 def _compare_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
     relation = _function(context)
     if order == (1, 0):
@@ -268,6 +285,7 @@ KERNELS: tuple[Kernel, ...] = (
         int8_activations,
         int8_constants,
     ),
+    *_kernels("tm_div", _div_literals, (BinaryFunction.DIV,), int8_activations, int8_constants),
     *_kernels("tm_compare", _compare_literals, _RELATIONS, int8_to_bool, int8_constants),
     *_kernels(
         "tm_logical",

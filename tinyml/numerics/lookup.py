@@ -3,9 +3,9 @@
 A table is int64 [256]: the outputs of the inputs -128 to 127. LiteRT itself makes tables of the smooth
 functions, in float32 and with the C library's functions, so that the same are called here.
 
-Sources: TensorFlow Lite `kernels/activations.cc`, `elementwise.cc`, `exp.cc`, `neg.cc`, `div.cc`;
+Sources: TensorFlow Lite `kernels/activations.cc`, `elementwise.cc`, `exp.cc`, `neg.cc`;
 `kernels/internal/common.h` (LUTPopulate, GetInvSqrtQuantizedMultiplierExp); `reference/hard_swish.h`,
-`leaky_relu.h`, `gelu.h`, `div.h`.
+`leaky_relu.h`, `gelu.h`.
 """
 
 from __future__ import annotations
@@ -48,28 +48,6 @@ class Unary:
 def lookup_table(function: str, unary: Unary) -> Int64Array:
     """Return the table of a function in `FUNCTIONS`."""
     return np.clip(FUNCTIONS[function](unary), -128, 127)
-
-
-def div_table(x: Tensor, divisor: Tensor, value: int, y: Tensor, activation: Activation) -> Int64Array | None:
-    """Return the table of a DIV by a constant: `value`, which must not be the divisor's zero point.
-
-    None where the reference shifts some quotient by more than 31 bits: C does not define what comes out.
-    """
-    real = np.float32(x.scale) / (np.float32(divisor.scale) * np.float32(y.scale))
-    multiplier, shift = quantize_multiplier(float(real))
-    by = value - divisor.zero_point
-    numerator = (INPUTS - x.zero_point) * (1 if by > 0 else -1)
-    reciprocal, over = numerics.softmax_reciprocal(np.array([abs(by)]))  # with 12 integer digits, here 31
-    headroom = np.array([31 - int(abs(n)).bit_length() for n in numerator], np.int64)
-    quotient = numerics.saturating_rounding_doubling_high_mul(numerator << headroom, reciprocal)
-    right = headroom + over + 19 - shift
-    if right.min() < 0 or right.max() > 31:
-        return None
-    scaled = numerics.rounding_divide_by_pot(
-        numerics.saturating_rounding_doubling_high_mul(quotient, multiplier), right
-    )
-    low, high = numerics.activation_range(activation, y.scale, y.zero_point)
-    return np.asarray(np.clip(scaled + y.zero_point, low, high))
 
 
 # Float functions

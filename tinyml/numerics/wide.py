@@ -228,8 +228,8 @@ def lut_lookup(value: Array, lut: Array) -> Int64Array:
 def softmax_requant(graph: Graph, op: Op) -> tuple[int, int]:
     """Return (multiplier, shift) that take differences of inputs to [-65535, 0] for [-10, 0]."""
     assert isinstance(op.attrs, SoftmaxAttrs)
-    scale = graph.tensors[op.inputs[0]].scale * float(np.float32(op.attrs.beta))
-    return quantize_multiplier(scale / (10.0 / 65535.0))
+    scale = np.float32(graph.tensors[op.inputs[0]].scale) * np.float32(op.attrs.beta)  # a float there
+    return quantize_multiplier(float(scale) / (10.0 / 65535.0))
 
 
 def softmax(x: Array, multiplier: int, shift: int) -> Int64Array:

@@ -320,7 +320,7 @@ def _concatenation(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
 def _slice(graph: Graph, op: Op, ranges: Mapping[int, Range]) -> Range:
     assert isinstance(op.attrs, SliceAttrs)
     x, output = ranges[op.inputs[0]], graph.tensors[op.outputs[0]]
-    if not op.attrs.axes or op.attrs.axes[-1] != len(output.shape) - 1:
+    if not output.shape or not op.attrs.axes or op.attrs.axes[-1] != len(output.shape) - 1:
         return _full(graph, op.outputs[0])
     taken = op.attrs.begin[-1] + op.attrs.steps[-1] * np.arange(output.shape[-1])
     return Range(x.low[taken], x.high[taken])

@@ -30,6 +30,12 @@ def _squared_difference(graph: Graph, op: Op, a: Array, b: Array) -> Array:
     return np.asarray(np.clip(scaled + p.offset_out, -128, 127))
 
 
+def _div(graph: Graph, op: Op, a: Array, b: Array) -> Array:
+    assert isinstance(op.attrs, BinaryAttrs)
+    x, divisor, y = (graph.tensors[t] for t in (*op.inputs, *op.outputs))
+    return binary.div_values(binary.div_params(x, divisor, y, op.attrs.activation), a, b)
+
+
 def _prelu(graph: Graph, op: Op, x: Array, alpha: Array) -> Array:
     p = binary.prelu_params(graph, op)
     requantize = numerics.multiply_by_quantized_multiplier
@@ -67,6 +73,7 @@ _FUNCTIONS: Mapping[BinaryFunction, Callable[[Graph, Op, Array, Array], Array]] 
     BinaryFunction.MAXIMUM: _raw(np.maximum),
     BinaryFunction.SQUARED_DIFFERENCE: _squared_difference,
     BinaryFunction.PRELU: _prelu,
+    BinaryFunction.DIV: _div,
     BinaryFunction.EQUAL: _compare(np.equal),
     BinaryFunction.NOT_EQUAL: _compare(np.not_equal),
     BinaryFunction.LESS: _compare(np.less),

@@ -1,10 +1,10 @@
-"""Operators on two tensors that broadcast, other than ADD, MUL and DIV; SELECT and LOGICAL_NOT."""
+"""Operators on two tensors that broadcast, other than ADD and MUL; SELECT and LOGICAL_NOT."""
 
 from __future__ import annotations
 
 from tinyml.graph import Activation, BinaryAttrs, BinaryFunction, DType, NoAttrs, OpKind, SelectAttrs
 from tinyml.numerics import ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16
-from tinyml.numerics.binary import squared_difference_multiplier
+from tinyml.numerics.binary import div_params, squared_difference_multiplier
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.elementwise import check_general_scales
 from tinyml.readers.operators.integer import INTEGER_TYPES, read_integer, reads_integers
@@ -55,6 +55,22 @@ def _squared_difference(model: ModelTensors, op: RawOperator) -> Read:
     a, b, y = (model.activation(i).scale for i in (*model.inputs(op, 2, 2), op.outputs[0]))
     _check_below_one(model, squared_difference_multiplier(a, b, y))
     return _read(model, op)
+
+
+def _div(model: ModelTensors, op: RawOperator) -> Read:
+    """Where what it divides by is zero, on which LiteRT fails as it runs, the result is the nearest bound."""
+    x, divisor, y = (model.activation(i) for i in (*model.inputs(op, 2, 2), op.outputs[0]))
+    model.check_rescale(x.scale / (divisor.scale * y.scale))
+    activation = model.activation_function(op)
+    if divisor.data is not None and (divisor.data == divisor.zero_point).any():
+        raise model.error("its divisor is zero", "expected another number")
+    if not div_params(x, divisor, y, activation).defined(x.data, divisor.data):
+        raise model.error(
+            f"its scales are {x.scale:g}, {divisor.scale:g} and {y.scale:g}",
+            "expected scales for which TensorFlow Lite's division has a defined result",
+            "multiply by the reciprocal instead",
+        )
+    return _read(model, op, activation)
 
 
 def _prelu(model: ModelTensors, op: RawOperator) -> Read:
@@ -139,6 +155,7 @@ READERS = {
     "SQUARED_DIFFERENCE": OperatorReader(
         OpKind.BINARY, _squared_difference, 2, (), ("int8", "int32"), ("int8", "int32")
     ),
+    "DIV": OperatorReader(OpKind.BINARY, _div, 2, ("DivOptions", "FusedActivationFunction")),
     "PRELU": OperatorReader(OpKind.BINARY, _prelu, 2),
     "EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, (), _BYTES_OR_INTEGERS, _BOOL),
     "NOT_EQUAL": OperatorReader(OpKind.BINARY, _compare, 2, (), (*_BYTES_OR_INTEGERS, "float32"), _BOOL),

@@ -1,14 +1,12 @@
-"""Operators on one int8 value, and DIV by a constant: each becomes a table of 256 bytes."""
+"""Operators on one int8 value: each becomes a table of 256 bytes."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tinyml.graph import DType, FloatFunctionAttrs, LookupAttrs, OpKind, UnaryAttrs, UnaryFunction
 from tinyml.numerics import Int64Array
-from tinyml.numerics.lookup import FLOAT_FUNCTIONS, Unary, div_table, hard_swish_params, lookup_table
+from tinyml.numerics.lookup import FLOAT_FUNCTIONS, Unary, hard_swish_params, lookup_table
 from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.integer import INTEGER_TYPES, read_integer, reads_integers
 from tinyml.readers.operators.reading import OperatorReader, Read
@@ -90,32 +88,6 @@ def _attrs(function: str, table: Int64Array) -> LookupAttrs:
     return LookupAttrs(function, tuple(int(value) for value in table))
 
 
-def _div(model: ModelTensors, op: RawOperator) -> Read:
-    inputs = model.inputs(op, 2, 2)
-    x, divisor, y = (model.activation(i) for i in (*inputs, op.outputs[0]))
-    if divisor.data is None or (divisor.elements > 1 and np.ptp(divisor.data.astype(np.int64))):
-        raise model.error(
-            f"its divisor '{divisor.name}' is not one constant",
-            "expected a constant number to divide by",
-            "multiply by the reciprocal, computed when exporting or by another layer",
-        )
-    value = int(divisor.data.reshape(-1)[0])
-    if value == divisor.zero_point:
-        raise model.error("its divisor is zero", "expected another number")
-    shape = model.broadcast(x, divisor)
-    if shape != x.shape:
-        raise model.error("its divisor has more dimensions than its input", "expected one number")
-    model.check_rescale(x.scale / (divisor.scale * y.scale))
-    table = div_table(x, divisor, value, y, model.activation_function(op))
-    if table is None:
-        raise model.error(
-            f"its scales are {x.scale:g}, {divisor.scale:g} and {y.scale:g}",
-            "expected scales for which TensorFlow Lite's division has a defined result",
-            "multiply by the reciprocal instead",
-        )
-    return Read(inputs[:1], _attrs("DIV", table), shape)
-
-
 _FLOAT = frozenset(("ELU", "EXP", "GELU", "LOG", "LOGISTIC", "NEG", "SQRT", "TANH"))
 """Functions that are not computed by a requantisation, whose scales may be anything."""
 
@@ -129,7 +101,6 @@ READERS = {
     "ABS": OperatorReader(OpKind.LOOKUP, _unary, 1, (), ("int8", "int32"), ("int8", "int32")),
     "CEIL": OperatorReader(OpKind.FLOAT_FUNCTION, _float_function, 1, *_ONLY_FLOAT),
     "COS": OperatorReader(OpKind.FLOAT_FUNCTION, _float_function, 1, *_ONLY_FLOAT),
-    "DIV": OperatorReader(OpKind.LOOKUP, _div, 2, ("DivOptions", "FusedActivationFunction")),
     "ELU": OperatorReader(OpKind.LOOKUP, _unary, 1, *_INT8_OR_FLOAT),
     "EXP": OperatorReader(OpKind.LOOKUP, _unary, 1),
     "FLOOR": OperatorReader(OpKind.FLOAT_FUNCTION, _float_function, 1, *_ONLY_FLOAT),

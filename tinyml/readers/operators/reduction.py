@@ -64,8 +64,8 @@ def _softmax(model: ModelTensors, op: RawOperator) -> Read:
     beta = float(op.options["Beta"])
     if not (math.isfinite(beta) and beta > 0):
         raise model.error(f"its beta is {beta}", "expected a finite positive number")
-    if not 1 <= len(x.shape) <= 4:
-        raise model.error(f"its input is {dims(x.shape)}", "expected 1 to 4 dimensions")
+    if not x.shape:
+        raise model.error("its input is a scalar", "expected at least one dimension")
     if x.shape[-1] > _MAX_SOFTMAX:
         raise model.error(
             f"it spans {x.shape[-1]} elements",
