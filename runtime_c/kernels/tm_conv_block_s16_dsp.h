@@ -339,8 +339,8 @@ TM_INLINE int16_t tm_requant16_wide(int64_t acc, const int32_t *requant)
 #define TM_CONV16_WIDE_BODY            \
     "push   {r3-r11, lr}\n"            \
     "add    r12, r0, r2, lsl #4\n"     \
-    "str    r12, [sp, #-8]!\n"         \
-    "str    r3, [sp, #4]\n"            \
+    "sub    sp, #8\n"                  \
+    "strd   r12, r3, [sp]\n"           \
     "rsb    r2, r2, #0\n"              \
     "and    r2, #3\n"                  \
     "adr    r12, 2f\n"                 \
@@ -348,8 +348,7 @@ TM_INLINE int16_t tm_requant16_wide(int64_t acc, const int32_t *requant)
     "sub    r12, lr\n" /* code bytes of one group */ \
     "mla    r2, r2, r12, lr\n"         \
     "ldm    r3, {r4-r11}\n"            \
-    "orr    r2, #1\n" /* Thumb */      \
-    "bx     r2\n"                      \
+    "mov    pc, r2\n"                  \
     ".balign 4\n"                      \
     "1:\n"                             \
     TM_CONV16_WIDE_STEP                \

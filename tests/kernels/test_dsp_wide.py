@@ -31,7 +31,7 @@ from tinyml.kernels.dsp_wide import KERNELS, rounds_alike, with_blocks
 from tinyml.kernels.registry import OpContext
 from tinyml.numerics import wide
 
-RANDOM = 40  # graphs per kernel beside the aimed ones
+RANDOM = 24  # graphs per kernel beside the aimed ones
 GENERATORS = {
     "tm_conv2d_1x1_s16_dsp": (widened(kernel_cases.pointwise),),
     "tm_conv2d_s16_dsp": wide_cases.GENERATORS["tm_conv2d_s16_c"],
@@ -100,6 +100,7 @@ def test_real_instructions_on_a_board(
     present = set(re.findall(r"\t([a-z0-9]+)\b", listing))
     assert present >= {"smlad", "smlald", "smmulr", "sxtb16", "ssat", "usat"}
     everything.check_both(program.run(everything.both, board_runner(core)))
+    program.check_stack(everything.both)
 
 
 def test_any_division_into_blocks(tmp_path: Path) -> None:
