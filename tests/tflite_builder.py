@@ -257,6 +257,19 @@ class ModelBuilder:
         """Let a variable become a value."""
         self.raw_op("ASSIGN_VARIABLE", [handle, value], [])
 
+    # Loops
+
+    def while_loop(self, values: Sequence[int], condition: ModelBuilder, body: ModelBuilder) -> list[int]:
+        """Add a WHILE over values, each a tensor of its own in both subgraphs; returns what they become."""
+        self.others += [condition, body]
+        outputs = [self._like(value, self.shape(value)) for value in values]
+        for value, output in zip(values, outputs, strict=True):
+            self.tensors[output].zero_point = self.tensors[value].zero_point
+        count = len(self.others)
+        options = {"CondSubgraphIndex": count - 1, "BodySubgraphIndex": count}
+        self.raw_op("WHILE", values, outputs, "WhileOptions", **options)
+        return outputs
+
     # Layers with weights
 
     def _weights(

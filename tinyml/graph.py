@@ -83,6 +83,7 @@ class OpKind(StrEnum):
     REDUCE_PROD = "REDUCE_PROD"
     SUM = "SUM"
     TRANSPOSE_CONV = "TRANSPOSE_CONV"
+    WHILE = "WHILE"  # a loop of a fixed number of steps (LoopAttrs)
 
 
 class Activation(StrEnum):
@@ -446,6 +447,41 @@ class SelectAttrs:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """The rows of a sequence in the order in which a loop takes them: first + step · n in step n."""
+
+    first: int = 0
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoopAttrs:
+    """WHILE: a network with states that runs `steps` times, as recurrent layers do.
+
+    The operator's inputs are in this order: the sequences of which each step reads one row (index of the
+    first dimension), the tensors that all steps read, and what the body's states are at first (−1 where
+    State.initial says it). The body's inputs are a row of each sequence and the tensors, and its one output
+    is the operator's, or a row of it.
+
+    Args:
+        body: one step.
+        steps: how many.
+        walks: of the sequences.
+        collects: where the body's output goes, row by row; None where the last step's is the operator's.
+    """
+
+    body: Graph
+    steps: int
+    walks: tuple[Walk, ...]
+    collects: Walk | None = None
+
+    @property
+    def initial(self) -> int:
+        """The position of the first state's initial value among the operator's inputs."""
+        return len(self.body.inputs)
+
+
+@dataclass(frozen=True, slots=True)
 class NoAttrs:
     """RESHAPE, QUANTIZE, DEQUANTIZE, CAST, LOGICAL_NOT: all is in the tensors."""
 
@@ -478,6 +514,7 @@ Attrs = (
     | BinaryAttrs
     | IntegerAttrs
     | SelectAttrs
+    | LoopAttrs
     | NoAttrs
 )
 
@@ -606,8 +643,20 @@ class Graph:
                     "name": op.name,
                     "inputs": list(op.inputs),
                     "outputs": list(op.outputs),
-                    "attrs": dataclasses.asdict(op.attrs),
+                    "attrs": _plain(op.attrs),
                 }
                 for i, op in enumerate(self.ops)
             ],
         }
+
+
+def _plain(attrs: Attrs) -> dict[str, Any]:
+    """Return attributes as plain values; a loop's body as a graph of its own."""
+    if not isinstance(attrs, LoopAttrs):
+        return dataclasses.asdict(attrs)
+    return {
+        "steps": attrs.steps,
+        "walks": [dataclasses.asdict(walk) for walk in attrs.walks],
+        "collects": dataclasses.asdict(attrs.collects) if attrs.collects else None,
+        "body": attrs.body.to_json(),
+    }

@@ -10,7 +10,7 @@ from typing import Any
 from tinyml.access import AccessMap, RowMap
 from tinyml.aliases import Aliases
 from tinyml.errors import UnsupportedOp
-from tinyml.graph import FloatFunctionAttrs, Graph, Op, OpKind
+from tinyml.graph import FloatFunctionAttrs, Graph, LoopAttrs, Op, OpKind
 from tinyml.kernels import KERNELS
 from tinyml.kernels.dsp_streams import RequantForm
 from tinyml.kernels.registry import Isa, Kernel, Lowered, OpContext
@@ -30,11 +30,12 @@ class Selection:
 
     Args:
         op: index into Graph.ops.
-        kernel: the registry row, or None for a view: an operator that only renames bytes
+        kernel: the registry row, or None for a loop and for a view: an operator that only renames bytes
             (aliases.py), runs no code and shares its inputs' buffer.
         lowered: the operator lowered to that kernel (None for a view).
         reason: why this kernel, in a sentence.
         parameters: as OpContext.parameters, for lowering it again to another size.
+        body: of a loop, the kernels of its body's operators; it has no kernel of its own.
     """
 
     op: int
@@ -42,6 +43,7 @@ class Selection:
     lowered: Lowered | None
     reason: str
     parameters: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    body: tuple[Selection, ...] = ()
 
 
 def select(
@@ -76,6 +78,9 @@ def select(
             selections.append(Selection(index, None, None, view))
             continue
         aliases.store(op.outputs[0])
+        if isinstance(op.attrs, LoopAttrs):
+            selections.append(_select_loop(graph, index, op.attrs, isas, compact))
+            continue
         context = OpContext(graph, op)
         if choices and index in choices:
             kernel, reason = choices[index].kernel, choices[index].reason
@@ -102,6 +107,21 @@ def select(
             hint="see `tinyml inspect` for the whole graph",
         )
     return [_compact(graph, selections, s) for s in selections] if compact else selections
+
+
+def _select_loop(graph: Graph, index: int, attrs: LoopAttrs, isas: Sequence[Isa], compact: bool) -> Selection:
+    """Select the kernels of a loop's body; the planner finds out how much scratch it takes."""
+    op = graph.ops[index]
+    body = tuple(select(attrs.body, isas, compact=compact))
+    parts = [selection.lowered for selection in body if selection.lowered is not None]
+    access = AccessMap(
+        rows=1, row_bytes=graph.tensors[op.outputs[0]].size_bytes, inputs=(None,) * len(graph.activations(op))
+    )
+    constants = {id(c.values): c for part in parts for c in part.constants}
+    lowered = Lowered(
+        access, constants=tuple(constants.values()), macs=attrs.steps * sum(part.macs for part in parts)
+    )
+    return Selection(index, None, lowered, f"a loop of {attrs.steps} steps", body=body)
 
 
 def _compact(graph: Graph, selections: Sequence[Selection], selection: Selection) -> Selection:

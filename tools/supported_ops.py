@@ -12,6 +12,7 @@ import inspect
 import sys
 from pathlib import Path
 
+from tinyml.graph import OpKind
 from tinyml.kernels import KERNELS
 from tinyml.kernels.registry import Isa, Kernel
 from tinyml.readers import variables
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "supported-ops.md"
 COMMAND = "python tools/supported_ops.py"
 _VIEW = "a view: nothing runs, and its output takes no memory of its own"
+
+_LOOP = "One step is a C function, and a loop calls it: the code does not grow with the steps."
 
 
 def page() -> str:
@@ -77,7 +80,9 @@ def _section(name: str, reader: OperatorReader) -> str:
     if doc:
         lines.append(" ".join(doc.split()) + "\n")
     kernels = [kernel for kernel in _kernels(reader) if kernel.isa is Isa.C]
-    if not kernels:
+    if not kernels and reader.kind is OpKind.WHILE:
+        lines.append(f"{_LOOP}\n")
+    elif not kernels:
         lines.append(f"{_VIEW[0].upper()}{_VIEW[1:]}.\n")
     for kernel in kernels:
         sentences = " ".join(" ".join((p.__doc__ or "").split("\n\n")[0].split()) for p in kernel.accepts)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.recurrent_loops import Layer, recurrent
 from tests.tflite_builder import ModelBuilder
 from tinyml import passes
 from tinyml.errors import ModelError
@@ -147,7 +148,14 @@ def _wide() -> ModelBuilder:
     return b
 
 
-SMALL = (_layers, _images, _elementwise, _products, _functions, _parts, _blocks, _memory, _wide)
+def _loop() -> ModelBuilder:
+    """A recurrent layer that is not unrolled."""
+    b = ModelBuilder(10)
+    b.output(recurrent(b, b.input((3, 1, 5), 0.03), Layer("rnn", 3, "sequence", floats=True)))
+    return b
+
+
+SMALL = (_layers, _images, _elementwise, _products, _functions, _parts, _blocks, _memory, _wide, _loop)
 
 
 def small_models() -> list[ModelBuilder]:

@@ -14,7 +14,7 @@ from tinyml.emit import shared
 from tinyml.emit.outside import Outside, place_outside
 from tinyml.emit.shared import LoopContext, Number
 from tinyml.emit.streams import StreamContext, ctype, stream_context
-from tinyml.graph import Array, Graph, Tensor, WindowAttrs
+from tinyml.graph import Array, Graph, LoopAttrs, Tensor, Walk, WindowAttrs
 from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import stage_calls
@@ -98,7 +98,35 @@ class StateContext:
     bytes: int
     following: int | None  # offset of the tensor that replaces it at the end of an inference
     fill: int | None  # the byte that it consists of at first
-    initial: str  # else the array that it begins as
+    initial: str  # else the array that it begins as; nothing where something else says how it begins
+
+
+@dataclass(frozen=True, slots=True)
+class CopyContext:
+    """Bytes that a loop copies before or after each step, between the arena `a` and its body's `b`.
+
+    `source` and `target` are C expressions; `i` is the step.
+    """
+
+    target: str
+    source: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BodyContext:
+    """A loop: a function that runs one step, on a part of the arena, and one that runs the loop."""
+
+    name: str
+    summary: str
+    steps: int
+    offset: int  # of the body's arena
+    calls: tuple[CallContext, ...]
+    states: tuple[StateContext, ...]
+    first: tuple[CopyContext, ...]  # what the states are at first, where an operator has computed that
+    before: tuple[CopyContext, ...]
+    after: tuple[CopyContext, ...]
+    last: tuple[CopyContext, ...]  # after the last step
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +172,7 @@ class ModelContext:
     arrays: tuple[ArrayContext, ...]
     functions: tuple[FunctionContext, ...]
     streams: tuple[StreamContext, ...]
+    loops: tuple[BodyContext, ...]
     calls: tuple[CallContext, ...]
     pushed: StreamContext | None  # the stage that takes the rows the application pushes
     compact: bool  # compiled for size
@@ -169,16 +198,19 @@ def model_context(
     names = _Names(graph.name)
     arrays: list[ArrayContext] = []
     functions: dict[object, FunctionContext] = {}
-    calls: list[CallContext] = []
     streams: list[StreamContext] = []
-    outside = {
-        stage.ops[0]: place_outside(
-            graph, plan, i, lowered.loop, on_input=not compact and lowered.batches == 1
-        )
-        for i, stage in enumerate(plan.stages)
-        if not stage.streamed and (lowered := selections[stage.ops[0]].lowered) is not None
+    loops: list[BodyContext] = []
+    main = _Unit.of(graph, selections, plan, graph.name, compact=compact)
+    bodies = {
+        op: _Unit.of(attrs.body, selections[op].body, body, f"{graph.name}_loop{op}", compact=compact)
+        for op, body in plan.bodies
+        if isinstance(attrs := graph.ops[op].attrs, LoopAttrs)
     }
-    pad_rows = _pad_rows(graph, selections, plan, outside)
+    units = (main, *bodies.values())
+    pad_rows: dict[int, int] = {}
+    for unit in units:
+        for value, size in _pad_rows(unit).items():
+            pad_rows[value] = max(pad_rows.get(value, 0), size)
     stored: dict[int, str] = {}  # the symbol of an array, by its identity
     alive: list[Constant] = []  # what the identities belong to
     pad_symbols = {}
@@ -188,34 +220,100 @@ def model_context(
         row = np.full(size, value, np.int8)
         arrays.append(ArrayContext(symbol, "int8_t", row, "stands for rows outside an image"))
 
-    def constants(op: int, lowered: Lowered) -> tuple[str, ...]:
+    def constants(unit: _Unit, op: int, lowered: Lowered) -> tuple[str, ...]:
         """Put an operator's constants into flash and return their symbols."""
         symbols = []
         for constant in lowered.constants:
             if id(constant.values) not in stored:  # an operator that runs twice has the same constants
-                stored[id(constant.values)] = f"{graph.name}_op{op}_{constant.name}"
-                comment = f"{graph.ops[op].title} {constant.comment}".strip()
+                stored[id(constant.values)] = f"{unit.prefix}_op{op}_{constant.name}"
+                comment = f"{unit.graph.ops[op].title} {constant.comment}".strip()
                 values = constant.values.ravel()
                 arrays.append(ArrayContext(stored[id(constant.values)], constant.ctype, values, comment))
                 alive.append(constant)
             symbols.append(stored[id(constant.values)])
         return tuple(symbols)
 
-    def pad_row(op: int) -> str | None:
+    def pad_row(unit: _Unit, op: int) -> str | None:
         """Return the C expression of what stands for rows outside the image, None where there is none."""
-        place, lowered = outside[op], selections[op].lowered
-        assert lowered is not None
-        return f"a + {place.offset}" if place is not None else _pad_row(lowered.loop, pad_symbols)
+        place = unit.outside[op]
+        if place is not None:
+            return f"a + {place.offset}"
+        return _pad_row(unit.lowered(op).loop, pad_symbols)
 
-    alike: dict[object, list[int]] = {}
-    for stage in plan.stages:
-        if not stage.streamed:
-            key = _function_key(graph, selections[stage.ops[0]], outside[stage.ops[0]], compact)
-            alike.setdefault(key, []).append(stage.ops[0])
+    alike: dict[object, list[tuple[_Unit, int]]] = {}
+    for unit in units:
+        for op in unit.outside:
+            alike.setdefault(unit.key(op), []).append((unit, op))
 
-    for stage_index, stage in enumerate(plan.stages):
-        last = OpContext(graph, graph.ops[stage.ops[-1]])
-        output = (_ctype(last.output), plan.offset_of(last.op.outputs[0]))
+    def operator_call(unit: _Unit, stage_index: int) -> CallContext:
+        """Return the call of a stage that is one operator with a kernel."""
+        stage = unit.plan.stages[stage_index]
+        (op_index,) = stage.ops
+        context, lowered, place = unit.context(op_index), unit.lowered(op_index), unit.outside[op_index]
+        key = unit.key(op_index)
+        symbols = constants(unit, op_index, lowered)
+        if key not in functions:
+            rows = {expression for one, op in alike[key] if (expression := pad_row(one, op)) is not None}
+            calls_alike = [one.lowered(op) for one, op in alike[key]]
+            selection = unit.selections[op_index]
+            functions[key] = _function(context, selection, calls_alike, stage.bottom_up, rows, place, names)
+        elif functions[key].direction != ("up" if stage.bottom_up else "down"):
+            functions[key] = dataclasses.replace(functions[key], direction="both")
+        function = functions[key]
+        scratch = unit.plan.scratch_of(stage_index)
+        tensors = unit.graph.tensors
+        return CallContext(
+            index=op_index,
+            op=context.op.title,
+            function=function.name,
+            summary=_summary(context),
+            note=_placement_note(context, unit.plan, stage.bottom_up),
+            inputs=tuple((_ctype(tensors[t]), unit.plan.offset_of(t)) for t in context.activation_inputs),
+            output=(_ctype(context.output), unit.plan.offset_of(context.op.outputs[0])),
+            constants=symbols,
+            scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
+            bottom_up=stage.bottom_up,
+            arguments=tuple((name, shared.numbers(lowered)[name]) for name in function.parameters),
+            pad_row=pad_row(unit, op_index) or "NULL" if function.pad_rows else None,
+            fill=place if place is not None and place.fill_at is None else None,
+            macs=lowered.macs,
+            tensor=printable(context.output.name),
+            output_bytes=context.output.size_bytes,
+            batches=lowered.batches,
+            image_bytes=tuple(
+                tensors[t].size_bytes // lowered.batches
+                for t in (*context.activation_inputs, *context.op.outputs)
+            ),
+        )
+
+    def own_call(op: int, function: str, summary: str, macs: int, *, pushed: bool = False) -> CallContext:
+        """Return the call of a function that knows its places in the arena."""
+        context = main.context(op)
+        return CallContext(
+            index=op,
+            op=context.op.title,
+            function=function,
+            summary=summary,
+            note="",
+            inputs=(),
+            output=(_ctype(context.output), plan.offset_of(context.op.outputs[0])),
+            constants=(),
+            scratch=None,
+            bottom_up=None,
+            arguments=(),
+            pad_row=None,
+            fill=None,
+            macs=macs,
+            tensor=printable(context.output.name),
+            output_bytes=context.output.size_bytes,
+            streamed=True,
+            pushed=pushed,
+        )
+
+    def stage_call(stage_index: int) -> CallContext:
+        """Return the call of one of the network's stages."""
+        stage = plan.stages[stage_index]
+        last = stage.ops[-1]
         if stage.streamed:
             streams.append(
                 stream_context(
@@ -223,82 +321,40 @@ def model_context(
                     selections,
                     plan,
                     stage_index,
-                    lambda call: constants(call.op, call.lowered) if call.lowered is not None else (),
+                    lambda call: constants(main, call.op, call.lowered) if call.lowered is not None else (),
                     lambda loop: _pad_row(loop, pad_symbols),
                     _summary,
                 )
             )
-            calls.append(
-                CallContext(
-                    index=stage.ops[-1],
-                    op=last.op.title,
-                    function=f"{streams[-1].name}_run",
-                    summary=f"operators {stage.ops[0]} to {stage.ops[-1]}, row by row"
-                    + (f", in {stage.strips} strips" if stage.strips > 1 else "")
-                    + (f", in {stage.bands} bands" if stage.bands > 1 else ""),
-                    note="",
-                    inputs=(),
-                    output=output,
-                    constants=(),
-                    scratch=None,
-                    bottom_up=None,
-                    arguments=(),
-                    pad_row=None,
-                    fill=None,
-                    macs=sum(s.lowered.macs for op in stage.ops if (s := selections[op]).lowered),
-                    tensor=printable(last.output.name),
-                    output_bytes=last.output.size_bytes,
-                    streamed=True,
-                    pushed=stage.pushed,
-                )
+            summary = (
+                f"operators {stage.ops[0]} to {last}, row by row"
+                + (f", in {stage.strips} strips" if stage.strips > 1 else "")
+                + (f", in {stage.bands} bands" if stage.bands > 1 else "")
             )
-            continue
-        (op_index,) = stage.ops
-        selection = selections[op_index]
-        lowered = selection.lowered
-        assert lowered is not None
-        place = outside[op_index]
-        key = _function_key(graph, selection, place, compact)
-        symbols = constants(op_index, lowered)
-        if key not in functions:
-            rows = {expression for op in alike[key] if (expression := pad_row(op)) is not None}
-            calls_alike = [one for op in alike[key] if (one := selections[op].lowered) is not None]
-            functions[key] = _function(last, selection, calls_alike, stage.bottom_up, rows, place, names)
-        elif functions[key].direction != ("up" if stage.bottom_up else "down"):
-            functions[key] = dataclasses.replace(functions[key], direction="both")
-        function = functions[key]
+            macs = sum(s.lowered.macs for op in stage.ops if (s := selections[op]).lowered)
+            return own_call(last, f"{streams[-1].name}_run", summary, macs, pushed=stage.pushed)
+        if last not in bodies:
+            return operator_call(main, stage_index)
+        unit = bodies[last]
+        calls = tuple(operator_call(unit, i) for i in range(len(unit.plan.stages)))
         scratch = plan.scratch_of(stage_index)
-        calls.append(
-            CallContext(
-                index=op_index,
-                op=last.op.title,
-                function=function.name,
-                summary=_summary(last),
-                note=_placement_note(last, plan, stage.bottom_up),
-                inputs=tuple((_ctype(graph.tensors[t]), plan.offset_of(t)) for t in last.activation_inputs),
-                output=output,
-                constants=symbols,
-                scratch=scratch.offset if scratch and lowered.scratch_bytes else None,
-                bottom_up=stage.bottom_up,
-                arguments=tuple((name, shared.numbers(lowered)[name]) for name in function.parameters),
-                pad_row=pad_row(op_index) or "NULL" if function.pad_rows else None,
-                fill=place if place is not None and place.fill_at is None else None,
-                macs=lowered.macs,
-                tensor=printable(last.output.name),
-                output_bytes=last.output.size_bytes,
-                batches=lowered.batches,
-                image_bytes=tuple(
-                    graph.tensors[t].size_bytes // lowered.batches
-                    for t in (*last.activation_inputs, *last.op.outputs)
-                ),
-            )
-        )
-    states = tuple(_state(graph, plan, i, arrays) for i in _replacement_order(graph))
+        assert scratch is not None
+        loops.append(_body(main, last, unit, scratch.offset, calls, arrays))
+        return own_call(last, loops[-1].name, loops[-1].summary, main.lowered(last).macs)
+
+    calls = [stage_call(i) for i in range(len(plan.stages))]
+    states = tuple(_state(main, i, arrays) for i in _replacement_order(graph))
     two_way = {function.name for function in functions.values() if function.direction == "both"}
-    calls = [
-        call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
-    ]
+
+    def directed(calls: Sequence[CallContext]) -> tuple[CallContext, ...]:
+        """Leave the direction out of calls whose function knows it."""
+        return tuple(
+            call if call.function in two_way else dataclasses.replace(call, bottom_up=None) for call in calls
+        )
+
     peak_op = plan.stages[plan.peak_stage].ops[0] if plan.stages else -1
+    headers = set(_headers(selections, streams, calls))
+    headers |= {s.kernel.symbol for unit in bodies.values() for s in unit.selections if s.kernel}
     return ModelContext(
         name=graph.name,
         upper=graph.name.upper(),
@@ -311,7 +367,7 @@ def model_context(
         lower_bound_bytes=plan.lower_bound_bytes,
         peak=f"operator {peak_op}, {graph.ops[peak_op].title}" if peak_op >= 0 else "no operator",
         macs=plan.macs,
-        kernels=_headers(selections, streams, calls),
+        kernels=tuple(sorted(headers)),
         inputs=_ports(graph, plan, graph.inputs, "INPUT"),
         outputs=_ports(graph, plan, graph.outputs, "OUTPUT"),
         states=states,
@@ -319,10 +375,131 @@ def model_context(
         arrays=tuple(arrays),
         functions=tuple(functions.values()),
         streams=tuple(streams),
-        calls=tuple(calls),
+        loops=tuple(dataclasses.replace(loop, calls=directed(loop.calls)) for loop in loops),
+        calls=directed(calls),
         pushed=next((stream for stream in streams if stream.pushed), None),
         compact=compact,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unit:
+    """Operators that are planned together: the network's, or those of a loop's body.
+
+    Args:
+        graph: the operators.
+        selections: one per operator.
+        plan: where their bytes are.
+        prefix: of the names of their constants.
+        outside: by operator that runs alone, where in the arena the row outside its image is.
+        compact: operators of one kernel share a function.
+    """
+
+    graph: Graph
+    selections: Sequence[Selection]
+    plan: Plan
+    prefix: str
+    outside: Mapping[int, Outside | None]
+    compact: bool
+
+    @classmethod
+    def of(
+        cls, graph: Graph, selections: Sequence[Selection], plan: Plan, prefix: str, *, compact: bool
+    ) -> _Unit:
+        outside = {
+            stage.ops[0]: place_outside(
+                graph, plan, i, lowered.loop, on_input=not compact and lowered.batches == 1
+            )
+            for i, stage in enumerate(plan.stages)
+            if not stage.streamed
+            and selections[stage.ops[0]].kernel is not None
+            and (lowered := selections[stage.ops[0]].lowered) is not None
+        }
+        return cls(graph, selections, plan, prefix, outside, compact)
+
+    def context(self, op: int) -> OpContext:
+        return OpContext(self.graph, self.graph.ops[op])
+
+    def lowered(self, op: int) -> Lowered:
+        lowered = self.selections[op].lowered
+        assert lowered is not None
+        return lowered
+
+    def key(self, op: int) -> object:
+        return _function_key(self.graph, self.selections[op], self.outside[op], self.compact)
+
+
+def _body(
+    main: _Unit,
+    index: int,
+    unit: _Unit,
+    offset: int,
+    calls: tuple[CallContext, ...],
+    arrays: list[ArrayContext],
+) -> BodyContext:
+    """Describe a loop.
+
+    Args:
+        main: the network.
+        index: the loop's operator.
+        unit: its body.
+        offset: of the body's arena in the network's.
+        calls: one step.
+        arrays: the constants, to which those that steps read and states begin as are added.
+    """
+    op, body = main.graph.ops[index], unit.graph
+    attrs = op.attrs
+    assert isinstance(attrs, LoopAttrs)
+
+    def place(tensor: int) -> str:
+        """Return the C expression of a tensor of the network."""
+        if (data := main.graph.tensors[tensor].data) is None:
+            return f"a + {main.plan.offset_of(tensor)}"
+        symbol = f"{unit.prefix}_input{op.inputs.index(tensor)}"
+        if symbol not in {array.symbol for array in arrays}:
+            values = np.ascontiguousarray(data).reshape(-1).view(np.int8)
+            arrays.append(ArrayContext(symbol, "int8_t", values, "what steps of a loop read"))
+        return symbol
+
+    before = []
+    for position, tensor in enumerate(body.inputs):
+        size = body.tensors[tensor].size_bytes
+        walk = attrs.walks[position] if position < len(attrs.walks) else None
+        source = place(op.inputs[position]) + _step(walk, size)
+        before.append(CopyContext(f"b + {unit.plan.offset_of(tensor)}", source, size))
+    first = [
+        CopyContext(f"b + {unit.plan.offset_of(state.tensor)}", place(tensor), size)
+        for state, tensor in zip(body.states, op.inputs[attrs.initial :], strict=True)
+        if tensor >= 0 and (size := body.tensors[state.tensor].size_bytes)
+    ]
+    computed = body.tensors[body.outputs[0]].size_bytes
+    target = f"a + {main.plan.offset_of(op.outputs[0])}" + _step(attrs.collects, computed)
+    out = CopyContext(target, f"b + {unit.plan.offset_of(body.outputs[0])}", computed)
+    computed_first = {i for i, t in enumerate(op.inputs[attrs.initial :]) if t >= 0}
+    return BodyContext(
+        name=f"loop_{index}",
+        summary=f"{attrs.steps} steps of operators {calls[0].index} to {calls[-1].index}",
+        steps=attrs.steps,
+        offset=offset,
+        calls=calls,
+        states=tuple(
+            _state(unit, i, arrays, begins=i not in computed_first) for i in _replacement_order(body)
+        ),
+        first=tuple(first),
+        before=tuple(before),
+        after=(out,) if attrs.collects is not None else (),
+        last=(out,) if attrs.collects is None else (),
+    )
+
+
+def _step(walk: Walk | None, row_bytes: int) -> str:
+    """Return what the C expression of the row of step `i` adds to that of the first row."""
+    if walk is None:
+        return ""
+    first = f" + {walk.first * row_bytes}" if walk.first else ""
+    if walk.step < 0:
+        return f"{first} - i * {-walk.step * row_bytes}"
+    return f"{first} + i * {walk.step * row_bytes}"
 
 
 def _replacement_order(graph: Graph) -> list[int]:
@@ -338,14 +515,18 @@ def _replacement_order(graph: Graph) -> list[int]:
     return order
 
 
-def _state(graph: Graph, plan: Plan, index: int, arrays: list[ArrayContext]) -> StateContext:
-    """Describe a state; what it is at first goes into flash where it is not one byte over and over."""
+def _state(unit: _Unit, index: int, arrays: list[ArrayContext], *, begins: bool = True) -> StateContext:
+    """Describe a state; what it is at first goes into flash where it is not one byte over and over.
+
+    With `begins` False something else says what it is at first.
+    """
+    graph, plan = unit.graph, unit.plan
     state = graph.states[index]
     tensor = graph.tensors[state.tensor]
     raw = np.ascontiguousarray(state.initial).reshape(-1)
     values = np.unique(raw.view(np.uint8))
-    symbol = f"{graph.name}_state{index}"
-    if values.size != 1:
+    symbol = f"{unit.prefix}_state{index}"
+    if values.size != 1 and begins:
         arrays.append(ArrayContext(symbol, _ctype(tensor), raw, "what a state is at first"))
     return StateContext(
         name=printable(tensor.name),
@@ -354,7 +535,7 @@ def _state(graph: Graph, plan: Plan, index: int, arrays: list[ArrayContext]) -> 
         bytes=tensor.size_bytes,
         following=plan.offset_of(state.next) if state.next is not None else None,
         fill=int(values[0]) if values.size == 1 else None,
-        initial=symbol,
+        initial=symbol if begins else "",
     )
 
 
@@ -502,17 +683,15 @@ def _pad_row(loop: RowLoop | None, pad_symbols: Mapping[int, str]) -> str | None
     return "NULL" if loop.pad_value is None else pad_symbols[loop.pad_value]
 
 
-def _pad_rows(
-    graph: Graph, selections: Sequence[Selection], plan: Plan, outside: Mapping[int, Outside | None]
-) -> dict[int, int]:
+def _pad_rows(unit: _Unit) -> dict[int, int]:
     """The longest row outside an image in flash for every zero point."""
     sizes: dict[int, int] = {}
-    for stage in plan.stages:
-        if not stage.streamed and outside[stage.ops[0]] is not None:
+    for stage in unit.plan.stages:
+        if not stage.streamed and unit.outside.get(stage.ops[0]) is not None:
             continue
-        calls = (stage_calls(graph, selections, stage) or []) if stage.streamed else []
-        lowered = [call.lowered for call in calls] if stage.streamed else [selections[stage.ops[0]].lowered]
-        for loop in (one.loop for one in lowered if one is not None):
+        calls = (stage_calls(unit.graph, unit.selections, stage) or []) if stage.streamed else []
+        alone = None if stage.streamed else unit.selections[stage.ops[0]].lowered
+        for loop in (one.loop for one in (*(call.lowered for call in calls), alone) if one is not None):
             if loop is not None and loop.pad_value is not None and loop.reads_outside:
                 sizes[loop.pad_value] = max(sizes.get(loop.pad_value, 0), loop.in_row_bytes)
     return sizes

@@ -1,5 +1,6 @@
 """Rewrites between reader and planner: one per file, in this order, none changing an output byte.
 
+0.  `rewrite_loops`      a loop's body goes through the passes; floats at its edges become int8
 1.  `strip_edges`        float inputs and outputs become int8 (only for int8 edges)
 2.  `fold_constants`     operators on constants become constants
 3.  `fold_batches`       convolutions between SPACE_TO_BATCH_ND and its inverse become dilated ones
@@ -19,6 +20,7 @@ because each one rounds.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -31,6 +33,7 @@ from tinyml.passes.fold_constants import fold_constants
 from tinyml.passes.fold_padding import fold_padding
 from tinyml.passes.fuse_activations import fuse_activations
 from tinyml.passes.fuse_lookups import fuse_lookups
+from tinyml.passes.loops import rewrite_loops
 from tinyml.passes.quantise_islands import quantise_islands
 from tinyml.passes.remove_noops import remove_noops
 from tinyml.passes.remove_unused import remove_unused
@@ -67,6 +70,7 @@ def run(graph: Graph, *, edges: Edges = "int8") -> Graph:
     Raises:
         ModelError: int8 cannot stand for a float input, or nothing is left to compute.
     """
+    graph = rewrite_loops(graph, functools.partial(run, edges="float"))
     if edges == "int8":
         graph = strip_edges(graph)
     while True:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tinyml.errors import UsageError
-from tinyml.graph import Graph
+from tinyml.graph import Graph, LoopAttrs
 from tinyml.planner import estimate
 from tinyml.planner.check import PlanError, check
 from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
@@ -86,10 +86,12 @@ def plan(
         PlanError: the selections do not fit the graph, or the plan is wrong (a bug).
         UsageError: the pushed input cannot be read row by row, or the operators not run in patches.
     """
+    selections, bodies = _plan_bodies(graph, selections)
     flow = Flow.of(graph, selections)
     if patch is not None:
         search = StageSearch(graph, selections, flow, range(len(flow.nodes)), pushed=pushed)
         best = place_stages(graph, selections, search, search.patched(*patch))
+        best = dataclasses.replace(best, bodies=bodies)
         check(graph, selections, best)
         return best
     orders = [tuple(range(len(flow.nodes)))]
@@ -128,8 +130,27 @@ def plan(
             fronts = [search.front() for search in searches]
             points = min(fronts, key=lambda found: found[0].cost.peak_bytes)
             best = dataclasses.replace(best, front=tuple(cut.cost for cut in points))
+    best = dataclasses.replace(best, bodies=bodies)
     check(graph, selections, best)
     return best
+
+
+def _plan_bodies(
+    graph: Graph, selections: Sequence[Selection]
+) -> tuple[list[Selection], tuple[tuple[int, Plan], ...]]:
+    """Plan the bodies of loops, one operator per stage: a loop's scratch is the arena of its body."""
+    planned: list[Selection] = []
+    bodies: list[tuple[int, Plan]] = []
+    for selection in selections:
+        attrs = graph.ops[selection.op].attrs
+        if isinstance(attrs, LoopAttrs):
+            assert selection.lowered is not None
+            body = plan(attrs.body, selection.body)
+            bodies.append((selection.op, body))
+            lowered = dataclasses.replace(selection.lowered, scratch_bytes=body.arena_bytes)
+            selection = dataclasses.replace(selection, lowered=lowered)
+        planned.append(selection)
+    return planned, tuple(bodies)
 
 
 def _choose(

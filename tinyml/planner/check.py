@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyml.access import AccessMap, RowMap
-from tinyml.graph import ConcatAttrs, Graph, Op, OpKind, SliceAttrs
+from tinyml.graph import ConcatAttrs, Graph, LoopAttrs, Op, OpKind, SliceAttrs
 from tinyml.kernels.registry import OpContext
 from tinyml.planner.plan import Buffer, BufferKind, Plan
 from tinyml.planner.stream import (
@@ -47,10 +47,11 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     Proved: every operator that runs code is in one stage, after its inputs; every tensor has one
     buffer, large enough, aligned, inside the arena and live from its producer to its last consumer;
     views lie where their inputs' bytes are, and no two operators write to one byte of a buffer; every stage
-    has the scratch and the state its kernels want; every ring still holds the rows and columns that are
-    read; strips and bands cover the output; two buffers that are live together share bytes only where an
-    output overwrites rows of a dying input that no later step reads; the arena is exactly what the buffers
-    need, and not below the lower bound.
+    has the scratch and the state its kernels want; the body of a loop has a plan of its own, proved in the
+    same way, that fits the loop's scratch; every ring still holds the rows and columns that are read; strips
+    and bands cover the output; two buffers that are live together share bytes only where an output overwrites
+    rows of a dying input that no later step reads; the arena is exactly what the buffers need, and not below
+    the lower bound.
 
     Raises:
         PlanError: with the rule that is broken and the buffers, stages and bytes concerned.
@@ -60,6 +61,7 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     scratch_of = _check_scratch(graph, selections, plan)
     _check_lifetimes(graph, plan, stage_of, buffer_of)
     _check_arena(plan)
+    _check_bodies(graph, selections, plan, stage_of)
     for stage in range(len(plan.stages)):
         _check_rings(graph, selections, plan, stage)
         _check_columns(graph, selections, plan, stage)
@@ -450,6 +452,26 @@ def _check_scratch(graph: Graph, selections: Sequence[Selection], plan: Plan) ->
             f"stage {index} (op {stage.ops[0]}) has states of {sizes} B, it remembers {kept} B",
         )
     return scratch_of
+
+
+def _check_bodies(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, stage_of: dict[int, int]
+) -> None:
+    """Prove the plan of every loop's body, and that it fits the loop's scratch."""
+    loops = {op: attrs for op in stage_of if isinstance(attrs := graph.ops[op].attrs, LoopAttrs)}
+    _require(
+        sorted(op for op, _ in plan.bodies) == sorted(loops),
+        f"plans of the bodies of ops {[op for op, _ in plan.bodies]}, loops are {sorted(loops)}",
+    )
+    for op, body in plan.bodies:
+        check(loops[op].body, selections[op].body, body)
+        scratch = plan.scratch_of(stage_of[op])
+        offered = scratch.size_bytes if scratch is not None else 0
+        _require(
+            offered >= body.arena_bytes and body.alignment <= 8,
+            f"op {op} has {offered} B of scratch, its body wants {body.arena_bytes} B",
+        )
+        _require(not any(stage.pushed for stage in body.stages), f"op {op}: rows are pushed into its body")
 
 
 def _check_lifetimes(graph: Graph, plan: Plan, stage_of: dict[int, int], buffer_of: dict[int, int]) -> None:

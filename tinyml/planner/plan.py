@@ -111,6 +111,7 @@ class Plan:
     macs: int
     extra_macs: int = 0  # computed a second time where strips or bands meet
     alignment: int = 8
+    bodies: tuple[tuple[int, Plan], ...] = ()  # of loops, by operator: each in the loop's scratch buffer
     front: tuple[Cost, ...] = ()  # choices of stages none of which is better in everything, by peak
 
     def buffer_of(self, tensor: int) -> Buffer:
@@ -144,6 +145,10 @@ class Plan:
     def state_of(self, stage: int) -> Buffer | None:
         """Return what a streamed stage remembers between calls, or None."""
         return self._of(BufferKind.STATE, stage)
+
+    def body_of(self, op: int) -> Plan:
+        """Return the plan of a loop's body; its offsets are from the start of the loop's scratch buffer."""
+        return dict(self.bodies)[op]
 
     def _of(self, kind: BufferKind, stage: int, tensor: int | None = None) -> Buffer | None:
         for buffer in self.buffers:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyml.access import AccessMap
-from tinyml.graph import Array, Graph
+from tinyml.graph import Array, Graph, LoopAttrs
 from tinyml.planner.plan import Plan
 from tinyml.planner.stream import (
     FEED,
@@ -82,11 +82,11 @@ def simulate(
 
 
 class _Machine:
-    def __init__(self, graph: Graph, plan: Plan, seed: int) -> None:
+    def __init__(self, graph: Graph, plan: Plan, seed: int, arena: _Arena | None = None) -> None:
         self.graph = graph
         self.plan = plan
         self.rng = np.random.default_rng(seed)
-        self.arena: _Arena = self._random(plan.arena_bytes)
+        self.arena: _Arena = self._random(plan.arena_bytes) if arena is None else arena
         self.buffers = {t: plan.buffer_of(t) for buffer in plan.buffers for t in buffer.tensors}
         self.pushed: Array | None = None
         self.kept = {id(self.buffers[t]) for t in graph.results if t in self.buffers}
@@ -117,6 +117,11 @@ class _Machine:
         output_start = self.buffers[op.outputs[0]].offset_of(op.outputs[0])
         output_end = output_start + self.graph.tensors[op.outputs[0]].size_bytes
         scratch = self.plan.scratch_of(stage)
+        if isinstance(op.attrs, LoopAttrs):
+            self.poison(output_start, output_end)
+            self.run_loop(stage, op_index, op.attrs, selections[op_index].body)
+            self._poison_dead(stage)
+            return
         # Per dying tensor, the bytes that are poisoned: from its start, or bottom up from its end.
         freed: dict[int, int] = {}
         for tensor in activations:
@@ -157,6 +162,45 @@ class _Machine:
                 self.poison(free_from, min(free_to, start if bottom_up else output_start))
                 self.poison(max(free_from, written), free_to)
         self._poison_dead(stage)
+
+    def run_loop(self, stage: int, index: int, attrs: LoopAttrs, selections: Sequence[Selection]) -> None:
+        """Run a loop's body in the loop's scratch buffer, step by step."""
+        scratch, body, op = self.plan.scratch_of(stage), attrs.body, self.graph.ops[index]
+        assert scratch is not None
+        self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
+        plan = self.plan.body_of(index)
+        arena = self.arena[scratch.offset : scratch.offset + plan.arena_bytes]
+        machine = _Machine(body, plan, index, arena)
+        operands = [self._operand(t) for t in op.inputs]
+        for state, first in zip(body.states, operands[attrs.initial :], strict=True):
+            machine.view(state.tensor)[...] = state.initial if first is None else first
+        output = self.view(op.outputs[0])
+        for n in range(attrs.steps):
+            for position, tensor in enumerate(body.inputs):
+                value = operands[position]
+                assert value is not None
+                if position < len(attrs.walks):
+                    walk = attrs.walks[position]
+                    value = value[walk.first + n * walk.step]
+                machine.view(tensor)[...] = value.reshape(body.tensors[tensor].shape)
+            for inner in range(len(plan.stages)):
+                machine.run_stage(inner, selections)
+            computed = machine.view(body.outputs[0])
+            if attrs.collects is None:
+                output[...] = computed.reshape(output.shape)
+            else:
+                row = attrs.collects.first + n * attrs.collects.step
+                output[row] = computed.reshape(output.shape[1:])
+            following = [machine.view(state.result).copy() for state in body.states]
+            for state, value in zip(body.states, following, strict=True):
+                machine.view(state.tensor)[...] = value
+
+    def _operand(self, tensor: int) -> Array | None:
+        """Return an operand's values, None where an optional one is absent."""
+        if tensor < 0:
+            return None
+        data = self.graph.tensors[tensor].data
+        return data if data is not None else self.view(tensor)
 
     def stream_stage(self, stage: int, selections: Sequence[Selection]) -> None:
         """Run a streamed stage call by call; the bytes of a row are poisoned before it is written."""

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyml.errors import ModelError
-from tinyml.graph import Activation, Array, DType, Pads, Quant, Tensor, WindowAttrs
+from tinyml.graph import Activation, Array, DType, Graph, Pads, Quant, Tensor, WindowAttrs
 from tinyml.numerics import wide
 from tinyml.readers.flatbuffer import RawModel, RawOperator, RawTensor
+from tinyml.readers.variables import Variable
 
 SAME, VALID = 0, 1
 COMPUTED = (DType.INT8, DType.INT16)
@@ -100,6 +101,10 @@ class ModelTensors:
     def fix(self, index: int, data: Array) -> None:
         """Make a tensor a constant: what computes it depends on constants only."""
         self._tensors[index] = dataclasses.replace(self.tensor(index), data=data)
+
+    def body(self, raw: RawModel, variables: Sequence[Variable]) -> Graph:
+        """Return a step of the loop at hand as a graph; variables are what it leaves to the next."""
+        raise NotImplementedError  # by what reads whole graphs
 
     def _convert(self, raw: RawTensor, index: int) -> Tensor:
         name = raw.name or f"tensor_{index}"

@@ -21,7 +21,7 @@ import numpy as np
 from tinyml.errors import ModelError, UnsupportedOp
 from tinyml.graph import Array, DType, Graph, NoAttrs, Op, OpKind, State
 from tinyml.readers.files import read_bytes
-from tinyml.readers.flatbuffer import RawOperator, decode
+from tinyml.readers.flatbuffer import RawModel, RawOperator, decode
 from tinyml.readers.operators import COMPUTED, READERS, Read, compute
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 from tinyml.readers.variables import OPTIONS, Variable, resolve
@@ -45,7 +45,6 @@ ADVICE = {
     "FLOOR_DIV": "multiply by the reciprocal: LiteRT divides the bytes, whatever their scales",
     "FLOOR_MOD": "LiteRT divides the bytes, whatever their scales; run it outside the model",
     "IF": "export a model without control flow",
-    "WHILE": "export a model without control flow; unroll recurrent layers",
 }
 
 # C11 and C++ keywords: a model of that name would not compile.
@@ -118,7 +117,8 @@ class _GraphReader(ModelTensors):
         self._check_indices()
         resolved = resolve(self.raw, self.file)
         self.raw = dataclasses.replace(self.raw, operators=resolved.operators, outputs=resolved.outputs)
-        self._variable_ops, self.variables = resolved.left_out, resolved.variables
+        self._variable_ops = resolved.left_out
+        self.variables = (*self.variables, *resolved.variables)
         self.shape_ops = self._shape_arithmetic()
         self.unsigned = self._unsigned_edges()
         self._refuse_unsupported()
@@ -137,10 +137,12 @@ class _GraphReader(ModelTensors):
                 continue
             reader = READERS[raw.name]
             read = reader.read(self, raw)
-            parts = (read,) if isinstance(read, Read) else read
+            parts = (read,) if isinstance(read, Read) else read  # None where there is nothing to compute
             if len(parts) != len(raw.outputs):
                 raise self.error(f"it has {len(raw.outputs)} outputs", f"expected {len(parts)}")
             for index, part in zip(raw.outputs, parts, strict=True):
+                if part is None:
+                    continue
                 output = self.tensor(index)
                 if output.shape != part.shape:
                     raise self.error(
@@ -157,6 +159,12 @@ class _GraphReader(ModelTensors):
                     hint="remove it from the model's outputs",
                 )
         return self._compact(name, sha256, ops)
+
+    def body(self, raw: RawModel, variables: Sequence[Variable]) -> Graph:
+        """Return a step of the loop at hand as a graph."""
+        reader = _GraphReader(raw, f"{self.file}, a step of {self.where}")
+        reader.variables = tuple(variables)
+        return reader.graph("step", "")
 
     def _compact(self, name: str, sha256: str, ops: list[Op]) -> Graph:
         """Number the tensors that are used from 0, in file order."""

@@ -65,6 +65,7 @@ def resolve(raw: RawModel, file: str) -> Resolved:
     left_out: set[int] = set()
     called: set[int] = set()
     operators: list[RawOperator] = []
+    others = set(range(len(raw.subgraphs)))
 
     def error(i: int, problem: str, expected: str) -> ModelError:
         return ModelError(
@@ -77,6 +78,10 @@ def resolve(raw: RawModel, file: str) -> Resolved:
     for i, op in enumerate(raw.operators):
         op = dataclasses.replace(op, inputs=tuple(alias.get(t, t) for t in op.inputs))
         operators.append(op)
+        if op.name == "WHILE":
+            indices = {op.options[name] - 1 for name in ("CondSubgraphIndex", "BodySubgraphIndex")}
+            # Where it runs no subgraph, that is for its reader to say.
+            called |= indices if indices <= others else others
         if op.name not in OPTIONS:
             continue
         left_out.add(i)
@@ -113,11 +118,11 @@ def resolve(raw: RawModel, file: str) -> Resolved:
                 raise error(
                     i, "it reads a variable that has no first value", "expected CALL_ONCE to assign one"
                 )
-    if len(called) < len(raw.subgraphs):
+    if not called >= others:
         raise ModelError(
             f"{file} has {len(raw.subgraphs) + 1} subgraphs",
-            expected="expected one: control flow (IF, WHILE) and several entry points are not supported",
-            hint="export a single inference function without control flow; unroll recurrent layers",
+            expected="expected one, and those that WHILE and CALL_ONCE run",
+            hint="export a single inference function without branches (IF)",
         )
     return Resolved(
         tuple(operators),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyml.boards import Board
-from tinyml.graph import Graph, OpKind
+from tinyml.graph import Graph, LoopAttrs, OpKind
 from tinyml.select import Selection
 
 PATH = Path(__file__).with_name("latency.json")
@@ -88,6 +88,9 @@ def coefficients(
 
 
 def _amount(graph: Graph, selection: Selection, kernels: Mapping[str, Any], what: str) -> float:
+    attrs = graph.ops[selection.op].attrs
+    if isinstance(attrs, LoopAttrs):
+        return attrs.steps * sum(_amount(attrs.body, inner, kernels, what) for inner in selection.body)
     if selection.kernel is None:
         return 0.0
     op, kernel = graph.ops[selection.op], selection.kernel

@@ -297,7 +297,7 @@ def _layer(graph: Graph, selection: Selection, index: int) -> LayerUse:
         index=index,
         name=output.name,
         op=op.title,
-        kernel=selection.kernel.symbol if selection.kernel else "",
+        kernel=selection.kernel.symbol if selection.kernel else "loop" if selection.body else "",
         output_shape=output.shape,
         macs=lowered.macs if lowered else 0,
         weights_bytes=sum(constant.values.nbytes for constant in lowered.constants) if lowered else 0,

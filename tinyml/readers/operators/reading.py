@@ -39,7 +39,8 @@ class OperatorReader:
     Args:
         kind: of the graph's operator.
         read: checks the operands and returns the operator, or one per output where the file's operator
-            has several (SPLIT becomes one SLICE per part): the graph's have exactly one.
+            has several (SPLIT becomes one SLICE per part): the graph's have exactly one. None where nobody
+            reads the output, or it is a constant.
         data_inputs: how many of the inputs, from `first_data` on, are data and have one of `input_types`.
         options: the table of the operator's options in the schema, and the fields that are read.
         input_types: element types of the data inputs, as the schema spells them.
@@ -49,7 +50,7 @@ class OperatorReader:
     """
 
     kind: OpKind
-    read: Callable[[ModelTensors, RawOperator], Read | Sequence[Read]]
+    read: Callable[[ModelTensors, RawOperator], Read | Sequence[Read | None]]
     data_inputs: int
     options: tuple[str, ...] = ()
     input_types: tuple[str, ...] = ("int8",)
