@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 Node = keras.KerasTensor
 SAMPLES = 8
@@ -459,6 +460,102 @@ def siamese() -> keras.Model:
     return keras.Model([first, second], layers.Dense(1, activation="sigmoid")(difference))
 
 
+# Recurrent layers that are not unrolled. TensorFlow's calibrator crashes on their loops, so that they come
+# from training with fake quantisation, whose ranges the converter takes.
+
+
+def rounded(x: tf.Tensor, limit: float, low: float | None = None) -> tf.Tensor:
+    """Round to int8 numbers between -limit and limit, or `low` and limit."""
+    return tf.quantization.fake_quant_with_min_max_args(x, -limit if low is None else low, limit * 127 / 128)
+
+
+class QuantisedDense(layers.Layer):
+    """A dense layer whose weights and outputs are rounded."""
+
+    def __init__(self, units: int, limit: float) -> None:
+        super().__init__()
+        self.units, self.limit = units, limit
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.weight = self.add_weight(shape=(shape[-1], self.units), initializer="glorot_normal")
+        self.bias = self.add_weight(shape=(self.units,), initializer="random_normal")
+        super().build(shape)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        weight = tf.quantization.fake_quant_with_min_max_args(self.weight, -1.0, 1.0, narrow_range=True)
+        return rounded(tf.matmul(x, weight) + self.bias, self.limit)
+
+
+class QuantisedCell(layers.Layer):
+    """The cell of a GRU (its reset behind the product) or of an LSTM."""
+
+    def __init__(self, units: int, lstm: bool, limit: float) -> None:
+        super().__init__()
+        self.units, self.lstm, self.limit = units, lstm, limit
+        self.state_size = [units, units] if lstm else [units]
+        self.output_size = units
+        self.of_input, self.of_state = (QuantisedDense((4 if lstm else 3) * units, 4.0) for _ in range(2))
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.of_input.build(shape)
+        self.of_state.build((1, self.units))
+        super().build(shape)
+
+    def call(self, x: tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        parts = 4 if self.lstm else 3
+        hidden = rounded(states[0], 1.0)
+        inputs, recurrent = (
+            tf.split(layer(value), parts, -1)
+            for layer, value in ((self.of_input, rounded(x, self.limit)), (self.of_state, hidden))
+        )
+
+        def gate(i: int) -> tf.Tensor:
+            return rounded(tf.sigmoid(rounded(inputs[i] + recurrent[i], 6.0)), 1.0, 0.0)
+
+        if self.lstm:
+            kept = rounded(gate(1) * rounded(states[1], 3.0), 3.0)
+            new = rounded(gate(0) * rounded(tf.tanh(rounded(inputs[2] + recurrent[2], 6.0)), 1.0), 1.0)
+            cell = rounded(kept + new, 3.0)
+            hidden = rounded(gate(3) * rounded(tf.tanh(cell), 1.0), 1.0)
+            return hidden, [hidden, cell]
+        reset = rounded(gate(1) * recurrent[2], 4.0)
+        candidate = rounded(tf.tanh(rounded(inputs[2] + reset, 6.0)), 1.0)
+        update = gate(0)
+        kept = rounded(update * hidden, 1.0)
+        hidden = rounded(kept + rounded(rounded(1.0 - update, 1.0, 0.0) * candidate, 1.0), 1.0)
+        return hidden, [hidden]
+
+
+class Rounded(layers.Layer):
+    """Rounds its input."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return rounded(x, self.limit)
+
+
+def looped_file(*, lstm: bool, sequences: bool) -> bytes:
+    """Two recurrent layers over twenty steps, each a loop in the file."""
+    x = inputs = sequence(20, 6)
+    x = layers.RNN(QuantisedCell(10, lstm, 3.0), return_sequences=True)(Rounded(3.0)(x))
+    x = layers.RNN(QuantisedCell(8, lstm, 1.0), return_sequences=sequences, go_backwards=True)(
+        Rounded(1.0)(x)
+    )
+    x = layers.Reshape((20, 8))(x) if sequences else x
+    model = keras.Model(inputs, QuantisedDense(5, 4.0)(Rounded(1.0)(x)))
+    function = tf.function(lambda x: model(x)).get_concrete_function(
+        tf.TensorSpec((1, 20, 6), name="sequence")
+    )
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
 class StreamingSpotter(tf.Module):
     """A keyword spotter that takes one frame of features and keeps the last ones of every layer."""
 
@@ -565,6 +662,8 @@ def main() -> None:
     files = {make.__name__: functools.partial(keras_file, make) for make in (*IMAGES, *OTHERS)}
     files["streaming"] = streaming_file
     files["streaming_int8"] = functools.partial(streaming_file, _experimental_variable_quantization=True)
+    files["gru_loop"] = functools.partial(looped_file, lstm=False, sequences=False)
+    files["lstm_loop"] = functools.partial(looped_file, lstm=True, sequences=True)
     for name in wanted or files:
         print(name, file=sys.stderr, flush=True)
         (folder / f"{name}.tflite").write_bytes(files[name]())

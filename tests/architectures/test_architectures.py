@@ -65,10 +65,20 @@ SEQUENCES = (
     "text_convolution",
     "text_average",
     "text_transformer",
+    "gru_loop",
+    "lstm_loop",
 )
 REFUSED = {"volume": r"CONV_3D '.*' 1x3x4x4x4 float32: LiteRT has it only in float"}
 EMULATED = {
-    "mps2-an386": ("mobilenet_v2", "unet", "crnn_gru", "transformer", "streaming", "text_average"),
+    "mps2-an386": (
+        "mobilenet_v2",
+        "unet",
+        "crnn_gru",
+        "transformer",
+        "streaming",
+        "text_average",
+        "gru_loop",
+    ),
     "mps3-an547": (
         "mobilenet_v3_small",
         "shufflenet",
@@ -76,6 +86,7 @@ EMULATED = {
         "mlp_mixer",
         "streaming_int8",
         "text_convolution",
+        "lstm_loop",
     ),
 }
 SANITIZED = (
@@ -86,6 +97,7 @@ SANITIZED = (
     "vision_transformer",
     "streaming",
     "text_average",
+    "lstm_loop",
 )
 Schedule = Literal["layer", "stream"]
 
