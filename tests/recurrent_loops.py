@@ -27,6 +27,8 @@ class Layer:
         writes: how a list is written: "join" or DYNAMIC_UPDATE_SLICE ("update").
         reads: how a row is read: GATHER, or SLICE and RESHAPE.
         floats: what is remembered is float between two steps, as where a network was trained quantised.
+        converted: with floats: the sequence is float as well, and lists and sequences are quantised as a
+            whole, as where a network was quantised after training.
         backwards: the last row first.
         counted_down: the first counter counts down to 0, by GREATER.
     """
@@ -39,16 +41,20 @@ class Layer:
     floats: bool = False
     backwards: bool = False
     counted_down: bool = False
+    converted: bool = False
 
 
 def recurrent(b: ModelBuilder, x: int, layer: Layer) -> int:
     """Add a layer over [steps, 1, features]; returns [1, units], or [steps, 1, units]."""
     steps, _, features = b.shape(x)
     size = (1, layer.units)
-    kept = {"h": (1 / 128, 0)} | ({"c": (b.random_scale(0.03), 5)} if layer.kind == "lstm" else {})
+    kept = {"h": (1 / 128, 0)} | ({"c": (b.random_scale(0.01), 5)} if layer.kind == "lstm" else {})
     kept = {name: (float(np.float32(scale)), point) for name, (scale, point) in kept.items()}
     listed = layer.returns == "sequence"
     first = steps if layer.counted_down else 0
+    quant = (b.tensors[x].scale[0], b.tensors[x].zero_point[0])
+    if layer.converted:
+        x = b.dequantize(x)
 
     def remembered(g: ModelBuilder, name: str, shape: tuple[int, ...], data: bool) -> int:
         scale, point = kept[name]
@@ -66,7 +72,9 @@ def recurrent(b: ModelBuilder, x: int, layer: Layer) -> int:
         found += [remembered(g, "h", (steps, *size), data)] if listed else []
         found += [remembered(g, name, size, data) for name in kept]
         if not data:
-            found.append(g.tensor(b.shape(x), "int8", b.tensors[x].scale, b.tensors[x].zero_point))
+            found.append(
+                g.tensor(b.shape(x), b.tensors[x].dtype, b.tensors[x].scale, b.tensors[x].zero_point)
+            )
             g.inputs = [*found]
         return found
 
@@ -80,6 +88,7 @@ def recurrent(b: ModelBuilder, x: int, layer: Layer) -> int:
 
     g = ModelBuilder(int(b.rng.integers(1 << 30)))
     counter, step, *states, rows = values(g, data=False)
+    sequence = g.quantize(rows, *quant) if layer.converted else rows
     one, minus = (g.constant(np.array(n, _INT)) for n in (1, -1))
     add = {"table": "AddOptions", "FusedActivationFunction": 0}
     counted = g.tensor((), "int32")
@@ -100,13 +109,11 @@ def recurrent(b: ModelBuilder, x: int, layer: Layer) -> int:
         return g._op("CONCATENATION", [row, rest], joined, "ConcatenationOptions", Axis=0)
 
     if layer.reads == "gather":
-        row = g.gather(rows, at)
-        g.tensors[row].zero_point = g.tensors[rows].zero_point
+        row = g.gather(sequence, at)
     else:
-        row = g.tensor((1, 1, features), "int8", g.tensors[rows].scale, g.tensors[rows].zero_point)
-        g.raw_op("SLICE", [rows, vector(at, [0, 0]), g.constant(np.array([1, -1, -1], _INT))], [row])
+        row = g.tensor((1, 1, features), "int8", *quant)
+        g.raw_op("SLICE", [sequence, vector(at, [0, 0]), g.constant(np.array([1, -1, -1], _INT))], [row])
         row = g.reshape(row, (1, features))
-        g.tensors[row].zero_point = g.tensors[rows].zero_point
     items = [states.pop(0)] if listed else []
     old = dict(zip(kept, states, strict=True))
     if layer.floats:
@@ -137,6 +144,7 @@ def _written(
         joined = g.tensor(shape, "int8", *quant)
         g.raw_op("DYNAMIC_UPDATE_SLICE", [inner, item, vector(at, [0, 0])], [joined])
         return g.dequantize(joined) if layer.floats else joined
+    whole = g.quantize(whole, *quant) if layer.converted else whole
     dtype = g.tensors[whole].dtype
     after = g.tensor((), "int32")
     one = g.constant(np.array(1, _INT))
@@ -145,7 +153,7 @@ def _written(
     parts = [g.tensor((1, *shape[1:]), dtype, *(() if dtype == "float32" else quant)) for _ in range(2)]
     g.raw_op("SLICE", [whole, zeros, vector(at, [-1, -1])], [parts[0]])
     g.raw_op("SLICE", [whole, vector(after, [0, 0]), rest], [parts[1]])
-    quantised = [g.quantize(part, *quant) for part in parts] if layer.floats else parts
+    quantised = [g.quantize(part, *quant) for part in parts] if dtype == "float32" else parts
     for part in (*parts, *quantised):
         g.tensors[part].signature = (-1, *shape[1:])  # as many rows as there are
     parts = quantised
@@ -157,10 +165,7 @@ def _written(
 def _gates(g: ModelBuilder, x: int, count: int, units: int) -> list[int]:
     """Return dense layers of x, one beside the other; all have one scale."""
     wide = g.fully_connected(x, count * units, out_scale=g.random_scale(0.05), out_zero_point=3)
-    parts = g.split(wide, count, 1)
-    for part in parts:
-        g.tensors[part].zero_point = g.tensors[wide].zero_point
-    return parts
+    return g.split(wide, count, 1)
 
 
 def _rnn(g: ModelBuilder, x: int, old: dict[str, int], kept: dict[str, tuple[float, int]]) -> dict[str, int]:

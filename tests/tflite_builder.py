@@ -263,8 +263,6 @@ class ModelBuilder:
         """Add a WHILE over values, each a tensor of its own in both subgraphs; returns what they become."""
         self.others += [condition, body]
         outputs = [self._like(value, self.shape(value)) for value in values]
-        for value, output in zip(values, outputs, strict=True):
-            self.tensors[output].zero_point = self.tensors[value].zero_point
         count = len(self.others)
         options = {"CondSubgraphIndex": count - 1, "BodySubgraphIndex": count}
         self.raw_op("WHILE", values, outputs, "WhileOptions", **options)

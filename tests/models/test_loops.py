@@ -21,7 +21,6 @@ def _network(folder: Path, steps: int = 5) -> Path:
     b = ModelBuilder(7)
     x = b.input((1, steps, 6), 0.03, 3)
     y = b.reshape(x, (steps, 1, 6))
-    b.tensors[y].zero_point = (3,)
     y = recurrent(b, y, Layer("lstm", 9, "sequence", floats=True))
     y = recurrent(b, y, Layer("gru", 7, backwards=True))
     first = b.fully_connected(b.reshape(x, (1, 6 * steps)), 7, out_scale=1 / 128, out_zero_point=0)

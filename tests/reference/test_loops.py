@@ -30,20 +30,21 @@ def test_equals_litert(kind: str, returns: str, tmp_path: Path) -> None:
     distinct: set[int] = set()
     for seed in range(SEEDS):
         c = Case(seed)
+        floats = c.flip()
         layer = Layer(
             kind,
-            c.below(1, 20),
+            c.below(8, 20),
             returns,
             writes=str(c.pick("join", "update")),
             reads=str(c.pick("gather", "slice")),
-            floats=c.flip(),
+            floats=floats,
+            converted=floats and c.flip(),
             backwards=c.flip(),
             counted_down=c.flip(),
         )
         steps = c.below(1, 6)
         x = c.input((1, steps, c.below(1, 12)), c.log_scale(-2, -1))
         c.output(recurrent(c, c.reshape(x, (steps, 1, c.shape(x)[2])), layer))
-        c.tensors[c.operators[0].outputs[0]].zero_point = c.tensors[x].zero_point
         path = c.save(tmp_path / "case.tflite")
         source = read_model(path)
         graph = passes.run(source)

@@ -366,7 +366,10 @@ def _split(loop: _Loop, value: int, before: int, after: int) -> _Index | None:
     sides = []
     for part in (before, after):
         op = loop.producers.get(_origin(loop, part))
-        if op is None or op.name != "SLICE" or len(op.inputs) != 3 or op.inputs[0] != value:
+        if op is None or op.name != "SLICE" or len(op.inputs) != 3:
+            return None
+        inner = {part, op.outputs[0], op.inputs[0]}  # quantised once at most, before or behind
+        if _origin(loop, op.inputs[0]) != value or len(inner | {value}) > 3:
             return None
         begin, size = (loop.indices.get(t) for t in op.inputs[1:])
         if begin is None or size is None or begin.base.shape != size.base.shape or begin.base.ndim != 1:
@@ -399,10 +402,10 @@ def _selected(loop: _Loop, op: RawOperator) -> tuple[int, Walk] | None:
     """Return the sequence, a value of the loop, and the rows that an operator takes of it; None where it does
     not take one row of a sequence.
     """
-    if not op.inputs or op.inputs[0] not in loop.body.inputs or len(op.inputs) < 2:
+    if len(op.inputs) < 2 or _origin(loop, op.inputs[0]) not in loop.body.inputs:
         return None
-    k = loop.body.inputs.index(op.inputs[0])
-    x = loop.body.tensors[op.inputs[0]]
+    k = loop.body.inputs.index(_origin(loop, op.inputs[0]))
+    x = loop.body.tensors[loop.body.inputs[k]]
     index = loop.indices.get(op.inputs[1])
     if k not in loop.fixed or not x.shape or index is None or not index.slope.any():
         return None
@@ -470,11 +473,13 @@ class _Body:
         self.fixed: list[int] = []  # values of the loop that every step reads
         self.states: list[int] = []  # values of the loop that a step remembers
         self.operators: list[RawOperator] = []
+        self.tensors: list[RawTensor] = list(loop.body.tensors)
+        self.conversions: list[RawOperator] = []  # of rows
 
     def read(self, k: int) -> Read:
         """Return the loop that computes output k."""
         loop, model, body = self.loop, self.loop.model, self.loop.body
-        tensors = list(body.tensors)
+        tensors = self.tensors
         target, place = body.outputs[k], loop.places.get(k)
         renamed: dict[int, int] = {}
         if place is not None:  # what follows the list works on the row alone
@@ -503,7 +508,7 @@ class _Body:
         )
         raw = RawModel(
             tuple(tensors),
-            operators,
+            (*self.conversions, *operators),
             (*self.sequences, *(body.inputs[j] for j in self.fixed)),
             (target,),
         )
@@ -540,7 +545,7 @@ class _Body:
                 row = _selected(loop, op)
                 if row is not None:
                     self._check_shape(row[0])
-                    self.sequences[t] = row
+                    self.sequences[self._row(t, op, row[0])] = row
                 elif not any(op is other for other in self.operators):
                     self.operators.append(op)
                     waiting += [i for i in op.inputs if i < 0 or body.tensors[i].data is None]
@@ -555,6 +560,22 @@ class _Body:
                 f"'{outside.name}' is {dims(outside.shape)}, and {dims(inside)} in a step",
                 "expected the same shape",
             )
+
+    def _row(self, row: int, op: RawOperator, j: int) -> int:
+        """Return the tensor that a row of sequence j is put into: `row`, or what is converted to it."""
+        value = self.loop.body.inputs[j]
+        if op.inputs[0] == value:
+            return row
+        whole = self.tensors[value]
+        self.tensors.append(
+            dataclasses.replace(
+                self.tensors[row], type=whole.type, scale=whole.scale, zero_point=whole.zero_point
+            )
+        )
+        made = len(self.tensors) - 1
+        converting = self.loop.producers[op.inputs[0]]
+        self.conversions.append(dataclasses.replace(converting, inputs=(made,), outputs=(row,)))
+        return made
 
     def _value(self, j: int, waiting: list[int]) -> None:
         """Take note of a value of the loop that a step reads."""
