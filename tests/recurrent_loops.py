@@ -48,7 +48,7 @@ def recurrent(b: ModelBuilder, x: int, layer: Layer) -> int:
     """Add a layer over [steps, 1, features]; returns [1, units], or [steps, 1, units]."""
     steps, _, features = b.shape(x)
     size = (1, layer.units)
-    kept = {"h": (1 / 128, 0)} | ({"c": (b.random_scale(0.01), 5)} if layer.kind == "lstm" else {})
+    kept = {"h": (1 / 128, 0)} | ({"c": (b.random_scale(0.004), 5)} if layer.kind == "lstm" else {})
     kept = {name: (float(np.float32(scale)), point) for name, (scale, point) in kept.items()}
     listed = layer.returns == "sequence"
     first = steps if layer.counted_down else 0
