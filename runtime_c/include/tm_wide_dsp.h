@@ -36,4 +36,43 @@ TM_INLINE void tm_clamp_row16(int16_t *y, int32_t n, int32_t rectified, int32_t 
     }
 }
 
+/* The halfwords of a word, times 2^16. */
+TM_INLINE int32_t tm_low_half(int32_t word)
+{
+    return (int32_t)((uint32_t)word << 16);
+}
+
+TM_INLINE int32_t tm_high_half(int32_t word)
+{
+    return (int32_t)((uint32_t)word & 0xffff0000u);
+}
+
+/* Two halfwords to any address. */
+TM_INLINE void tm_store_pair(int16_t *y, int32_t low, int32_t high)
+{
+    const int32_t word = tm_pkhbt(low, high);
+    memcpy(y, &word, sizeof word);
+}
+
+/* What makes a shift that rounds halves up round them away from zero. */
+TM_INLINE int32_t tm_away_from_zero(int32_t t)
+{
+    return t + (t >> 31);
+}
+
+/* -2^(32 + shift), -31 <= shift <= -1: SMMLSR by it shifts right, rounding halves up, and adds. */
+TM_INLINE int32_t tm_shift_factor(int32_t shift)
+{
+    return -1 - (int32_t)(((uint32_t)1 << (32 + shift)) - 1u);
+}
+
+/* value * multiplier * 2^(shift - 31), rounded twice as tm_requant, saturated to int16; multiplier >= 2^30,
+ * -31 <= shift <= -1. As form 4 of tm_requant_dsp.
+ */
+TM_INLINE int32_t tm_requant_twice(int32_t value, int32_t multiplier, int32_t shift)
+{
+    const int32_t t = tm_smmlar(value, (int32_t)((uint32_t)multiplier << 1), value);
+    return tm_ssat16(tm_smmlsr(tm_away_from_zero(t), tm_shift_factor(shift), 0));
+}
+
 #endif

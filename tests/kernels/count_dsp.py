@@ -202,6 +202,9 @@ def elementwise_cases() -> dict[str, Case]:
     def tensor(name: str, dims: tuple[int, ...], scale: float) -> Tensor:
         return Tensor(name, dims, DType.INT8, Quant((scale,), (-3,)))
 
+    def wide(name: str, scale: float) -> Tensor:
+        return Tensor(name, shape, DType.INT16, Quant((scale,), (0,)))
+
     def graph(kind: OpKind, attrs: Attrs, *tensors: Tensor) -> Graph:
         inputs = tuple(range(len(tensors) - 1))
         output = (len(inputs),)
@@ -212,8 +215,10 @@ def elementwise_cases() -> dict[str, Case]:
         graph(OpKind.ADD, none, x, tensor("z", shape, 0.03391), tensor("y", shape, 0.05173)),
         graph(OpKind.MUL, none, x, tensor("z", (1, 1, 1, 48), 0.004), tensor("y", shape, 0.02)),
         graph(OpKind.MEAN, ReduceAttrs((1, 2), True), x, tensor("y", (1, 1, 1, 48), 0.02)),
+        graph(OpKind.ADD, none, wide("x", 2.137e-4), wide("z", 3.391e-4), wide("y", 5.173e-4)),
+        graph(OpKind.MUL, none, wide("x", 2.137e-4), wide("z", 3.391e-4), wide("y", 3e-4)),
     )
-    cases = [first_case(each, KERNELS) for each in graphs]
+    cases = [first_case(each, ALL_KERNELS) for each in graphs]
     return {case.symbol: case for case in cases}
 
 

@@ -46,7 +46,13 @@ def test_instructions_per_mac_without_assembly(name: str, plugin: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("name", "bound"),
-    [("tm_add_fixed_s8_dsp", 5.9), ("tm_mul_channels_s8_dsp", 6.9), ("tm_mean_s8_dsp", 1.3)],
+    [
+        ("tm_add_fixed_s8_dsp", 5.9),
+        ("tm_mul_channels_s8_dsp", 6.9),
+        ("tm_mean_s8_dsp", 1.3),
+        ("tm_add_s16_dsp", 13.8),
+        ("tm_mul_s16_dsp", 7.8),
+    ],
 )
 def test_instructions_per_element(name: str, bound: float, plugin: Path, tmp_path: Path) -> None:
     """Of the input, where nothing is multiplied by a weight."""

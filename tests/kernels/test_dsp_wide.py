@@ -33,6 +33,8 @@ from tinyml.numerics import wide
 
 RANDOM = 24  # graphs per kernel beside the aimed ones
 GENERATORS = {
+    "tm_add_s16_dsp": (wide_cases.same_shape,),
+    "tm_mul_s16_dsp": (wide_cases.same_shape,),
     "tm_conv2d_1x1_s16_dsp": (widened(kernel_cases.pointwise),),
     "tm_conv2d_s16_dsp": wide_cases.GENERATORS["tm_conv2d_s16_c"],
     "tm_dwconv2d_s16_dsp": wide_cases.GENERATORS["tm_dwconv2d_s16_c"],

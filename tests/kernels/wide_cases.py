@@ -99,6 +99,14 @@ def two_tensors(rng: Rng) -> Graph:
     return _binary(rng, None)
 
 
+def same_shape(rng: Rng) -> Graph:
+    """A sum, difference or product of tensors that do not broadcast, on more elements, or fewer."""
+    graph = _binary(rng, None)
+    shape = (pick(rng, 1, 5, 8, 17), pick(rng, 1, 3, 31, 64))
+    tensors = [dataclasses.replace(tensor, shape=shape) for tensor in graph.tensors]
+    return graph.replace(tensors=tuple(tensors))
+
+
 def with_constant(rng: Rng) -> Graph:
     return _binary(rng, pick(rng, 0, 1))
 

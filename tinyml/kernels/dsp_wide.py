@@ -19,6 +19,7 @@ from tinyml.kernels.convolution import pointwise, window_access, window_loop
 from tinyml.kernels.dense import whole_rows
 from tinyml.kernels.dsp import Blocks, blocks_for, depth_multiplier_one, filled, one_group
 from tinyml.kernels.dsp_streams import Int8Array, Int32Array
+from tinyml.kernels.elementwise import lower_same_shape, same_shape, two_activations
 from tinyml.kernels.predicates import (
     constant_symmetric_weights,
     one_activation,
@@ -26,7 +27,13 @@ from tinyml.kernels.predicates import (
     window_attrs,
 )
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
-from tinyml.kernels.wide import constant_int64_bias, int16_activations
+from tinyml.kernels.wide import (
+    constant_int64_bias,
+    int16_activations,
+    is_sub,
+    product_literals,
+    sum_literals,
+)
 from tinyml.numerics import Int64Array, wide
 
 _SHORT_SHIFTS = (-17, -1)
@@ -431,10 +438,35 @@ def dense_stream(
     return np.concatenate(parts).astype(np.int32)
 
 
+# Elementwise
+
+
+def sum_scaled_down(context: OpContext) -> bool:
+    """The scales of both may differ at most 2^31-fold, and be at most 2^13 times the output's."""
+    params = sum_literals(context, (0, 1))
+    operands = all(-31 <= params[name] <= 0 for name in ("shift_1", "shift_2"))
+    return operands and _scaled_down(params)
+
+
+def product_scaled_down(context: OpContext) -> bool:
+    """The product of the input scales must be 2 to 2^31 times below the output's."""
+    return _scaled_down(product_literals(context, (0, 1)))
+
+
+def _scaled_down(params: dict[str, int]) -> bool:
+    return params["multiplier"] >= 1 << 30 and -31 <= params["shift"] <= -1
+
+
 _WEIGHTED = (one_activation, int16_activations, constant_symmetric_weights, constant_int64_bias)
+_PAIR = (int16_activations, two_activations, same_shape)
 _CONV = (*_WEIGHTED, single_image, one_group)
 
+_lower_sum, _lower_product = lower_same_shape(sum_literals), lower_same_shape(product_literals)
+
 KERNELS: tuple[Kernel, ...] = (
+    Kernel("tm_add_s16_dsp", OpKind.ADD, Isa.DSP, _lower_sum, (*_PAIR, sum_scaled_down)),
+    Kernel("tm_add_s16_dsp", OpKind.BINARY, Isa.DSP, _lower_sum, (is_sub, *_PAIR, sum_scaled_down)),
+    Kernel("tm_mul_s16_dsp", OpKind.MUL, Isa.DSP, _lower_product, (*_PAIR, product_scaled_down)),
     Kernel(
         "tm_conv2d_1x1_s16_dsp",
         OpKind.CONV_2D,

@@ -88,7 +88,7 @@ def lower_same_shape(literals: Literals) -> Callable[[OpContext], Lowered]:
         output = context.output
         values = {"elements": output.elements} | literals(context, (0, 1))
         return Lowered(
-            access=elementwise_access(output.shape, [output.shape, output.shape]),
+            access=elementwise_access(output.shape, [output.shape, output.shape], output.dtype.size_bytes),
             literals=tuple(values.items()),
             per_column="elements",
         )

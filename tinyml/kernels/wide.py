@@ -186,8 +186,8 @@ def _lower_dense(context: OpContext) -> Lowered:
 # Elementwise
 
 
-def _add_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
-    """Literals of tm_add_s16_c; `order` says which operand of the operator is x1, which x2."""
+def sum_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
+    """Literals of tm_add_s16_*; `order` says which operand of the operator is x1, which x2."""
     params = numerics.add_params if context.op.kind is OpKind.ADD else sub_params
     p = params(context.graph, context.op)
     operands = ((p.multiplier_1, p.shift_1), (p.multiplier_2, p.shift_2))
@@ -197,7 +197,8 @@ def _add_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
     return literals | {"multiplier": p.multiplier_out, "shift": p.shift_out, "lo": p.low, "hi": p.high}
 
 
-def _mul_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
+def product_literals(context: OpContext, order: tuple[int, int]) -> dict[str, int]:
+    """Literals of tm_mul_s16_*."""
     p = numerics.mul_params(context.graph, context.op)
     return {"multiplier": p.multiplier, "shift": p.shift, "lo": p.low, "hi": p.high}
 
@@ -262,7 +263,7 @@ _IMAGE = (*_WEIGHTED, single_image)
 _PAIR = (int16_activations, int16_constants, at_most_six_dimensions)
 _POOL = (*_ONE, single_image, windows_meet_image, sum_fits)
 _C = Isa.C
-_lower_add, _lower_mul = lower_broadcast(_add_literals), lower_broadcast(_mul_literals)
+_lower_add, _lower_mul = lower_broadcast(sum_literals), lower_broadcast(product_literals)
 
 KERNELS: tuple[Kernel, ...] = (
     Kernel("tm_conv2d_s16_c", OpKind.CONV_2D, _C, _lower_window, (*_IMAGE, divisible_groups)),
