@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for the single layers, which the kernels' tests know how to make
 
 from tests.kernels.dsp_cases import conv_graph, dense_graph  # noqa: E402
+from tests.kernels.wide_cases import widened  # noqa: E402
 from tinyml import boards, passes, planner  # noqa: E402
 from tinyml.boards import Board  # noqa: E402
 from tinyml.build import Compiled, emulated_firmware, open_target  # noqa: E402
@@ -100,7 +101,17 @@ def board_for(core: str, folder: Path) -> Board:
 
 
 def single_layers() -> Iterator[Graph]:
-    """Yield layers of many shapes, so that a kernel's costs are not those of one network's shapes."""
+    """Yield layers of many shapes, so that a kernel's costs are not those of one network's shapes.
+
+    Every other one again with int16 activations.
+    """
+    layers = list(_int8_layers())
+    rng = np.random.default_rng(0)
+    yield from layers
+    yield from (widened(lambda _, graph=graph: graph)(rng) for graph in layers[::2])
+
+
+def _int8_layers() -> Iterator[Graph]:
     for side, in_c, out_c in POINTWISE:
         yield conv_graph(in_shape=(side, side, in_c), out_c=out_c)
     for side, in_c, out_c, k, stride in CONVOLUTIONS:
@@ -133,7 +144,10 @@ def profiled(graph: Graph, board: Board, isas: Sequence[Isa]) -> list[Layer]:
             return []
         compiled = Compiled(Path(graph.name), graph, tuple(selections), plan, board, board.sram_bytes)
         rng = np.random.default_rng(0)
-        inputs = [rng.integers(-128, 128, graph.tensors[i].shape).astype(np.int8) for i in graph.inputs]
+        inputs = [
+            rng.integers(-128, 128, graph.tensors[i].shape).astype(graph.tensors[i].dtype.value)
+            for i in graph.inputs
+        ]
         with tempfile.TemporaryDirectory() as name:
             open_target(compiled, Path(name), toolchain="gcc")
             counted = profile(emulated_firmware(Path(name), board), board, graph.name, inputs)

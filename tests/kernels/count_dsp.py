@@ -176,6 +176,8 @@ def wide_shapes() -> list[Shape]:
     relu = {"activation": Activation.RELU}
     conv3x3 = {"kernel": (3, 3), "pads": SAME3}
     stem = conv_graph(in_shape=(32, 32, 3), out_c=16, kernel=(3, 3), stride=(2, 2), pads=Pads(0, 0, 1, 1))
+    graphs = {shape.name: shape.graph for shape in shapes()}
+    tconv2x2, tconv4x4 = "tconv 2x2 s2 16x16x32 -> 32", "tconv 4x4 s2 16x16x32 -> 16"
     long = conv_graph(in_shape=(8, 8, 256), out_c=16, seed=3, **conv3x3)
     return [
         wide("1x1 25x5x64 -> 64", conv_graph(in_shape=(25, 5, 64), out_c=64), 0.91, 1.3),
@@ -190,6 +192,8 @@ def wide_shapes() -> list[Shape]:
         wide("dw 3x3 25x5x64", depthwise(25, 5, 64, 3), 3.42, 4.42),
         wide("dw 5x5 20x20x8", depthwise(20, 20, 8, 5), 2.5, 2.5),
         wide("dw 3x3 d2 20x20x16", depthwise(20, 20, 16, 3, 1, 2), 3.48, 3.48),
+        wide(tconv2x2, graphs[tconv2x2], 1.06, 1.5),
+        wide(tconv4x4, graphs[tconv4x4], 0.99, 1.5),
         wide("fc 640 -> 128", dense_graph(in_c=640, out_c=128), 0.99, 1.42),
         wide("fc 128 -> 128", dense_graph(in_c=128, out_c=128), 1.07, 1.54),
     ]

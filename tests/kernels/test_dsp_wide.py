@@ -31,12 +31,17 @@ from tinyml.kernels.dsp_wide import KERNELS, rounds_alike, with_blocks
 from tinyml.kernels.registry import OpContext
 from tinyml.numerics import wide
 
-RANDOM = 24  # graphs per kernel beside the aimed ones
+RANDOM = 24  # graphs per kernel beside the aimed ones, or where there are none:
+UNAIMED = 60
 GENERATORS = {
     "tm_add_s16_dsp": (wide_cases.same_shape,),
     "tm_mul_s16_dsp": (wide_cases.same_shape,),
+    "tm_transpose_conv_s16_dsp": wide_cases.GENERATORS["tm_transpose_conv_s16_c"],
     "tm_conv2d_1x1_s16_dsp": (widened(kernel_cases.pointwise),),
-    "tm_conv2d_s16_dsp": wide_cases.GENERATORS["tm_conv2d_s16_c"],
+    "tm_conv2d_s16_dsp": (
+        *wide_cases.GENERATORS["tm_conv2d_s16_c"],
+        *wide_cases.GENERATORS["tm_dwconv2d_s16_c"],
+    ),
     "tm_dwconv2d_s16_dsp": wide_cases.GENERATORS["tm_dwconv2d_s16_c"],
     "tm_fully_connected_s16_dsp": wide_cases.GENERATORS["tm_fully_connected_s16_c"],
 }
@@ -49,7 +54,8 @@ def everything() -> Work:
     pairs = [pair for kernel in KERNELS for pair in accepted(kernel, graphs)]
     for kernel in KERNELS:
         seed = zlib.crc32(kernel.symbol.encode())
-        pairs += [(kernel, graph) for graph in graphs_for(kernel, GENERATORS[kernel.symbol], RANDOM, seed)]
+        count = RANDOM if any(kernel is aimed for aimed, _ in pairs) else UNAIMED
+        pairs += [(kernel, graph) for graph in graphs_for(kernel, GENERATORS[kernel.symbol], count, seed)]
     return work_for(pairs)
 
 

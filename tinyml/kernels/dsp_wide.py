@@ -27,6 +27,12 @@ from tinyml.kernels.predicates import (
     window_attrs,
 )
 from tinyml.kernels.registry import Constant, Isa, Kernel, Lowered, OpContext
+from tinyml.kernels.transpose_conv import (
+    at_least_the_stride,
+    equal_depth,
+    lower_transposed,
+    phase_weights,
+)
 from tinyml.kernels.wide import (
     constant_int64_bias,
     int16_activations,
@@ -174,11 +180,23 @@ def _lower_pointwise(context: OpContext) -> Lowered:
     return with_blocks(lowered, _blocks(layer, pixels, in_c))
 
 
+def one_input_channel(context: OpContext) -> bool:
+    """The input must have one channel."""
+    return context.input(0).shape[3:] == (1,)
+
+
 def _lower_conv(context: OpContext) -> Lowered:
+    """Lower a convolution, or a depthwise one of a single channel, which is the same."""
     attrs = window_attrs(context)
     in_w, in_c = context.input(0).shape[2:]
     out_w, out_c = context.output.shape[2:]
-    layer = _layer(context, lambda weights: _runs(weights, neighbours=attrs.dilation_w == 1))
+
+    def arrange(weights: Int8Array) -> Int8Array:
+        if context.op.kind is OpKind.DEPTHWISE_CONV_2D:
+            weights = weights.transpose(3, 1, 2, 0)
+        return _runs(weights, neighbours=attrs.dilation_w == 1)
+
+    layer = _layer(context, arrange)
     lo, hi = numerics.output_range(context.graph, context.op)
     literals = {
         "in_w": in_w,
@@ -253,6 +271,40 @@ def in_small_blocks(lowered: Lowered) -> Lowered:
     """Return the same convolution with less scratch: two pixels at a time."""
     smaller = with_blocks(lowered, Blocks.TWOS)
     return smaller if smaller.scratch_bytes < lowered.scratch_bytes else lowered
+
+
+# Transposed convolutions
+
+
+def _lower_transpose_conv(context: OpContext) -> Lowered:
+    """Lower to one convolution per phase of the columns, of the kernel's taps that meet the row's phase.
+
+    A phase's sums are bounded by those of the whole kernel, so that one layer settles and proves for all.
+    """
+    attrs = window_attrs(context)
+    in_c = context.input(0).shape[3]
+    out_w, out_c = context.output.shape[2:]
+    layer = _layer(context, lambda weights: weights)
+    streams = [
+        conv_stream(replace(layer, weights=_runs(weights, neighbours=True)))
+        for weights in phase_weights(layer.weights, attrs)
+    ]
+    starts = np.cumsum([0, *(stream.size for stream in streams[:-1])])
+    outputs = -(-out_w // attrs.stride_w)
+    k = -(-attrs.kernel_h // attrs.stride_h) * filled(-(-attrs.kernel_w // attrs.stride_w) * in_c, 2)
+    blocks = _blocks(layer, outputs, k)
+    columns = 2 * filled(k, 4) * blocks.most
+    return lower_transposed(
+        context,
+        (
+            Constant("stream", "int32_t", np.concatenate(streams), "weights, biases and requantisation"),
+            Constant("starts", "int32_t", starts.astype(np.int32), "of each phase in the stream"),
+        ),
+        columns + 2 * outputs * out_c,
+        columns=columns,
+        blocks=int(blocks),
+        wide=int(layer.wide),
+    )
 
 
 # Depthwise convolutions
@@ -477,12 +529,27 @@ KERNELS: tuple[Kernel, ...] = (
     ),
     Kernel("tm_conv2d_s16_dsp", OpKind.CONV_2D, Isa.DSP, _lower_conv, _CONV, less_scratch=in_small_blocks),
     Kernel(
+        "tm_transpose_conv_s16_dsp",
+        OpKind.TRANSPOSE_CONV,
+        Isa.DSP,
+        _lower_transpose_conv,
+        (*_WEIGHTED, single_image, equal_depth, at_least_the_stride),
+    ),
+    Kernel(
         "tm_dwconv2d_s16_dsp",
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise,
         (*_WEIGHTED, single_image, depth_multiplier_one, sums_fit_and_scale_down),
         row_in_place=True,
+    ),
+    Kernel(
+        "tm_conv2d_s16_dsp",
+        OpKind.DEPTHWISE_CONV_2D,
+        Isa.DSP,
+        _lower_conv,
+        (*_WEIGHTED, single_image, one_input_channel),
+        less_scratch=in_small_blocks,
     ),
     Kernel(
         "tm_fully_connected_s16_dsp",

@@ -71,6 +71,15 @@ def _phases(attrs: WindowAttrs) -> Iterator[tuple[slice, slice]]:
             yield slice(phase_h, None, attrs.stride_h), slice(phase_w, None, attrs.stride_w)
 
 
+def phase_weights(
+    weights: np.typing.NDArray[np.int8], attrs: WindowAttrs
+) -> Iterator[np.typing.NDArray[np.int8]]:
+    """Yield the weights of each phase's convolution, [out_c, rows, columns, in_c]."""
+    for rows, columns in _phases(attrs):
+        # Neighbouring inputs meet taps in the opposite order, a stride apart.
+        yield weights[:, rows, columns][:, ::-1, ::-1]
+
+
 def _biases(context: OpContext) -> numerics.Int32Array:
     """Return the bias of each phase with the input's zero point folded in: [phases, out_c]."""
     weights = context.input(1).data
@@ -152,9 +161,7 @@ def _lower_dsp(context: OpContext) -> Lowered:
     taps = -(-attrs.kernel_h // attrs.stride_h) * -(-attrs.kernel_w // attrs.stride_w)
     biases = _biases(context)
     streams: list[numerics.Int32Array] = []
-    # Neighbouring inputs meet taps in the opposite order, a stride apart.
-    phases = [weights[:, rows, columns][:, ::-1, ::-1] for rows, columns in _phases(attrs)]
-    arranged = [_window_order(phase) for phase in phases]
+    arranged = [_window_order(phase) for phase in phase_weights(weights, attrs)]
     packed = form != 0 and out_c > 1 and taps * in_c > 16 and all(packable(phase) for phase in arranged)
     for phase, bias in zip(arranged, biases, strict=True):
         streams.append(conv_stream(phase, bias, requant, packed=packed))
