@@ -151,6 +151,27 @@ def test_what_the_machine_refuses_is_no_bug(
     refused(invoke("plan", "--board", "host", digits_model), said)
 
 
+def test_a_folder_that_is_gone(digits_model: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "os.rmdir(os.getcwd())\n"
+        "from tinyml.cli.app import main\n"
+        f"sys.argv = ['tinyml', 'generate', '--board', 'host', {str(digits_model)!r}]\n"
+        "main()"
+    )
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "gone",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: the current folder no longer exists")
+
+
 def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tinyml", "boards", "--json"],

@@ -61,6 +61,10 @@ class App(click.Group):
             sys.stderr.close()
             sys.exit(0)
         except OSError as error:
+            if error.errno == errno.ENOENT and error.filename is None:  # of os.getcwd
+                lost = UsageError("the current folder no longer exists", hint="change to one that does")
+                out.error(lost)
+                sys.exit(lost.exit_status)
             if error.errno not in _SURROUNDINGS:
                 _report_bug(out)
                 sys.exit(_BUG)
