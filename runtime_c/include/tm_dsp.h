@@ -25,11 +25,30 @@
 #define TM_DSP_ASM 0
 #endif
 
+/* Whether two instructions issue together: on the Cortex-M7, which has no macro of its own. Projects for a board
+ * say so (runtime_c/platformio/board_files.py); elsewhere only its FPU of doubles gives it away. The same results
+ * in another order of instructions, loads one by one beside the multiplications.
+ */
+#ifndef TM_DUAL_ISSUE
+#if defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && (__ARM_FP & 8)
+#define TM_DUAL_ISSUE 1
+#else
+#define TM_DUAL_ISSUE 0
+#endif
+#endif
+
 /* One copy for all layers of a model: the loops inside are long, so a call costs next to nothing. */
 #if defined(__GNUC__)
 #define TM_SHARED static __attribute__((noinline, unused))
 #else
 #define TM_SHARED static
+#endif
+
+/* Whether the compiler knows that a condition holds, and speed counts: for copies of loops that need not ask. */
+#if defined(__GNUC__) && !defined(__OPTIMIZE_SIZE__)
+#define TM_CONSTANT(condition) (__builtin_constant_p(condition) && (condition))
+#else
+#define TM_CONSTANT(condition) 0
 #endif
 
 /* A function whose body is one block of assembly after the AAPCS. noipa: GCC must not see that the

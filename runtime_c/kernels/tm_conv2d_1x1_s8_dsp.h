@@ -18,10 +18,17 @@
 
 #include "tm_conv_block_s8_dsp.h"
 
-/* One block of pixels; `pixels` must be a constant where it is inlined. */
-TM_INLINE void tm_conv2d_1x1_column(const int8_t *x, int32_t *column, int32_t pixels, int32_t in_c)
+/* One block of pixels; `pixels` must be a constant where it is inlined. Where in_c leaves a rest, the weights behind
+ * it are zero: any activations will do there, as those of the next pixels, of which `more` follow.
+ */
+TM_INLINE void tm_conv2d_1x1_column(const int8_t *x, int32_t *column, int32_t pixels, int32_t in_c,
+                                    int32_t more)
 {
     const int32_t whole = in_c / 4;
+    if (in_c % 4 && more * in_c >= 4 - in_c % 4) {
+        tm_column_fill(x, column, whole + 1, in_c, pixels);
+        return;
+    }
     if (whole > 0) {
         tm_column_fill(x, column, whole, in_c, pixels);
     }
@@ -43,13 +50,13 @@ TM_INLINE void tm_conv2d_1x1_s8_dsp(const int8_t *x, int8_t *y, const int32_t *s
     int32_t block = tm_block_pixels(blocks, left);
     for (; block > 1; block = tm_block_pixels(blocks, left)) {
         if (tm_blocks_have(blocks, 4) && block == 4) {
-            tm_conv2d_1x1_column(x, column, 4, in_c);
+            tm_conv2d_1x1_column(x, column, 4, in_c, left - 4);
             tm_conv_block(form, packed, 4, column, stream, y, groups, out_c, zp_out);
         } else if (tm_blocks_have(blocks, 3) && block == 3) {
-            tm_conv2d_1x1_column(x, column, 3, in_c);
+            tm_conv2d_1x1_column(x, column, 3, in_c, left - 3);
             tm_conv_block(form, packed, 3, column, stream, y, groups, out_c, zp_out);
         } else if (tm_blocks_have(blocks, 2)) {
-            tm_conv2d_1x1_column(x, column, 2, in_c);
+            tm_conv2d_1x1_column(x, column, 2, in_c, left - 2);
             tm_conv_block(form, packed, 2, column, stream, y, groups, out_c, zp_out);
         }
         x += block * in_c;

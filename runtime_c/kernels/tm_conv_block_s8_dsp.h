@@ -316,22 +316,34 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 
 #if TM_DSP_ASM
 
-#define TM_BLOCK_REQUANT_3(acc, zero_point)         \
-    "smmlar " acc ", " acc ", r2, " acc "\n"        \
-    "smmlar " acc ", " acc ", r3, " zero_point "\n" \
-    "ssat   " acc ", #8, " acc "\n"
-#define TM_BLOCK_REQUANT_1(acc, zero_point)         \
-    "smmla  " acc ", " acc ", r2, " acc "\n"        \
-    "smmlar " acc ", " acc ", r3, " zero_point "\n" \
-    "ssat   " acc ", #8, " acc "\n"
-#define TM_BLOCK_REQUANT_4(acc, zero_point)         \
-    "smmlar " acc ", " acc ", r2, " acc "\n"        \
-    "add    " acc ", " acc ", " acc ", asr #31\n"   \
-    "smmlsr " acc ", " acc ", r3, " zero_point "\n" \
-    "ssat   " acc ", #8, " acc "\n"
+/* Requantisation, by form: each instruction for all accumulators of the list ACCS before the next, so that no
+ * core waits for the one before.
+ */
+#define TM_BLOCK_SMMLAR_A(acc, arg) "smmlar " acc ", " acc ", r2, " acc "\n"
+#define TM_BLOCK_SMMLA_A(acc, arg) "smmla  " acc ", " acc ", r2, " acc "\n"
+#define TM_BLOCK_SMMLA_A_B(acc, arg) "smmla  " acc ", " acc ", r2, r3\n"
+#define TM_BLOCK_ADD_SIGN(acc, arg) "add    " acc ", " acc ", " acc ", asr #31\n"
+#define TM_BLOCK_SMMLAR_B(acc, zero_point) "smmlar " acc ", " acc ", r3, " zero_point "\n"
+#define TM_BLOCK_SMMLSR_B(acc, zero_point) "smmlsr " acc ", " acc ", r3, " zero_point "\n"
+#define TM_BLOCK_SSAT(acc, arg) "ssat   " acc ", #8, " acc "\n"
+#define TM_BLOCK_SSAT_ASR(acc, n) "ssat   " acc ", #8, " acc ", asr #" n "\n"
 
-#define TM_BLOCK_REQUANT_2_2(acc, zero_point) TM_ASM_REQUANT_2(acc, "2")
-#define TM_BLOCK_REQUANT_2_4(acc, zero_point) TM_ASM_REQUANT_2(acc, "4")
+#define TM_BLOCK_REQUANT_3(ACCS, zero_point) \
+    ACCS(TM_BLOCK_SMMLAR_A, "")              \
+    ACCS(TM_BLOCK_SMMLAR_B, zero_point)      \
+    ACCS(TM_BLOCK_SSAT, "")
+#define TM_BLOCK_REQUANT_1(ACCS, zero_point) \
+    ACCS(TM_BLOCK_SMMLA_A, "")               \
+    ACCS(TM_BLOCK_SMMLAR_B, zero_point)      \
+    ACCS(TM_BLOCK_SSAT, "")
+#define TM_BLOCK_REQUANT_4(ACCS, zero_point) \
+    ACCS(TM_BLOCK_SMMLAR_A, "")              \
+    ACCS(TM_BLOCK_ADD_SIGN, "")              \
+    ACCS(TM_BLOCK_SMMLSR_B, zero_point)      \
+    ACCS(TM_BLOCK_SSAT, "")
+#define TM_BLOCK_REQUANT_2(ACCS, n) ACCS(TM_BLOCK_SMMLA_A_B, "") ACCS(TM_BLOCK_SSAT_ASR, n)
+#define TM_BLOCK_REQUANT_2_2(ACCS, zero_point) TM_BLOCK_REQUANT_2(ACCS, "2")
+#define TM_BLOCK_REQUANT_2_4(ACCS, zero_point) TM_BLOCK_REQUANT_2(ACCS, "4")
 /* The odd channel, by form and packed: from the difference of a packed pair as it is (tm_requant_odd_dsp). */
 #define TM_BLOCK_ODD_1_0 TM_BLOCK_REQUANT_1
 #define TM_BLOCK_ODD_1_1 TM_BLOCK_REQUANT_1
@@ -341,8 +353,8 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK_ODD_4_1 TM_BLOCK_REQUANT_4
 #define TM_BLOCK_ODD_2_2_0 TM_BLOCK_REQUANT_2_2
 #define TM_BLOCK_ODD_2_4_0 TM_BLOCK_REQUANT_2_4
-#define TM_BLOCK_ODD_2_2_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "10")
-#define TM_BLOCK_ODD_2_4_1(acc, zero_point) TM_ASM_REQUANT_2(acc, "12")
+#define TM_BLOCK_ODD_2_2_1(ACCS, zero_point) TM_BLOCK_REQUANT_2(ACCS, "10")
+#define TM_BLOCK_ODD_2_4_1(ACCS, zero_point) TM_BLOCK_REQUANT_2(ACCS, "12")
 /* What becomes of the odd accumulators before: nothing, the difference, or tm_unpack_odd (bias in r2). */
 #define TM_BLOCK_NO_BIAS ""
 #define TM_BLOCK_BIAS "ldr    r2, [r1], #4\n"
@@ -365,6 +377,52 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 /* Four pixels. One step: a weight word for two channels, a halfword pair of each pixel. r0 column, r1 stream,
  * r4..r11 accumulators (even: channel 0, odd: channel 1), r12 and lr weights.
  */
+/* clang-format off */
+#if TM_DUAL_ISSUE
+/* Where a load issues beside a multiplication: single words, each as soon as its register is free, the group's last
+ * one the word behind its weights. Only the first two activations of a group are waited for. Of b0..b7, b6 must be
+ * needed last.
+ */
+#define TM_BLOCK4_HEAD_0(b0, b1)       \
+    "sxtb16 lr, r12\n"                 \
+    "sxtb16 r12, r12, ror #8\n"        \
+    "smlad  r4, r2, lr, " b0 "\n"      \
+    "smlad  r5, r2, r12, " b1 "\n"
+#define TM_BLOCK4_HEAD_1(b0, b1)       \
+    "sxtb16 lr, r12\n"                 \
+    "smlad  r5, r2, r12, " b1 "\n"     \
+    "smlad  r4, r2, lr, " b0 "\n"
+#define TM_BLOCK4_STEP(packed, last, b0, b1, b2, b3, b4, b5, b6, b7) \
+    TM_BLOCK4_HEAD_##packed(b0, b1)    \
+    "ldr    r2, [r0], #4\n"            \
+    "smlad  r7, r3, r12, " b3 "\n"     \
+    "smlad  r6, r3, lr, " b2 "\n"      \
+    "ldr    r3, [r0], #4\n"            \
+    "smlad  r9, r2, r12, " b5 "\n"     \
+    "smlad  r8, r2, lr, " b4 "\n"      \
+    TM_BLOCK4_RELOAD_##last("r2")      \
+    "smlad  r11, r3, r12, " b7 "\n"    \
+    "ldr    r12, [r1], #4\n"           \
+    "smlad  r10, r3, lr, " b6 "\n"     \
+    TM_BLOCK4_RELOAD_##last("r3")
+#define TM_BLOCK4_RELOAD_0(x) "ldr    " x ", [r0], #4\n"
+#define TM_BLOCK4_RELOAD_1(x) ""
+#define TM_BLOCK4_FIRST(packed, b0, b1, b2, b3, b4, b5, b6, b7) \
+    "ldrd   r2, r3, [r0], #8\n"        \
+    TM_BLOCK4_STEP(packed, 0, b0, b1, b2, b3, b4, b5, b6, b7)   \
+    TM_BLOCK4_STEP(packed, 1, "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
+#define TM_BLOCK4_GROUP(packed) \
+    TM_BLOCK4_FIRST(packed, "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
+#define TM_BLOCK4_TWO_BIASES(packed) \
+    "ldrd   r10, r11, [r1], #8\n" \
+    "ldr    r12, [r1], #4\n"  \
+    TM_BLOCK4_FIRST(packed, "r10", "r11", "r10", "r11", "r10", "r11", "r10", "r11")
+#define TM_BLOCK4_ONE_BIAS(packed) \
+    "ldr    r10, [r1], #4\n"  \
+    "ldr    r12, [r1], #4\n"  \
+    TM_BLOCK4_FIRST(packed, "r10", "r10", "r10", "r10", "r10", "r10", "r10", "r10")
+#define TM_BLOCK4_AHEAD "sub    r1, #4\n" /* which the last group has read too far */
+#else
 #define TM_BLOCK4_LOAD_0        \
     "ldr    r12, [r1], #4\n"    \
     "ldrd   r2, r3, [r0], #8\n" \
@@ -374,7 +432,6 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "ldr    r12, [r1], #4\n"    \
     "ldrd   r2, r3, [r0], #8\n" \
     "sxtb16 lr, r12\n"
-/* clang-format off */
 /* The first step starts from the biases: in r10 and r11, or in r11 for both. */
 #define TM_BLOCK4_STEP(packed, b0, b1, b2, b3, b4, b5, b6, b7) \
     TM_BLOCK4_LOAD_##packed            \
@@ -398,26 +455,50 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "ldr    r11, [r1], #4\n"  \
     TM_BLOCK4_STEP(packed, "r11", "r11", "r11", "r11", "r11", "r11", "r11", "r11") \
     TM_BLOCK4_NEXT(packed)
+#define TM_BLOCK4_AHEAD ""
+#endif
 #define TM_BLOCK4_UNPACK(bias, ODD) bias ODD("r5", "r4") ODD("r7", "r6") ODD("r9", "r8") ODD("r11", "r10")
-/* Requantise an accumulator and store it; r12 + `where` is its place. */
-#define TM_BLOCK4_STORE(REQUANT, acc, where) REQUANT(acc, "lr") "strb   " acc ", [r12" where "]\n"
+#define TM_BLOCK4_EVENS(OP, arg) OP("r4", arg) OP("r6", arg) OP("r8", arg) OP("r10", arg)
+#define TM_BLOCK4_ODDS(OP, arg) OP("r5", arg) OP("r7", arg) OP("r9", arg) OP("r11", arg)
+/* Stores, by form: a single rounding needs no zero point, so that the pixels' distance stays in lr. */
+#define TM_BLOCK4_STORE_EVENS_ZP                  \
+    "ldrd   r2, r3, [sp, #8]\n"                   \
+    "strb   r6, [r12, r2]\n"                      \
+    "strb   r8, [r12, r2, lsl #1]\n"              \
+    "strb   r10, [r12, r3]\n"                     \
+    "strb   r4, [r12], #1\n"
+#define TM_BLOCK4_STORE_ODDS_ZP                   \
+    "ldrd   r2, r3, [sp, #8]\n"                   \
+    "strb   r7, [r12, r2]\n"                      \
+    "strb   r9, [r12, r2, lsl #1]\n"              \
+    "strb   r11, [r12, r3]\n"                     \
+    "strb   r5, [r12], #1\n"
+#define TM_BLOCK4_STORE_EVENS_LR                  \
+    "strb   r6, [r12, lr]\n"                      \
+    "add    r6, lr, lr, lsl #1\n"                 \
+    "strb   r8, [r12, lr, lsl #1]\n"              \
+    "strb   r10, [r12, r6]\n"                     \
+    "strb   r4, [r12], #1\n"
+#define TM_BLOCK4_STORE_ODDS_LR                   \
+    "strb   r7, [r12, lr]\n"                      \
+    "strb   r9, [r12, lr, lsl #1]\n"              \
+    "strb   r11, [r12, r6]\n"                     \
+    "strb   r5, [r12], #1\n"
+#define TM_BLOCK4_STORE_1(which) TM_BLOCK4_STORE_##which##_ZP
+#define TM_BLOCK4_STORE_3(which) TM_BLOCK4_STORE_##which##_ZP
+#define TM_BLOCK4_STORE_4(which) TM_BLOCK4_STORE_##which##_ZP
+#define TM_BLOCK4_STORE_2_2(which) TM_BLOCK4_STORE_##which##_LR
+#define TM_BLOCK4_STORE_2_4(which) TM_BLOCK4_STORE_##which##_LR
 #define TM_BLOCK4_END(form, packed)               \
+    TM_BLOCK4_AHEAD                               \
     TM_BLOCK_UNPACK_##form##_##packed(TM_BLOCK4_UNPACK) \
     "ldrd   r2, r3, [r1], #8\n"                   \
     "ldrd   r12, lr, [sp]\n"                      \
-    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r4", "")            \
-    "ldr    r4, [sp, #8]\n"                       \
-    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r6", ", r4")        \
-    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r8", ", r4, lsl #1") \
-    "add    r6, r4, r4, lsl #1\n"                 \
-    TM_BLOCK4_STORE(TM_BLOCK_REQUANT_##form, "r10", ", r6")       \
-    "add    r12, #1\n"                            \
+    TM_BLOCK_REQUANT_##form(TM_BLOCK4_EVENS, "lr") \
+    TM_BLOCK4_STORE_##form(EVENS)                 \
     "ldrd   r2, r3, [r1], #8\n"                   \
-    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r5", "")            \
-    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r7", ", r4")        \
-    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r9", ", r4, lsl #1") \
-    TM_BLOCK4_STORE(TM_BLOCK_ODD_##form##_##packed, "r11", ", r6")       \
-    "add    r12, #1\n"
+    TM_BLOCK_ODD_##form##_##packed(TM_BLOCK4_ODDS, "lr") \
+    TM_BLOCK4_STORE_##form(ODDS)
 
 /* Three pixels. r4..r9 accumulators, r10..r12 activations, r2, r3 and lr weights: two steps' at a time. */
 #define TM_BLOCK3_X "ldm    r0!, {r10-r12}\n"
@@ -425,13 +506,17 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "smlad  r8, r12, lr, " b4 "\n" \
     "smlad  r9, r12, " w ", " b5 "\n"
 #define TM_BLOCK3_UNPACK(bias, ODD) bias ODD("r5", "r4") ODD("r7", "r6") ODD("r9", "r8")
-#define TM_BLOCK3_STORE(REQUANT, acc) REQUANT(acc, "r11") "strb   " acc ", [r10, r12, lsl #1]\n"
+#define TM_BLOCK3_EVENS(OP, arg) OP("r4", arg) OP("r6", arg) OP("r8", arg)
+#define TM_BLOCK3_ODDS(OP, arg) OP("r5", arg) OP("r7", arg) OP("r9", arg)
+#define TM_BLOCK3_STORE(acc) "strb   " acc ", [r10, r12, lsl #1]\n"
 
 /* Two pixels: the same without the last. */
 #define TM_BLOCK2_X "ldrd   r10, r11, [r0], #8\n"
 #define TM_BLOCK2_LAST(w, b4, b5) ""
 #define TM_BLOCK2_UNPACK(bias, ODD) bias ODD("r5", "r4") ODD("r7", "r6")
-#define TM_BLOCK2_STORE(REQUANT, acc) ""
+#define TM_BLOCK2_EVENS(OP, arg) OP("r4", arg) OP("r6", arg)
+#define TM_BLOCK2_ODDS(OP, arg) OP("r5", arg) OP("r7", arg)
+#define TM_BLOCK2_STORE(acc) ""
 
 #define TM_BLOCK23_ODD_0(w) "sxtb16 " w ", " w ", ror #8\n"
 #define TM_BLOCK23_ODD_1(w) ""
@@ -450,17 +535,7 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "ldrd   r2, r3, [r1], #8\n"              \
     TM_BLOCK23_NEXT(pixels, packed, "r2")    \
     TM_BLOCK23_NEXT(pixels, packed, "r3")
-/* The biases are in r8 and r9, or in r9 for both; with two pixels in r6 and r7. */
-#define TM_BLOCK3_TWO_BIASES(packed)         \
-    "ldrd   r8, r9, [r1], #8\n"              \
-    "ldrd   r2, r3, [r1], #8\n"              \
-    TM_BLOCK23_STEP(3, packed, "r2", "r8", "r9", "r8", "r9", "r8", "r9") \
-    TM_BLOCK23_NEXT(3, packed, "r3")
-#define TM_BLOCK3_ONE_BIAS(packed)           \
-    "ldr    r9, [r1], #4\n"                  \
-    "ldrd   r2, r3, [r1], #8\n"              \
-    TM_BLOCK23_STEP(3, packed, "r2", "r9", "r9", "r9", "r9", "r9", "r9") \
-    TM_BLOCK23_NEXT(3, packed, "r3")
+/* With two pixels, the biases are in r6 and r7, or in r7 for both. */
 #define TM_BLOCK2_TWO_BIASES(packed)         \
     "ldrd   r6, r7, [r1], #8\n"              \
     "ldrd   r2, r3, [r1], #8\n"              \
@@ -471,22 +546,77 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "ldrd   r2, r3, [r1], #8\n"              \
     TM_BLOCK23_STEP(2, packed, "r2", "r7", "r7", "r7", "r7", "", "") \
     TM_BLOCK23_NEXT(2, packed, "r3")
-#define TM_BLOCK23_STORE(REQUANT, acc, where) REQUANT(acc, "r11") "strb   " acc ", [r10" where "]\n"
 #define TM_BLOCK23_END(pixels, form, packed)      \
+    TM_BLOCK##pixels##_AHEAD                      \
     TM_BLOCK_UNPACK_##form##_##packed(TM_BLOCK##pixels##_UNPACK) \
     "ldrd   r2, r3, [r1], #8\n"                   \
     "ldm    sp, {r10-r12}\n"                      \
-    TM_BLOCK23_STORE(TM_BLOCK_REQUANT_##form, "r4", "")           \
-    TM_BLOCK23_STORE(TM_BLOCK_REQUANT_##form, "r6", ", r12")      \
-    TM_BLOCK##pixels##_STORE(TM_BLOCK_REQUANT_##form, "r8")       \
-    "add    r10, #1\n"                            \
+    TM_BLOCK_REQUANT_##form(TM_BLOCK##pixels##_EVENS, "r11")     \
     "ldrd   r2, r3, [r1], #8\n"                   \
-    TM_BLOCK23_STORE(TM_BLOCK_ODD_##form##_##packed, "r5", "")           \
-    TM_BLOCK23_STORE(TM_BLOCK_ODD_##form##_##packed, "r7", ", r12")      \
-    TM_BLOCK##pixels##_STORE(TM_BLOCK_ODD_##form##_##packed, "r9")       \
-    "add    r12, r10, #1\n"
+    "strb   r6, [r10, r12]\n"                     \
+    TM_BLOCK##pixels##_STORE("r8")                \
+    "strb   r4, [r10], #1\n"                      \
+    TM_BLOCK_ODD_##form##_##packed(TM_BLOCK##pixels##_ODDS, "r11") \
+    "strb   r7, [r10, r12]\n"                     \
+    TM_BLOCK##pixels##_STORE("r9")                \
+    "strb   r5, [r10], #1\n"
 
+#if TM_DUAL_ISSUE
+/* As with four pixels. */
+#define TM_BLOCK3_HEAD_0(w, x, b0, b1) \
+    "sxtb16 lr, " w "\n"               \
+    x                                  \
+    "sxtb16 " w ", " w ", ror #8\n"    \
+    "smlad  r4, r10, lr, " b0 "\n"     \
+    "smlad  r5, r10, " w ", " b1 "\n"
+#define TM_BLOCK3_HEAD_1(w, x, b0, b1) \
+    "sxtb16 lr, " w "\n"               \
+    x                                  \
+    "smlad  r5, r10, " w ", " b1 "\n"  \
+    "smlad  r4, r10, lr, " b0 "\n"
+#define TM_BLOCK3_FIRST(packed, b0, b1, b2, b3, b4, b5) \
+    "ldrd   r10, r11, [r0], #8\n"      \
+    TM_BLOCK3_HEAD_##packed("r2", "ldr r12, [r0], #4\n", b0, b1) \
+    "ldr    r10, [r0], #4\n"           \
+    "smlad  r7, r11, r2, " b3 "\n"     \
+    "smlad  r6, r11, lr, " b2 "\n"     \
+    "ldr    r11, [r0], #4\n"           \
+    "smlad  r9, r12, r2, " b5 "\n"     \
+    "ldr    r2, [r1], #4\n"            \
+    "smlad  r8, r12, lr, " b4 "\n"     \
+    "ldr    r12, [r0], #4\n"           \
+    TM_BLOCK3_HEAD_##packed("r3", "", "r4", "r5") \
+    "smlad  r7, r11, r3, r7\n"         \
+    "smlad  r6, r11, lr, r6\n"         \
+    "smlad  r9, r12, r3, r9\n"         \
+    "ldr    r3, [r1], #4\n"            \
+    "smlad  r8, r12, lr, r8\n"
+#define TM_BLOCK3_GROUP(packed) TM_BLOCK3_FIRST(packed, "r4", "r5", "r6", "r7", "r8", "r9")
+#define TM_BLOCK3_TWO_BIASES(packed)         \
+    "ldrd   r8, r9, [r1], #8\n"              \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK3_FIRST(packed, "r8", "r9", "r8", "r9", "r8", "r9")
+#define TM_BLOCK3_ONE_BIAS(packed)           \
+    "ldr    r8, [r1], #4\n"                  \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK3_FIRST(packed, "r8", "r8", "r8", "r8", "r8", "r8")
+#define TM_BLOCK3_AHEAD "sub    r1, #8\n"
+#else
 #define TM_BLOCK3_GROUP(packed) TM_BLOCK23_GROUP(3, packed)
+#define TM_BLOCK3_AHEAD ""
+/* The biases are in r8 and r9, or in r9 for both. */
+#define TM_BLOCK3_TWO_BIASES(packed)         \
+    "ldrd   r8, r9, [r1], #8\n"              \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK23_STEP(3, packed, "r2", "r8", "r9", "r8", "r9", "r8", "r9") \
+    TM_BLOCK23_NEXT(3, packed, "r3")
+#define TM_BLOCK3_ONE_BIAS(packed)           \
+    "ldr    r9, [r1], #4\n"                  \
+    "ldrd   r2, r3, [r1], #8\n"              \
+    TM_BLOCK23_STEP(3, packed, "r2", "r9", "r9", "r9", "r9", "r9", "r9") \
+    TM_BLOCK23_NEXT(3, packed, "r3")
+#endif
+#define TM_BLOCK2_AHEAD ""
 #define TM_BLOCK3_END(form, packed) TM_BLOCK23_END(3, form, packed)
 #define TM_BLOCK2_GROUP(packed) TM_BLOCK23_GROUP(2, packed)
 #define TM_BLOCK2_END(form, packed) TM_BLOCK23_END(2, form, packed)
@@ -503,21 +633,43 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
 #define TM_BLOCK_FIRST_2_4_0(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
 #define TM_BLOCK_FIRST_2_4_1(pixels, packed) TM_BLOCK##pixels##_TWO_BIASES(packed)
 
-/* Stack while running: [0] y, [4] zero point, [8] out_c, [12] column, [16] y past the last pair, [20] end of the
- * column, [24] where to enter the unrolled loop. Groups after the first run eight to a round; the first round is
- * entered so that the rest are whole (Duff).
+/* Stack while running: [0] y, [4] zero point, [8] out_c, [12] 3 out_c, [16] column, [20] y past the last pair,
+ * [24] end of the column, [28] where to enter the unrolled loop. With four pixels and a single rounding [4] is out_c.
+ * Groups after the first run eight to a round; the first round is entered so that the rest are whole (Duff). Where
+ * `rounds` is ONE it is the only one, and nothing asks for more.
  */
-#define TM_BLOCK_BODY(pixels, form, packed)                 \
+#define TM_BLOCK_Y_2 "r10"
+#define TM_BLOCK_Y_3 "r10"
+#define TM_BLOCK_Y_4 "r12"
+#define TM_BLOCK_SECOND_2(form) "r5"
+#define TM_BLOCK_SECOND_3(form) "r5"
+#define TM_BLOCK_SECOND_4(form) TM_BLOCK_SECOND_4_##form
+#define TM_BLOCK_SECOND_4_1 "r5"
+#define TM_BLOCK_SECOND_4_3 "r5"
+#define TM_BLOCK_SECOND_4_4 "r5"
+#define TM_BLOCK_SECOND_4_2_2 "r4"
+#define TM_BLOCK_SECOND_4_2_4 "r4"
+/* Activations are loaded anew at the start of a group. */
+#define TM_BLOCK_FREE_2 "r10"
+#define TM_BLOCK_FREE_3 "r10"
+#define TM_BLOCK_FREE_4 "r2"
+#define TM_BLOCK_AGAIN_ONE(pixels) ""
+#define TM_BLOCK_AGAIN_MANY(pixels)                         \
+    "ldr    " TM_BLOCK_FREE_##pixels ", [sp, #24]\n"        \
+    "cmp    r0, " TM_BLOCK_FREE_##pixels "\n"               \
+    "bne    2b\n"
+#define TM_BLOCK_BODY(pixels, form, packed, rounds)         \
     "push   {r4-r11, lr}\n"                                 \
-    "sub    sp, #28\n"                                      \
-    "ldrd   r4, r5, [sp, #64]\n" /* out_c, zero_point */    \
+    "sub    sp, #32\n"                                      \
+    "ldrd   r4, r5, [sp, #68]\n" /* out_c, zero_point */    \
     "bic    r6, r4, #1\n"                                   \
     "add    r6, r2\n"                                       \
-    "strd   r2, r5, [sp]\n"                                 \
-    "strd   r4, r0, [sp, #8]\n"                             \
+    "add    r7, r4, r4, lsl #1\n"                           \
+    "strd   r2, " TM_BLOCK_SECOND_##pixels(form) ", [sp]\n" \
+    "strd   r4, r7, [sp, #8]\n"                             \
+    "strd   r0, r6, [sp, #16]\n"                            \
     "movs   r7, #8 * " #pixels "\n" /* of a group */        \
-    "mla    r7, r3, r7, r0\n"                               \
-    "strd   r6, r7, [sp, #16]\n"                            \
+    "mla    r5, r3, r7, r0\n"                               \
     "adr    r7, 5f\n"                                       \
     "subs   r6, r3, #1\n"                                   \
     "beq    9f\n"                                           \
@@ -530,12 +682,12 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     "mla    r7, r6, r8, r7\n"                               \
     "9:\n"                                                  \
     "orr    r7, #1\n" /* Thumb */                           \
-    "str    r7, [sp, #24]\n"                                \
+    "strd   r5, r7, [sp, #24]\n"                            \
     "cmp    r4, #1\n"                                       \
     "ble    6f\n"                                           \
     "1:\n"                                                  \
     TM_BLOCK_FIRST_##form##_##packed(pixels, packed)        \
-    "ldr    pc, [sp, #24]\n"                                \
+    "ldr    pc, [sp, #28]\n"                                \
     ".balign 4\n"                                           \
     "2:\n"                                                  \
     TM_BLOCK##pixels##_GROUP(packed)                        \
@@ -544,74 +696,81 @@ TM_INLINE const int32_t *tm_conv_pairs(int32_t form, int32_t packed, int32_t pix
     ".rept  7\n"                                            \
     TM_BLOCK##pixels##_GROUP(packed)                        \
     ".endr\n"                                               \
-    "ldr    r2, [sp, #20]\n"                                \
-    "cmp    r0, r2\n"                                       \
-    "bne    2b\n"                                           \
+    TM_BLOCK_AGAIN_##rounds(pixels)                         \
     ".balign 4\n"                                           \
     "5:\n"                                                  \
     TM_BLOCK##pixels##_END(form, packed)                    \
-    "str    r12, [sp]\n"                                    \
-    "ldrd   r0, r2, [sp, #12]\n"                            \
-    "cmp    r12, r2\n"                                      \
+    "str    " TM_BLOCK_Y_##pixels ", [sp]\n"                \
+    "ldrd   r0, r2, [sp, #16]\n"                            \
+    "cmp    " TM_BLOCK_Y_##pixels ", r2\n"                  \
     "bne    1b\n"                                           \
     "6:\n"                                                  \
     "mov    r0, r1\n"                                       \
-    "add    sp, #28\n"                                      \
+    "add    sp, #32\n"                                      \
     "pop    {r4-r11, pc}\n"
 /* clang-format on */
 
-#define TM_CONV_PAIRS(name, pixels, form, packed)                                                     \
+#define TM_CONV_PAIRS_ASM(name, pixels, form, packed, rounds)                                         \
     TM_NAKED const int32_t *name(                                                                     \
         const int32_t *column __attribute__((unused)), const int32_t *stream __attribute__((unused)), \
         int8_t *y __attribute__((unused)), int32_t groups __attribute__((unused)),                    \
         int32_t out_c __attribute__((unused)), int32_t zero_point __attribute__((unused)))            \
     {                                                                                                 \
-        __asm__ volatile(TM_BLOCK_BODY(pixels, form, packed));                                        \
+        __asm__ volatile(TM_BLOCK_BODY(pixels, form, packed, rounds));                                \
     }
+#define TM_CONV_PAIRS(name, pixels, form, packed)             \
+    TM_CONV_PAIRS_ASM(name##_dsp, pixels, form, packed, MANY) \
+    TM_CONV_PAIRS_ASM(name##_short_dsp, pixels, form, packed, ONE)
 
 #else
 
-#define TM_CONV_PAIRS(name, pixels, form, packed)                                                          \
+#define TM_CONV_PAIRS_C(name, pixels, form, packed)                                                        \
     TM_SHARED const int32_t *name(const int32_t *column, const int32_t *stream, int8_t *y, int32_t groups, \
                                   int32_t out_c, int32_t zero_point)                                       \
     {                                                                                                      \
         return tm_conv_pairs(TM_REQUANT_##form, packed, pixels, column, stream, y, groups, out_c,          \
                              zero_point);                                                                  \
     }
+#define TM_CONV_PAIRS(name, pixels, form, packed)     \
+    TM_CONV_PAIRS_C(name##_dsp, pixels, form, packed) \
+    TM_CONV_PAIRS_C(name##_short_dsp, pixels, form, packed)
 
 #endif
 
-/* All pairs of output channels of a block, `groups` > 0; they return the stream behind them. */
-TM_CONV_PAIRS(tm_conv_pairs4_3_dsp, 4, 3, 0)
-TM_CONV_PAIRS(tm_conv_pairs4_4_dsp, 4, 4, 0)
-TM_CONV_PAIRS(tm_conv_pairs4_2_2_dsp, 4, 2_2, 0)
-TM_CONV_PAIRS(tm_conv_pairs4_2_4_dsp, 4, 2_4, 0)
-TM_CONV_PAIRS(tm_conv_packed_pairs4_3_dsp, 4, 3, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs4_4_dsp, 4, 4, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs4_2_2_dsp, 4, 2_2, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs4_2_4_dsp, 4, 2_4, 1)
-TM_CONV_PAIRS(tm_conv_pairs3_3_dsp, 3, 3, 0)
-TM_CONV_PAIRS(tm_conv_pairs3_4_dsp, 3, 4, 0)
-TM_CONV_PAIRS(tm_conv_pairs3_2_2_dsp, 3, 2_2, 0)
-TM_CONV_PAIRS(tm_conv_pairs3_2_4_dsp, 3, 2_4, 0)
-TM_CONV_PAIRS(tm_conv_packed_pairs3_3_dsp, 3, 3, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs3_4_dsp, 3, 4, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs3_2_2_dsp, 3, 2_2, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs3_2_4_dsp, 3, 2_4, 1)
-TM_CONV_PAIRS(tm_conv_pairs2_3_dsp, 2, 3, 0)
-TM_CONV_PAIRS(tm_conv_pairs2_4_dsp, 2, 4, 0)
-TM_CONV_PAIRS(tm_conv_pairs2_2_2_dsp, 2, 2_2, 0)
-TM_CONV_PAIRS(tm_conv_pairs2_2_4_dsp, 2, 2_4, 0)
-TM_CONV_PAIRS(tm_conv_packed_pairs2_3_dsp, 2, 3, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs2_4_dsp, 2, 4, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs2_2_2_dsp, 2, 2_2, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs2_2_4_dsp, 2, 2_4, 1)
-TM_CONV_PAIRS(tm_conv_pairs4_1_dsp, 4, 1, 0)
-TM_CONV_PAIRS(tm_conv_pairs3_1_dsp, 3, 1, 0)
-TM_CONV_PAIRS(tm_conv_pairs2_1_dsp, 2, 1, 0)
-TM_CONV_PAIRS(tm_conv_packed_pairs4_1_dsp, 4, 1, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs3_1_dsp, 3, 1, 1)
-TM_CONV_PAIRS(tm_conv_packed_pairs2_1_dsp, 2, 1, 1)
+/* All pairs of output channels of a block, `groups` > 0; the short ones at most TM_SHORT_GROUPS. They return the
+ * stream behind them.
+ */
+enum { TM_SHORT_GROUPS = 9 };
+TM_CONV_PAIRS(tm_conv_pairs4_1, 4, 1, 0)
+TM_CONV_PAIRS(tm_conv_pairs4_3, 4, 3, 0)
+TM_CONV_PAIRS(tm_conv_pairs4_4, 4, 4, 0)
+TM_CONV_PAIRS(tm_conv_pairs4_2_2, 4, 2_2, 0)
+TM_CONV_PAIRS(tm_conv_pairs4_2_4, 4, 2_4, 0)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_1, 4, 1, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_3, 4, 3, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_4, 4, 4, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_2_2, 4, 2_2, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs4_2_4, 4, 2_4, 1)
+TM_CONV_PAIRS(tm_conv_pairs3_1, 3, 1, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_3, 3, 3, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_4, 3, 4, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_2_2, 3, 2_2, 0)
+TM_CONV_PAIRS(tm_conv_pairs3_2_4, 3, 2_4, 0)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_1, 3, 1, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_3, 3, 3, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_4, 3, 4, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_2_2, 3, 2_2, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs3_2_4, 3, 2_4, 1)
+TM_CONV_PAIRS(tm_conv_pairs2_1, 2, 1, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_3, 2, 3, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_4, 2, 4, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_2_2, 2, 2_2, 0)
+TM_CONV_PAIRS(tm_conv_pairs2_2_4, 2, 2_4, 0)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_1, 2, 1, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_3, 2, 3, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_4, 2, 4, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_2_2, 2, 2_2, 1)
+TM_CONV_PAIRS(tm_conv_packed_pairs2_2_4, 2, 2_4, 1)
 
 /* With the form that is any: never packed (tinyml/kernels/dsp.py). */
 #define TM_CONV_PAIRS_ANY(name, pixels)                                                                    \
@@ -670,6 +829,23 @@ TM_CONV_PIXEL(tm_conv_pixel_any_dsp, ANY, 0)
      : (packed)                           ? TM_REQUANT_CALL(tm_conv_packed_##pairs, form, __VA_ARGS__) \
                                           : TM_REQUANT_CALL(tm_conv_##pairs, form, __VA_ARGS__))
 
+/* The same of a block's pairs, which have copies for columns known to be short. */
+#define TM_CONV_SHORT_CALL(pairs, form, packed, ...)                                              \
+    ((form) == TM_REQUANT_1 && (packed)     ? tm_conv_packed_##pairs##_1_short_dsp(__VA_ARGS__)   \
+     : (form) == TM_REQUANT_1               ? tm_conv_##pairs##_1_short_dsp(__VA_ARGS__)          \
+     : (form) == TM_REQUANT_3 && (packed)   ? tm_conv_packed_##pairs##_3_short_dsp(__VA_ARGS__)   \
+     : (form) == TM_REQUANT_3               ? tm_conv_##pairs##_3_short_dsp(__VA_ARGS__)          \
+     : (form) == TM_REQUANT_4 && (packed)   ? tm_conv_packed_##pairs##_4_short_dsp(__VA_ARGS__)   \
+     : (form) == TM_REQUANT_4               ? tm_conv_##pairs##_4_short_dsp(__VA_ARGS__)          \
+     : (form) == TM_REQUANT_2_2 && (packed) ? tm_conv_packed_##pairs##_2_2_short_dsp(__VA_ARGS__) \
+     : (form) == TM_REQUANT_2_2             ? tm_conv_##pairs##_2_2_short_dsp(__VA_ARGS__)        \
+     : (packed)                             ? tm_conv_packed_##pairs##_2_4_short_dsp(__VA_ARGS__) \
+                                            : tm_conv_##pairs##_2_4_short_dsp(__VA_ARGS__))
+#define TM_CONV_PAIRS_CALL(pairs, form, packed, groups, ...)              \
+    (TM_CONSTANT((groups) <= TM_SHORT_GROUPS && (form) != TM_REQUANT_ANY) \
+         ? TM_CONV_SHORT_CALL(pairs, form, packed, __VA_ARGS__)           \
+         : TM_CONV_CALL(pairs, form, packed, __VA_ARGS__))
+
 /* The same for the last channel, whose weights are never packed. */
 #define TM_CONV_LAST_CALL(form, ...)                              \
     ((form) == TM_REQUANT_ANY ? tm_conv_last_any_dsp(__VA_ARGS__) \
@@ -688,11 +864,14 @@ TM_INLINE void tm_conv_block(int32_t form, int32_t packed, int32_t pixels, const
         return;
     }
     if (pixels == 4) {
-        stream = TM_CONV_CALL(pairs4, form, packed, column, stream, y, groups, out_c, zero_point);
+        stream =
+            TM_CONV_PAIRS_CALL(pairs4, form, packed, groups, column, stream, y, groups, out_c, zero_point);
     } else if (pixels == 3) {
-        stream = TM_CONV_CALL(pairs3, form, packed, column, stream, y, groups, out_c, zero_point);
+        stream =
+            TM_CONV_PAIRS_CALL(pairs3, form, packed, groups, column, stream, y, groups, out_c, zero_point);
     } else {
-        stream = TM_CONV_CALL(pairs2, form, packed, column, stream, y, groups, out_c, zero_point);
+        stream =
+            TM_CONV_PAIRS_CALL(pairs2, form, packed, groups, column, stream, y, groups, out_c, zero_point);
     }
     if (out_c & 1) {
         TM_CONV_LAST_CALL(form, column, stream, y, groups, out_c, zero_point, pixels);

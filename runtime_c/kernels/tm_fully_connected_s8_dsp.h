@@ -38,27 +38,32 @@ typedef struct {
 #if TM_DSP_ASM
 
 /* Four outputs, four inputs: 16 MACs, 16 instructions of 4 bytes each. r0 x, r1 stream, r4..r7 accumulators:
- * r5 and r7 of raw words, that is 256 times their output plus the one before.
+ * r5 and r7 of raw words, that is 256 times their output plus the one before. In this order the M7 issues every
+ * SXTB16 of weights together with a multiplication of others.
  */
-#define TM_FC_PAIR(w, x, acc0, acc1)            \
-    "smlad  " acc1 ", " x ", " w ", " acc1 "\n" \
-    "sxtb16 " w ", " w "\n"                     \
-    "smlad  " acc0 ", " x ", " w ", " acc0 "\n"
 /* clang-format off */
 #define TM_FC_GROUP                      \
-    "ldr    r3, [r0], #4\n"              \
+    "ldr    r2, [r0], #4\n"              \
     "ldmia  r1!, {r8-r11}\n"             \
-    "sxtb16 r2, r3\n"                    \
-    "sxtb16.w r3, r3, ror #8\n"          \
-    TM_FC_PAIR("r8", "r2", "r4", "r5")   \
-    TM_FC_PAIR("r9", "r2", "r6", "r7")   \
-    TM_FC_PAIR("r10", "r3", "r4", "r5")  \
-    TM_FC_PAIR("r11", "r3", "r6", "r7")
-#define TM_FC_OUTPUT(acc)                  \
-    "smmla  " acc ", " acc ", r2, r3\n"    \
-    "asr    " acc ", " acc ", r8\n"        \
-    "ssat   " acc ", #8, " acc "\n"        \
-    "strb   " acc ", [r9], #1\n"
+    "sxtb16 r3, r2, ror #8\n"            \
+    "sxtb16 r2, r2\n"                    \
+    "smlad  r5, r3, r10, r5\n"           \
+    "sxtb16 r10, r10\n"                  \
+    "smlad  r7, r3, r11, r7\n"           \
+    "sxtb16 r11, r11\n"                  \
+    "smlad  r4, r3, r10, r4\n"           \
+    "smlad  r5, r2, r8, r5\n"            \
+    "sxtb16 r8, r8\n"                    \
+    "smlad  r6, r3, r11, r6\n"           \
+    "smlad  r7, r2, r9, r7\n"            \
+    "sxtb16 r9, r9\n"                    \
+    "smlad  r4, r2, r8, r4\n"            \
+    "smlad  r6, r2, r9, r6\n"
+#define TM_FC_HIGH(acc) "smmla  " acc ", " acc ", r2, r3\n"
+#define TM_FC_SHIFT(acc) "asr    " acc ", " acc ", r8\n"
+#define TM_FC_SATURATE(acc) "ssat   " acc ", #8, " acc "\n"
+#define TM_FC_STORE(acc) "strb   " acc ", [r9], #1\n"
+#define TM_FC_OUTPUTS(STEP) STEP("r4") STEP("r5") STEP("r6") STEP("r7")
 /* Stack while running: [0] x, multiplier, offset, shift, [16] y, y past the last four; r12 end of x, lr where
  * to enter the unrolled loop so that the rounds after the first are whole.
  */
@@ -96,10 +101,10 @@ typedef struct {
     "ldm    sp, {r0, r2, r3, r8, r9}\n"  \
     "add    r5, r10, r5, asr #8\n"       \
     "add    r7, r11, r7, asr #8\n"       \
-    TM_FC_OUTPUT("r4")                   \
-    TM_FC_OUTPUT("r5")                   \
-    TM_FC_OUTPUT("r6")                   \
-    TM_FC_OUTPUT("r7")                   \
+    TM_FC_OUTPUTS(TM_FC_HIGH)            \
+    TM_FC_OUTPUTS(TM_FC_SHIFT)           \
+    TM_FC_OUTPUTS(TM_FC_SATURATE)        \
+    TM_FC_OUTPUTS(TM_FC_STORE)           \
     "ldr    r2, [sp, #20]\n"             \
     "str    r9, [sp, #16]\n"             \
     "cmp    r9, r2\n"                    \

@@ -48,6 +48,8 @@ def compiler_flags(manifest, project_dir):
     flags = arch_flags(manifest) + COMMON_CCFLAGS
     if manifest["build"]["cpu"] in SLOW_FLASH_CORES:
         flags.append("-mslow-flash-data")
+    if manifest["build"]["cpu"] == "cortex-m7":
+        flags.append("-DTM_DUAL_ISSUE=1")
     return flags + ["-ffile-prefix-map=%s=." % project_dir]
 
 

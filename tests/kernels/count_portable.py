@@ -9,8 +9,6 @@ that they call is counted.
 from __future__ import annotations
 
 import dataclasses
-import re
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,16 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.kernels.count_dsp import build_plugin, depthwise
+from tests.kernels.counted_calls import count_calls
 from tests.kernels.dsp_cases import SAME3, conv_graph, dense_graph
-from tests.kernels.harness import (
-    RISCV_COMPILER,
-    RISCV_RUNNER,
-    SEMIHOSTING_SOURCES,
-    Case,
-    Program,
-    board_compiler,
-    board_runner,
-)
+from tests.kernels.harness import Case
 from tests.kernels.kernel_cases import (
     activation_tensor,
     case_for,
@@ -60,7 +51,6 @@ from tinyml.kernels.registry import Isa, OpContext
 CORES = ("cortex-m0", "rv32imc")
 SHIPPED = "-O2"  # what generated projects are compiled with
 PLAIN = ("-O3", "-O2", "-Os")
-_ROLES = {"run_cases": "invoke", "main": "run", "count_begin": "begin", "count_end": "end"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,46 +250,18 @@ def _pair(name: str, symbol: str, graph: Graph, plain: str = "", **sizes: int) -
 def count(core: str, plugin: Path, folder: Path) -> list[Count]:
     """Return what every pair executes on a core; raises AssertionError where the outputs differ."""
     every = pairs()
-    kernels, outputs = _run([pair.kernel for pair in every], core, SHIPPED, plugin, folder)
-    plain: dict[str, list[int]] = {}
+    kernels = count_calls([pair.kernel for pair in every], core, plugin, folder, SHIPPED)
+    plain: dict[str, tuple[int, ...]] = {}
     for option in PLAIN:
-        plain[option], obvious = _run([pair.plain for pair in every], core, option, plugin, folder)
-        wrong = [p.name for p, a, b in zip(every, outputs, obvious, strict=True) if not np.array_equal(a, b)]
+        obvious = count_calls([pair.plain for pair in every], core, plugin, folder, option)
+        plain[option] = obvious.instructions
+        outputs = zip(every, kernels.outputs, obvious.outputs, strict=True)
+        wrong = [pair.name for pair, a, b in outputs if not np.array_equal(a, b)]
         assert wrong == [], f"{option}: plain loops compute something else: {wrong}"
     return [
-        Count(pair.name, pair.kernel.symbol, kernels[i], {option: plain[option][i] for option in PLAIN})
-        for i, pair in enumerate(every)
+        Count(pair.name, pair.kernel.symbol, executed, {option: plain[option][i] for option in PLAIN})
+        for i, (pair, executed) in enumerate(zip(every, kernels.instructions, strict=True))
     ]
-
-
-def _run(
-    cases: list[Case], core: str, option: str, plugin: Path, folder: Path
-) -> tuple[list[int], list[np.ndarray]]:
-    """Return the instructions of every case, and its output."""
-    if core == "rv32imc":
-        compiler, sources = tuple(option if f == "-O2" else f for f in RISCV_COMPILER), ()
-        nm, runner = "riscv64-unknown-elf-nm", RISCV_RUNNER
-    else:
-        compiler, sources = board_compiler(core, option), SEMIHOSTING_SOURCES
-        nm, runner = "arm-none-eabi-nm", board_runner(core)
-    program = Program(folder, cases, compiler=compiler, sources=sources, specialise=True)
-    listed = subprocess.run([nm, "-S", str(program.program)], capture_output=True, text=True, check=True)
-    ranges, out = folder / "ranges", folder / "counts"
-    # a symbol's lowest bit is the Thumb state
-    found = re.findall(r"^(\w+) (\w+) [tT] (\w+)$", listed.stdout, re.MULTILINE)
-    lines = [
-        f"{int(at, 16) & ~1:x} {(int(at, 16) & ~1) + int(size, 16):x} {_ROLES[name]} {name}\n"
-        for at, size, name in found
-        if name in _ROLES
-    ]
-    assert len(lines) == len(_ROLES), listed.stdout
-    ranges.write_text("".join(lines))
-    out.unlink(missing_ok=True)
-    *command, last = runner
-    outputs = program.run(cases, (*command, "-plugin", f"{plugin},out={out},ranges={ranges}", last))
-    layers = re.findall(r"^layer (\d+) (\d+)$", out.read_text(), re.MULTILINE)
-    assert len(layers) == len(cases)
-    return [int(n) for _, n in layers], outputs  # type: ignore[return-value]
 
 
 def main() -> None:

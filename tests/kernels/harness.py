@@ -76,8 +76,10 @@ _LARGER_MICROBIT = ("-global", "nrf51-soc.flash-size=0x400000", "-global", "nrf5
 
 def board_compiler(core: str, *flags: str) -> tuple[str, ...]:
     """Return the command that compiles for an emulated board, with the flags of generated projects."""
-    if core != "cortex-m0":  # which cannot do without literal pools
+    if not core.startswith("cortex-m0"):  # which cannot do without literal pools
         flags = ("-mslow-flash-data", *flags)
+    if core == "cortex-m7":
+        flags = ("-DTM_DUAL_ISSUE=1", *flags)
     if core == "cortex-m55":  # Helium needs the hard-float ABI
         flags = ("-mfloat-abi=hard", *flags)
     if core in _MEMORY_FLAGS:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.kernels.count_dsp import Shape, build_plugin, count, elementwise_cases, shapes, wide_shapes
+from tests.kernels.counted_calls import count_calls
+from tinyml import reference
+from tinyml.run.profile import price_calls
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,22 @@ def test_instructions_per_element(name: str, bound: float, plugin: Path, tmp_pat
     assert case.symbol == name
     # a load or less: a broken count
     assert 0.5 < instructions / case.inputs[0].size <= bound
+
+
+def test_loads_issue_beside_multiplications_on_the_m7(plugin: Path, tmp_path: Path) -> None:
+    """Estimated cycles per multiply-accumulate: 0.5 is a multiplication in every cycle."""
+    bounds = {
+        "1x1 10x10x16 -> 48 relu": 0.9,  # a short column
+        "1x1 10x10x144 -> 24": 0.72,
+        "3x3 16x16x16 -> 16": 0.77,
+        "3x3 8x8x64 -> 64": 0.7,
+    }
+    chosen = [shape for shape in shapes() if shape.name in bounds]
+    cases = [shape.case() for shape in chosen]
+    counted = count_calls(cases, "cortex-m7", plugin, tmp_path)
+    costs = price_calls(counted.program, counted.report, "cortex-m7")
+    for shape, case, cost, output in zip(chosen, cases, costs, counted.outputs, strict=True):
+        (op,) = shape.graph.ops
+        assert np.array_equal(output, reference.run_op(shape.graph, op, {0: case.inputs[0]})), shape.name
+        assert cost.cycles is not None
+        assert 0.5 < cost.cycles / case.lowered.macs <= bounds[shape.name], shape.name

@@ -64,6 +64,7 @@ def test_linker_messages_become_errors_a_user_can_act_on() -> None:
 def test_flags_follow_the_core(board: str, slow_flash: bool) -> None:
     flags = gcc._platform_module("board_files").compiler_flags(boards.load(board).manifest, "/p")
     assert ("-mslow-flash-data" in flags) == slow_flash
+    assert ("-DTM_DUAL_ISSUE=1" in flags) == (board == "stm32f746")
     assert {"-O2", "-fomit-frame-pointer", "-fno-tree-loop-distribute-patterns", "-fstack-usage"} <= set(
         flags
     )

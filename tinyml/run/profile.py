@@ -206,6 +206,22 @@ def count_functions(elf: Path, board: Board, action: Callable[[QemuTarget], obje
     return _counted(elf, board, {}, action, None)[1].functions
 
 
+def price_calls(elf: Path, report: str, core: str) -> list[Cost]:
+    """Price what the plugin counted in a program that ran without a serial link: for kernels' benchmarks.
+
+    Args:
+        elf: the program.
+        report: what the plugin wrote.
+        core: whose timings make the price, for zero wait states.
+
+    Returns:
+        What each call between the begin and the end of a layer cost.
+    """
+    counts = _parse(report)
+    pricing = _Pricing(disassemble(elf), CORES[core], 0)
+    return [pricing.cost(counts, (place,), hooks=0) for place in range(len(counts.layers))]
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """A straight run of instructions that a layer executed: `jumped` of `count` times it did not go on."""
