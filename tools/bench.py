@@ -41,6 +41,7 @@ SHARED = Path(os.environ.get("TINYML_SHARED") or ROOT.parent / "shared") / "mode
 MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500", "cortex-m55": "mps3-an547"}
 # Whose flash is waited for: the records' board, and one with a record. The M55 has no real board here.
 PRICED_AS = {"cortex-m4": "nucleo_l4r5zi", "cortex-m7": "stm32f746"}
+RATIO_OF = "X-CUBE-AI 9"  # measured on boards of both cores
 BAR_CELLS = 44
 CODE_GOALS = {"latency": 30_000, "flash": 12_000}  # bytes, by objective
 WEIGHTED = (OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.FULLY_CONNECTED)
@@ -257,6 +258,44 @@ def cycle_table(results: Sequence[Result]) -> Table:
     return table
 
 
+def ratio_table(results: Sequence[Result]) -> Table:
+    """How much fewer cycles an M7 takes than an M4: by our model, and of one software measured on boards.
+
+    The one check there is of the M7's prices: of no software are both the instructions and the cycles known.
+    """
+    table = Table(
+        title="Cycles on M7 over cycles on M4: ours estimated, the other measured on boards",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("model")
+    for heading in ("ours", RATIO_OF, "ours over it"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result in results:
+        ours, measured = cycle_ratio(result), measured_ratio(result.model)
+        if ours is not None and measured is not None:
+            table.add_row(result.model, f"{ours:.2f}", f"{measured:.2f}", f"{ours / measured - 1:+.0%}")
+    return table
+
+
+def cycle_ratio(result: Result) -> float | None:
+    """Return our estimated cycles on the M7, with its waits for flash, over those on the M4."""
+    if not {"cortex-m4", "cortex-m7"} <= result.runs.keys():
+        return None
+    return result.runs["cortex-m7"].all_cycles / result.runs["cortex-m4"].all_cycles
+
+
+def measured_ratio(model: str) -> float | None:
+    """Return the same of RATIO_OF, on boards."""
+    cycles = {
+        entry["core"]: entry["ms"][model] * entry["clock_hz"]
+        for entry in PEERS["silicon"]["entries"]
+        if entry["software"] == RATIO_OF and model in entry["ms"]
+    }
+    return cycles["cortex-m7"] / cycles["cortex-m4"] if len(cycles) == 2 else None
+
+
 def byte_table(results: Sequence[Result]) -> Table:
     """Arena and flash beside the peers'."""
     table = Table(title="Bytes", title_justify="left", box=None, padding=(0, 2, 0, 0))
@@ -388,7 +427,8 @@ def main() -> int:
         print(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
         return 0
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    parts = [instruction_table(results), cycle_table(results), byte_table(results), *charts(results)]
+    parts = [instruction_table(results), cycle_table(results), ratio_table(results), byte_table(results)]
+    parts += charts(results)
     for part in parts:
         console.print(part)
         console.print()
