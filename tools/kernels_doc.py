@@ -45,10 +45,7 @@ def page() -> str:
 
 def _head() -> str:
     low, high = (TABLE["calibration"][key] for key in ("ratio_low", "ratio_high"))
-    table = "\n".join(
-        f"| {core} | {max(map(abs, values['unseen'].values()), default=0):.0%} |"
-        for core, values in TABLE["cores"].items()
-    )
+    table = "\n".join(_errors(core, values) for core, values in TABLE["cores"].items())
     networks = f"{len(TABLE['networks'])} networks ({', '.join(TABLE['networks'])})"
     return f"""# Kernels
 
@@ -58,26 +55,43 @@ Made by `{COMMAND}` from the registry (`tinyml/kernels/`), the headers in `runti
 An operator gets the first kernel that accepts it, in the order of this page, of the instruction sets that its
 board has. `tinyml build --tune` measures all that accept it instead.
 
-* *per work* are executed instructions, counted in QEMU on {networks}
-  and a grid of single layers by `{TABLE["command"]}` with {TABLE["compiler"]}:
-  the fewest and the most that a layer needed per multiply-accumulate (per element read for pooling and
-  means), with requantisation, packing and loops.
-* *fitted* is a · work + b · output elements over the same layers.
+* *layers* are those of {networks},
+  a grid of single layers, and operators of the kernels' own tests, all counted in QEMU by
+  `{TABLE["command"]}` with {TABLE["compiler"]}.
+* *per work* are executed instructions: the fewest and the most that a layer of a network or of the grid
+  needed per multiply-accumulate (per element read where nothing is multiplied), with requantisation, packing
+  and loops.
+  Kernels that none of these runs have been counted on the operators of their tests alone, which are small.
+* *fitted* is a · work + b · output elements + c per call over all of them.
 * *~cycles* are **estimated**: every executed instruction priced with the core's published timings, for zero
-  wait states.
+  wait states. RISC-V has no such prices.
 * The *floor* is what the multiplications alone would take with the widest instruction of the set.
 
 Generated projects compile with `{" ".join(_flags())}`.
 
-How far the estimated cycles of a whole network were off where the fit had not seen it, at most:
+How far the estimate was off (cycles; on RISC-V instructions) where the fit had not seen what was estimated:
+a whole network at most; a single call, most of which are of a few outputs, in half and in nine of ten cases.
+And how often the registry's order had the kernel first that was measured cheapest, over the layers of the
+grid that several kernels accept, and how much more all first ones take together than the cheapest:
 
-| core | error |
-|---|---:|
+| core | network | call, half | nine in ten | first is cheapest | lost |
+|---|---:|---:|---:|---:|---:|
 {table}
 
 How far such prices are from silicon: boards with a Cortex-M4 took {low} to {high} times the price of like
 software. {TABLE["calibration"]["provenance"]}
 """
+
+
+def _errors(core: str, values: dict[str, Any]) -> str:
+    """Return a core's line of the table of errors."""
+    worst = max(map(abs, values["unseen"].values()), default=None)
+    calls, order = values["unseen_calls"], values["order"]
+    first = f"{order['first_is_cheapest']} of {order['graphs']}"
+    return (
+        f"| {core} | {'–' if worst is None else f'{worst:.0%}'} | {calls['median']:.0%} "
+        f"| {calls['nine_in_ten']:.0%} | {first} | {order['lost']:.2%} |"
+    )
 
 
 def _flags() -> list[str]:
@@ -161,10 +175,12 @@ def _range(limits: list[float] | None) -> str:
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
 
 
-def _formula(pair: Iterable[float]) -> str:
-    work, outputs = pair
+def _formula(costs: Iterable[float] | None) -> str:
+    if costs is None:
+        return "–"
+    work, outputs, call = costs
     terms = [f"{value:.3g} · {name}" for value, name in ((work, "work"), (outputs, "outputs")) if value]
-    return " + ".join(terms) or "0"
+    return " + ".join([*terms, *([f"{call:.0f}"] if call else [])]) or "0"
 
 
 def main() -> int:

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyml.boards import Board
-from tinyml.graph import Graph, LoopAttrs, OpKind
+from tinyml.graph import Graph, LoopAttrs
 from tinyml.select import Selection
 
 PATH = Path(__file__).with_name("latency.json")
 TABLE: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 
-# What no network has run: padding, transposes, resizing, conversions; little but moved bytes. Assumed.
-_OTHER = {"instructions": [0.0, 8.0], "cycles": [0.0, 12.0]}
-_READ_ALL = (OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN)
+# A kernel that has not been measured, of an operator of which none has: assumed.
+_OTHER = {"instructions": [0.0, 8.0, 0.0], "cycles": [0.0, 12.0, 0.0]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,9 @@ class LatencyEstimate:
 
 
 def estimate_latency(graph: Graph, selections: Sequence[Selection], board: Board) -> LatencyEstimate | None:
-    """Return the estimate, or None for a board without a clock (the host) or of an unknown core."""
+    """Return the estimate, or None for a board without a clock (the host) or of a core without prices."""
     core = TABLE["cores"].get(board.core)
-    if core is None or board.clock_hz is None:
+    if core is None or not core["unseen"] or board.clock_hz is None:
         return None
     cycles = round(sum(_amount(graph, s, core["kernels"], "cycles") for s in selections))
     instructions = round(sum(_amount(graph, s, core["kernels"], "instructions") for s in selections))
@@ -73,11 +72,10 @@ def estimate_latency(graph: Graph, selections: Sequence[Selection], board: Board
 
 
 def work(graph: Graph, selection: Selection) -> int:
-    """Units of work of an operator: multiply-accumulates, or for reductions the elements they read."""
-    op = graph.ops[selection.op]
-    if op.kind in _READ_ALL:
-        return graph.tensors[op.inputs[0]].elements
-    return selection.lowered.macs if selection.lowered else 0
+    """Units of work of an operator: multiply-accumulates, or where it has none the elements it reads."""
+    if selection.lowered and selection.lowered.macs:
+        return selection.lowered.macs
+    return sum(graph.tensors[t].elements for t in graph.activations(graph.ops[selection.op]))
 
 
 def coefficients(
@@ -94,5 +92,6 @@ def _amount(graph: Graph, selection: Selection, kernels: Mapping[str, Any], what
     if selection.kernel is None:
         return 0.0
     op, kernel = graph.ops[selection.op], selection.kernel
-    per_work, per_output = coefficients(kernels, kernel.symbol, op.kind.value, kernel.isa.value)[what]
-    return float(per_work * work(graph, selection) + per_output * graph.tensors[op.outputs[0]].elements)
+    costs = coefficients(kernels, kernel.symbol, op.kind.value, kernel.isa.value)[what]
+    amounts = (work(graph, selection), graph.tensors[op.outputs[0]].elements, 1)
+    return float(sum(cost * amount for cost, amount in zip(costs, amounts, strict=True)))
