@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 CLASSES = 3
 SAMPLES = 30
@@ -52,6 +53,15 @@ def wide(batch: int | None) -> keras.Model:
     x = layers.ZeroPadding2D(1)(x[:, 1:, 1:, :])
     x = layers.Concatenate()([layers.Dense(12)(layers.Flatten()(x)), layers.GlobalAveragePooling2D()(x)])
     return keras.Model(image, layers.Dense(5, activation="softmax")(x))
+
+
+def loops() -> bytes:
+    """Two recurrent layers that are not unrolled, as a float file."""
+    recurrent = layers.LSTM(5, return_sequences=True), layers.GRU(4)
+    model = keras.Sequential([keras.Input((6, 4), batch_size=1), *recurrent, layers.Dense(2)])
+    function = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((1, 6, 4), name="x"))
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
 
 
 def two_inputs() -> keras.Model:
@@ -130,6 +140,7 @@ def main() -> None:
     )
     sequential((6, 4), layers.GRU(3), layers.Dense(2)).save(folder / "recurrent.keras")
     sequential((6, 4), layers.GRU(3), layers.Dense(2)).export(folder / "recurrent_saved", verbose=False)
+    (folder / "loops.tflite").write_bytes(loops())
     sequential((8, 8, 3), layers.Lambda(lambda x: 2 * x)).save(folder / "lambda.keras")
     two_inputs().save(folder / "two.keras")
     cumulated = keras.Input((4, 4))

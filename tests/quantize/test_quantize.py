@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from tinyml import passes, reference
 from tinyml.cli.app import cli
-from tinyml.graph import Graph
+from tinyml.graph import DType, Graph, LoopAttrs
+from tinyml.oracle import Oracle
 from tinyml.readers.tflite import read_model
 
 # Where the suite itself installs everything, a missing TensorFlow is a failure.
@@ -253,6 +255,22 @@ def test_recurrent_layers_are_unrolled(made: Path, tmp_path: Path) -> None:
     assert report["outputs"][0]["sqnr_db"] > 20
     refused = quantize("--data", made / "sequence.npz", "-o", out, made / "recurrent_saved", status=2)
     assert "unroll=True" in refused["hint"]
+
+
+def test_loops_of_a_float_file_stay_loops(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tflite"
+    report = quantize("--data", made / "sequence.npz", "-o", out, made / "loops.tflite")
+    assert report["outputs"][0]["sqnr_db"] > 15
+    graph = passes.run(read_model(out))
+    bodies = [op.attrs.body for op in graph.ops if isinstance(op.attrs, LoopAttrs)]
+    assert [len(body.states) for body in bodies] == [2, 1]
+    assert {t.dtype for body in bodies for t in body.tensors} <= {DType.INT8, DType.INT32}
+    x = np.random.default_rng(1).integers(-128, 128, (1, 6, 4)).astype(np.int8)
+    (expected,) = Oracle(out).run([x])
+    np.testing.assert_array_equal(reference.run(graph, {graph.inputs[0]: x})[graph.outputs[0]], expected)
+    arguments = ("--activations", "int16", "-o", out, made / "loops.tflite")
+    refused = quantize("--data", made / "sequence.npz", *arguments, status=2)
+    assert "loops to int16" in refused["what"]
 
 
 def test_a_result_that_tinyml_cannot_build_is_written_and_told(made: Path, tmp_path: Path) -> None:

@@ -168,18 +168,138 @@ class Worker:
 
         activation = tf.int16 if activations == "int16" else tf.int8
         edge = activation if edges == "int8" else tf.float32
+        content = Path(model).read_bytes()
+        loops = _loops(content)
+        if loops and activations == "int16":
+            raise Refused(
+                "model",
+                "TensorFlow cannot quantise a model with loops to int16",
+                expected=f"its operator {loops[0]} is WHILE",
+                hint="build recurrent layers with unroll=True",
+            )
         try:
-            content = calibrator.add_intermediate_tensors(Path(model).read_bytes())
-            calibration = calibrator.Calibrator(content)
+            if loops:
+                calibrated = _calibrated_with_loops(content, loops, feed())
+                Path(out).write_bytes(mlir_quantize(calibrated, input_data_type=edge, output_data_type=edge))
+                return {}
+            calibration = calibrator.Calibrator(calibrator.add_intermediate_tensors(content))
             if activations == "int16":  # which MLIR's quantiser does not know
                 flat = calibration.calibrate_and_quantize(feed, edge, edge, True, activation, tf.int64)
             else:
                 calibrated = calibration.calibrate(feed)
                 flat = mlir_quantize(calibrated, input_data_type=edge, output_data_type=edge)
+        except Refused:
+            raise
         except Exception as error:
             raise Refused("model", "TensorFlow cannot quantise this model", expected=_gist(error)) from error
         Path(out).write_bytes(flat)
         return {}
+
+
+def _unpacked(content: bytes) -> Any:
+    """Return a .tflite file as objects of TensorFlow's schema."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+
+
+def _packed(model: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def _loops(content: bytes) -> list[int]:
+    """Return the operators of a model's main graph that are WHILE."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = _unpacked(content)
+    return [
+        i
+        for i, op in enumerate(model.subgraphs[0].operators or ())
+        if model.operatorCodes[op.opcodeIndex].builtinCode == schema.BuiltinOperator.WHILE
+    ]
+
+
+def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterator[list[Any]]) -> bytes:
+    """Return a float model with the range of every float tensor, as TensorFlow's calibrator makes it.
+
+    That one crashes where it runs a loop. Here conditions and bodies are models of their own, which run as
+    the loop would; a value of the loop has one range, in the loop and outside.
+
+    Args:
+        content: the float .tflite file.
+        loops: its WHILE operators.
+        samples: arrays of the model's inputs, in the file's order.
+    """
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    model = _unpacked(content)
+    main = model.subgraphs[0]
+    runs: dict[int, Any] = {}  # an interpreter for each subgraph that is run
+    ranges: dict[tuple[int, int], tuple[float, float]] = {}  # by subgraph and tensor
+
+    def interpreter(graph: int) -> Any:
+        if graph not in runs:
+            part = _unpacked(content)
+            part.signatureDefs = None
+            if graph:
+                part.subgraphs = [part.subgraphs[graph]]
+            runs[graph] = tf.lite.Interpreter(
+                model_content=_packed(part),
+                experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=plain,
+            )
+            runs[graph].allocate_tensors()
+        return runs[graph]
+
+    def run(graph: int, values: Sequence[Any]) -> list[Any]:
+        """Run a subgraph, take note of its floats, and return its outputs."""
+        one, records = interpreter(graph), model.subgraphs[graph]
+        for tensor, value in zip(records.inputs, values, strict=True):
+            one.set_tensor(int(tensor), value)
+        one.invoke()
+        for tensor, record in enumerate(records.tensors):
+            if record.type != schema.TensorType.FLOAT32 or model.buffers[record.buffer].data is not None:
+                continue
+            try:
+                value = one.get_tensor(tensor)
+            except ValueError:  # it is empty: the rows of a list before its first one
+                continue
+            if value.size:
+                low, high = ranges.get((graph, tensor), (0.0, 0.0))
+                ranges[graph, tensor] = min(low, float(value.min())), max(high, float(value.max()))
+        return [one.get_tensor(int(tensor)) for tensor in records.outputs]
+
+    for sample in samples:
+        run(0, sample)
+        for loop in loops:
+            op = main.operators[loop]
+            condition, body = op.builtinOptions.condSubgraphIndex, op.builtinOptions.bodySubgraphIndex
+            values = [interpreter(0).get_tensor(int(tensor)) for tensor in op.inputs]
+            while bool(np.all(run(condition, values)[0])):
+                values = run(body, values)
+    for loop in loops:
+        op = main.operators[loop]
+        condition, body = op.builtinOptions.condSubgraphIndex, op.builtinOptions.bodySubgraphIndex
+        inside = [(g, model.subgraphs[g]) for g in (condition, body)]
+        for k, (first, last) in enumerate(zip(op.inputs, op.outputs, strict=True)):
+            alike = [(0, int(first)), (0, int(last)), (body, int(model.subgraphs[body].outputs[k]))]
+            alike += [(g, int(graph.inputs[k])) for g, graph in inside]
+            known = [ranges[one] for one in alike if one in ranges]
+            for one in alike:
+                if one in ranges:
+                    ranges[one] = min(low for low, _ in known), max(high for _, high in known)
+    for (graph, tensor), (low, high) in ranges.items():
+        quantisation = schema.QuantizationParametersT()
+        quantisation.min, quantisation.max = [low], [high if high > low else low + 1.0]
+        model.subgraphs[graph].tensors[tensor].quantization = quantisation
+    return _packed(model)
 
 
 def _load_keras(model: str) -> Any:
