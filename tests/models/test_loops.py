@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.kernels.harness import WARNINGS
 from tests.recurrent_loops import Layer, recurrent
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, planner
 from tinyml.build import Compiled, Planning, compile_model, generate, open_target
+from tinyml.cli.app import cli
 from tinyml.verify import verify
 
 
@@ -43,6 +47,40 @@ def test_equals_litert(board: str, objective: planner.Objective, tmp_path: Path)
         estimate = compiled.report().latency_estimate
         assert estimate is not None
         assert estimate.instructions > 5 * 16 * 9 * 4  # at least an instruction per multiply-accumulate
+
+
+def test_a_plan_of_a_body_is_proved_too(tmp_path: Path) -> None:
+    compiled = compile_model(_network(tmp_path), boards.load("host"))
+    graph, plan = compiled.graph, compiled.plan
+    planner.check(graph, compiled.selections, plan)
+    (op, body), other = plan.bodies
+    state = body.buffer_of(graph.ops[op].attrs.body.states[0].tensor)
+    forgotten = tuple(dataclasses.replace(b, last=0) if b is state else b for b in body.buffers)
+    larger = dataclasses.replace(body, arena_bytes=body.arena_bytes + 64)
+    for bodies, message in (
+        ((other,), "plans of the bodies"),
+        (((op, dataclasses.replace(body, buffers=forgotten)), other), "state, is used in stage"),
+        (((op, larger), other), "arena"),
+    ):
+        with pytest.raises(planner.PlanError, match=message):
+            planner.check(graph, compiled.selections, dataclasses.replace(plan, bodies=bodies))
+    scratch = next(b for b in plan.buffers if b.kind is planner.BufferKind.SCRATCH)
+    less = tuple(dataclasses.replace(b, size_bytes=8) if b is scratch else b for b in plan.buffers)
+    end = max(b.offset + b.size_bytes for b in less)
+    short = dataclasses.replace(plan, buffers=less, arena_bytes=end, lower_bound_bytes=0)
+    with pytest.raises(planner.PlanError, match="8 B of scratch, its body wants"):
+        planner.check(graph, compiled.selections, short)
+
+
+def test_the_operators_of_a_step_are_listed(tmp_path: Path) -> None:
+    model = str(_network(tmp_path))
+    shown = CliRunner().invoke(cli, ["inspect", model]).output
+    assert shown.count("WHILE, 5 steps") == 2
+    assert "MUL" in shown
+    graph = json.loads(CliRunner().invoke(cli, ["inspect", "--json", model]).stdout)
+    loops = [op["attrs"] for op in graph["ops"] if op["op"] == "WHILE"]
+    assert [loop["steps"] for loop in loops] == [5, 5]
+    assert all(loop["body"]["ops"] for loop in loops)
 
 
 def _code(compiled: Compiled, folder: Path) -> str:

@@ -30,7 +30,7 @@ def command(model: Path, out: Output) -> None:
     """
     from tinyml import passes
     from tinyml.errors import ModelError
-    from tinyml.graph import Graph
+    from tinyml.graph import Graph, LoopAttrs
     from tinyml.readers import read_model
     from tinyml.report.console import folded_line
     from tinyml.report.units import size
@@ -49,20 +49,34 @@ def command(model: Path, out: Output) -> None:
     except ModelError:  # an output that no operator computes: said by `plan`, shown here
         rewritten = graph
     channels, macs = rewritten.folded_channels, rewritten.folded_macs
-    constants = sum(t.size_bytes for t in graph.tensors if t.data is not None)
+
+    def constant_bytes(graph: Graph) -> int:
+        bodies = [op.attrs.body for op in graph.ops if isinstance(op.attrs, LoopAttrs)]
+        own = sum(t.size_bytes for t in graph.tensors if t.data is not None)
+        return own + sum(constant_bytes(body) for body in bodies)
+
+    constants = constant_bytes(graph)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("#", "operator", "inputs", "output", "constants"):
         table.add_column(heading, justify="right" if heading in ("#", "constants") else "left")
-    for i, op in enumerate(graph.ops):
-        inputs = [graph.tensors[t] for t in op.inputs if t >= 0]
-        weights = sum(t.size_bytes for t in inputs if t.data is not None)
-        table.add_row(
-            str(i),
-            op.title,
-            ", ".join("x".join(map(str, t.shape)) for t in inputs if t.data is None),
-            ", ".join("x".join(map(str, graph.tensors[t].shape)) for t in op.outputs),
-            size(weights) if weights else "",
-        )
+
+    def add_rows(graph: Graph, prefix: str = "") -> None:
+        """List the operators; those of a loop's body below it."""
+        for i, op in enumerate(graph.ops):
+            inputs = [graph.tensors[t] for t in op.inputs if t >= 0]
+            weights = sum(t.size_bytes for t in inputs if t.data is not None)
+            loop = op.attrs if isinstance(op.attrs, LoopAttrs) else None
+            table.add_row(
+                f"{prefix}{i}",
+                f"{op.title}, {loop.steps} steps" if loop else op.title,
+                ", ".join("x".join(map(str, t.shape)) for t in inputs if t.data is None),
+                ", ".join("x".join(map(str, graph.tensors[t].shape)) for t in op.outputs),
+                size(weights) if weights else "",
+            )
+            if loop:
+                add_rows(loop.body, f"{prefix}{i}.")
+
+    add_rows(graph)
     out.result(
         graph.to_json() | {"constant_bytes": constants, "folded": {"channels": channels, "macs": macs}},
         Text.assemble((graph.name, "bold"), f"   {len(graph.ops)} operators, constants {size(constants)}"),
