@@ -166,34 +166,58 @@ TM_INLINE const int32_t *tm_conv16_pairs(int32_t rectified, int32_t pixels, cons
 #if TM_DSP_ASM
 
 /* clang-format off */
-/* Both channels of a pixel; `where` is its place. */
-#define TM_CONV16_STORE(rectified, even, odd, where) \
-    "smmulr " even ", " even ", r2\n"                \
-    "smmulr " odd ", " odd ", r3\n"                  \
-    TM_ASM_SATURATE16_##rectified(even)             \
-    TM_ASM_SATURATE16_##rectified(odd)              \
-    "pkhbt  " even ", " even ", " odd ", lsl #16\n"  \
-    "str    " even ", [" where "]\n"
+/* Requantisation: each instruction for all accumulators before the next, so that no core waits for the one before. */
+#define TM_CONV16_FACTORS(even, odd)     \
+    "smmulr " even ", " even ", r2\n"    \
+    "smmulr " odd ", " odd ", r3\n"
+#define TM_CONV16_SATURATE(rectified, even, odd) \
+    TM_ASM_SATURATE16_##rectified(even)          \
+    TM_ASM_SATURATE16_##rectified(odd)
+#define TM_CONV16_PAIR(even, odd) "pkhbt  " even ", " even ", " odd ", lsl #16\n"
 /* The end of a pair of channels; leaves y of the next one in r12. */
-#define TM_CONV16_END_4(rectified)                                    \
-    "ldrd   r12, lr, [sp]\n"                                          \
-    TM_CONV16_STORE(rectified, "r4", "r5", "r12")                     \
-    TM_CONV16_STORE(rectified, "r6", "r7", "r12, lr")                 \
-    TM_CONV16_STORE(rectified, "r8", "r9", "r12, lr, lsl #1")         \
-    "add    lr, lr, lr, lsl #1\n"                                     \
-    TM_CONV16_STORE(rectified, "r10", "r11", "r12, lr")               \
-    "add    r12, #4\n"
-#define TM_CONV16_END_3(rectified)                                    \
-    "ldrd   r12, lr, [sp]\n"                                          \
-    TM_CONV16_STORE(rectified, "r4", "r5", "r12")                     \
-    TM_CONV16_STORE(rectified, "r6", "r7", "r12, lr")                 \
-    TM_CONV16_STORE(rectified, "r8", "r9", "r12, lr, lsl #1")         \
-    "add    r12, #4\n"
-#define TM_CONV16_END_2(rectified)                                    \
-    "ldrd   r12, lr, [sp]\n"                                          \
-    TM_CONV16_STORE(rectified, "r4", "r5", "r12")                     \
-    TM_CONV16_STORE(rectified, "r6", "r7", "r12, lr")                 \
-    "add    r12, #4\n"
+#define TM_CONV16_END_4(rectified)               \
+    TM_CONV16_FACTORS("r4", "r5")                \
+    TM_CONV16_FACTORS("r6", "r7")                \
+    TM_CONV16_FACTORS("r8", "r9")                \
+    TM_CONV16_FACTORS("r10", "r11")              \
+    "ldrd   r12, lr, [sp]\n"                     \
+    TM_CONV16_SATURATE(rectified, "r4", "r5")    \
+    TM_CONV16_SATURATE(rectified, "r6", "r7")    \
+    TM_CONV16_SATURATE(rectified, "r8", "r9")    \
+    TM_CONV16_SATURATE(rectified, "r10", "r11")  \
+    "add    r2, lr, lr, lsl #1\n"                \
+    TM_CONV16_PAIR("r4", "r5")                   \
+    TM_CONV16_PAIR("r6", "r7")                   \
+    TM_CONV16_PAIR("r8", "r9")                   \
+    TM_CONV16_PAIR("r10", "r11")                 \
+    "str    r6, [r12, lr]\n"                     \
+    "str    r8, [r12, lr, lsl #1]\n"             \
+    "str    r10, [r12, r2]\n"                    \
+    "str    r4, [r12], #4\n"
+#define TM_CONV16_END_3(rectified)               \
+    TM_CONV16_FACTORS("r4", "r5")                \
+    TM_CONV16_FACTORS("r6", "r7")                \
+    TM_CONV16_FACTORS("r8", "r9")                \
+    "ldrd   r12, lr, [sp]\n"                     \
+    TM_CONV16_SATURATE(rectified, "r4", "r5")    \
+    TM_CONV16_SATURATE(rectified, "r6", "r7")    \
+    TM_CONV16_SATURATE(rectified, "r8", "r9")    \
+    TM_CONV16_PAIR("r4", "r5")                   \
+    TM_CONV16_PAIR("r6", "r7")                   \
+    TM_CONV16_PAIR("r8", "r9")                   \
+    "str    r6, [r12, lr]\n"                     \
+    "str    r8, [r12, lr, lsl #1]\n"             \
+    "str    r4, [r12], #4\n"
+#define TM_CONV16_END_2(rectified)               \
+    TM_CONV16_FACTORS("r4", "r5")                \
+    TM_CONV16_FACTORS("r6", "r7")                \
+    "ldrd   r12, lr, [sp]\n"                     \
+    TM_CONV16_SATURATE(rectified, "r4", "r5")    \
+    TM_CONV16_SATURATE(rectified, "r6", "r7")    \
+    TM_CONV16_PAIR("r4", "r5")                   \
+    TM_CONV16_PAIR("r6", "r7")                   \
+    "str    r6, [r12, lr]\n"                     \
+    "str    r4, [r12], #4\n"
 
 /* Stack while running: [0] y, [4] bytes of an output pixel, [8] column, [12] y past the last pair, [16] end of the
  * column, [20] where to enter the unrolled loop, as in TM_BLOCK_BODY, whose groups these are.
@@ -236,11 +260,12 @@ TM_INLINE const int32_t *tm_conv16_pairs(int32_t rectified, int32_t pixels, cons
     ".rept  7\n"                                            \
     TM_BLOCK##pixels##_GROUP(0)                             \
     ".endr\n"                                               \
-    "ldr    r2, [sp, #16]\n"                                \
-    "cmp    r0, r2\n"                                       \
+    "ldr    " TM_BLOCK_FREE_##pixels ", [sp, #16]\n"        \
+    "cmp    r0, " TM_BLOCK_FREE_##pixels "\n"               \
     "bne    2b\n"                                           \
     ".balign 4\n"                                           \
     "5:\n"                                                  \
+    TM_BLOCK##pixels##_AHEAD                                \
     "ldrd   r2, r3, [r1], #8\n"                             \
     TM_CONV16_END_##pixels(rectified)                       \
     "str    r12, [sp]\n"                                    \

@@ -33,8 +33,13 @@ def _scale(rng: Rng) -> float:
     return float(10.0 ** rng.uniform(-5, -2))
 
 
-def widened(generate: Callable[[Rng], Graph]) -> Callable[[Rng], Graph]:
-    """Turn graphs of layers and pooling on int8 into graphs on int16 whose outputs spread as far."""
+def widened(generate: Callable[[Rng], Graph], far_biases: float = 0.1) -> Callable[[Rng], Graph]:
+    """Turn graphs of layers and pooling on int8 into graphs on int16 whose outputs spread as far.
+
+    Args:
+        generate: the graphs on int8.
+        far_biases: share of the layers whose sums leave 32 bits for their biases.
+    """
 
     def generator(rng: Rng) -> Graph:
         graph = generate(rng)
@@ -48,7 +53,7 @@ def widened(generate: Callable[[Rng], Graph]) -> Callable[[Rng], Graph]:
         if len(op.inputs) > 2 and op.inputs[2] >= 0:
             bias = tensors[op.inputs[2]]
             assert bias.data is not None
-            far = 2**44 if rng.random() < 0.1 else 256  # sums beyond 32 bits
+            far = 2**44 if rng.random() < far_biases else 256  # sums beyond 32 bits
             data = bias.data.astype(np.int64) * int(rng.integers(1, far))
             data = np.clip(data, -(2**46), 2**46)
             tensors[op.inputs[2]] = dataclasses.replace(bias, dtype=DType.INT64, data=data)
