@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import subprocess
 import zlib
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels import kernel_cases, wide_cases
+from tests.kernels import kernel_cases, portable_cases, wide_cases
 from tests.kernels.dsp_cases import aimed_graphs, conv_graph
 from tests.kernels.harness import (
     SANITIZED,
@@ -28,8 +29,9 @@ from tinyml import reference
 from tinyml.graph import Pads
 from tinyml.kernels.dsp import Blocks
 from tinyml.kernels.dsp_wide import KERNELS, rounds_alike, with_blocks
-from tinyml.kernels.registry import OpContext
+from tinyml.kernels.registry import Isa, OpContext
 from tinyml.numerics import wide
+from tinyml.select import select
 
 RANDOM = 24  # graphs per kernel beside the aimed ones, or where there are none:
 UNAIMED = 60
@@ -159,6 +161,39 @@ def test_a_factor_rounds_as_double_does_or_is_refused() -> None:
     assert refused < 60  # two in three are not aimed at a half
     assert not rounds_alike(2.0**-8, largest)
     assert not rounds_alike(0.75, largest)
+
+
+def test_what_one_kernel_derives_is_not_taken_for_anothers() -> None:
+    """Selection asks several kernels about one operator: what it lowers is what the kernel alone lowers."""
+    rng = np.random.default_rng(9)
+    for generate in dict.fromkeys(g for generators in GENERATORS.values() for g in generators):
+        for graph in (generate(rng) for _ in range(40)):
+            op = graph.ops[0]
+            if op.kind not in {kernel.op for kernel in KERNELS} or graph.tensors[op.outputs[0]].shape[0] > 1:
+                continue
+            (selection,) = select(graph, (Isa.DSP, Isa.C))
+            assert selection.kernel is not None
+            assert selection.lowered is not None
+            alone = selection.kernel.lower(OpContext(graph, op))
+            assert selection.lowered.literals == alone.literals
+            for ours, theirs in zip(selection.lowered.constants, alone.constants, strict=True):
+                assert np.array_equal(ours.values, theirs.values)
+
+
+def test_refusing_never_crashes() -> None:
+    """Every predicate is asked even where another refuses: other types, no scale, operands that are computed."""
+    rng = np.random.default_rng(3)
+    asked = 0
+    for generate in dict.fromkeys(itertools.chain.from_iterable(portable_cases.GENERATORS.values())):
+        for graph in (generate(rng) for _ in range(4)):
+            for kernel in (k for k in KERNELS if k.op is graph.ops[0].kind):
+                for tensor in range(len(graph.tensors)):
+                    computed = list(graph.tensors)
+                    computed[tensor] = dataclasses.replace(computed[tensor], data=None, quant=None)
+                    for each in (graph, graph.replace(tensors=tuple(computed))):
+                        kernel.refusals(OpContext(each, each.ops[0]))
+                        asked += 1
+    assert asked > 300
 
 
 def test_every_kernel_has_cases() -> None:

@@ -36,6 +36,7 @@ from tinyml.kernels.transpose_conv import (
 from tinyml.kernels.wide import (
     constant_int64_bias,
     int16_activations,
+    int16_constants,
     is_sub,
     product_literals,
     sum_literals,
@@ -71,11 +72,17 @@ class _Layer:
         return self.multiplier << (17 + self.shift)
 
 
-def _layer(context: OpContext, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
-    """Return the layer with its weights arranged as the kernel reads them: channels first."""
+def _layer(context: OpContext, name: str, arrange: Callable[[Int8Array], Int8Array]) -> _Layer:
+    """Return the layer with its weights arranged as the kernel reads them: channels first.
+
+    Args:
+        context: the convolution.
+        name: of the arrangement; selection asks several kernels about one operator.
+        arrange: turns the operator's weights into the kernel's.
+    """
     data = context.input(1).data
     assert data is not None
-    return context.once("layer", lambda: _settle(context, arrange(np.asarray(data, np.int8))))
+    return context.once(name, lambda: _settle(context, arrange(np.asarray(data, np.int8))))
 
 
 def _settle(context: OpContext, weights: Int8Array) -> _Layer:
@@ -159,7 +166,7 @@ def _lower_pointwise(context: OpContext) -> Lowered:
     _, out_h, out_w, out_c = context.output.shape
     in_c = context.input(0).shape[3]
     pixels = out_h * out_w
-    layer = _layer(context, lambda weights: weights.reshape(out_c, in_c))
+    layer = _layer(context, "int16 pixel", lambda weights: weights.reshape(out_c, in_c))
     lo, hi = numerics.output_range(context.graph, context.op)
     literals = {
         "pixels": pixels,
@@ -196,7 +203,7 @@ def _lower_conv(context: OpContext) -> Lowered:
             weights = weights.transpose(3, 1, 2, 0)
         return _runs(weights, neighbours=attrs.dilation_w == 1)
 
-    layer = _layer(context, arrange)
+    layer = _layer(context, "int16 runs", arrange)
     lo, hi = numerics.output_range(context.graph, context.op)
     literals = {
         "in_w": in_w,
@@ -284,7 +291,7 @@ def _lower_transpose_conv(context: OpContext) -> Lowered:
     attrs = window_attrs(context)
     in_c = context.input(0).shape[3]
     out_w, out_c = context.output.shape[2:]
-    layer = _layer(context, lambda weights: weights)
+    layer = _layer(context, "int16 window", lambda weights: weights)
     streams = [
         conv_stream(replace(layer, weights=_runs(weights, neighbours=True)))
         for weights in phase_weights(layer.weights, attrs)
@@ -312,13 +319,15 @@ def _lower_transpose_conv(context: OpContext) -> Lowered:
 
 def sums_fit_and_scale_down(context: OpContext) -> bool:
     """Sums must fit 32 bits whatever the input, and be scaled down 2 to 2^18 times."""
-    weights = context.input(1).data
-    return weights is not None and weights.ndim == 4 and not _depthwise_layer(context).wide
+    weighted = int16_activations(context) and constant_symmetric_weights(context)
+    if not (weighted and constant_int64_bias(context) and context.input(1).shape[0] == 1):
+        return False
+    return not _depthwise_layer(context).wide
 
 
 def _depthwise_layer(context: OpContext) -> _Layer:
     """Return the layer with weights as [channels, kernel_h, kernel_w]."""
-    return _layer(context, lambda weights: np.asarray(weights[0]).transpose(2, 0, 1))
+    return _layer(context, "int16 channels", lambda weights: weights[0].transpose(2, 0, 1))
 
 
 def depthwise_stream(layer: _Layer) -> Int32Array:
@@ -495,6 +504,8 @@ def dense_stream(
 
 def sum_scaled_down(context: OpContext) -> bool:
     """The scales of both may differ at most 2^31-fold, and be at most 2^13 times the output's."""
+    if not _int16_operands(context):
+        return False
     params = sum_literals(context, (0, 1))
     operands = all(-31 <= params[name] <= 0 for name in ("shift_1", "shift_2"))
     return operands and _scaled_down(params)
@@ -502,7 +513,11 @@ def sum_scaled_down(context: OpContext) -> bool:
 
 def product_scaled_down(context: OpContext) -> bool:
     """The product of the input scales must be 2 to 2^31 times below the output's."""
-    return _scaled_down(product_literals(context, (0, 1)))
+    return _int16_operands(context) and _scaled_down(product_literals(context, (0, 1)))
+
+
+def _int16_operands(context: OpContext) -> bool:
+    return int16_activations(context) and int16_constants(context)
 
 
 def _scaled_down(params: dict[str, int]) -> bool:
