@@ -181,7 +181,7 @@ def test_what_one_kernel_derives_is_not_taken_for_anothers() -> None:
 
 
 def test_refusing_never_crashes() -> None:
-    """Every predicate is asked even where another refuses: other types, no scale, operands that are computed."""
+    """Every predicate is asked even where another refuses: other types, no scale, computed operands."""
     rng = np.random.default_rng(3)
     asked = 0
     for generate in dict.fromkeys(itertools.chain.from_iterable(portable_cases.GENERATORS.values())):
