@@ -27,13 +27,14 @@ from tests.planner.networks import (
 )
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, planner, reference
-from tinyml.build import Planning, compile_model, generate
+from tinyml.build import Planning, compile_model, generate, open_target
 from tinyml.emit import filters, outside
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library
-from tinyml.graph import Array, Graph, Pads, Tensor
+from tinyml.graph import Array, Graph, OpKind, Pads, Tensor
 from tinyml.kernels.registry import Isa
 from tinyml.select import select
+from tinyml.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERED, NETWORKS, ATTENTION, WIDE = 8, 26, 4, 6
@@ -194,6 +195,21 @@ def test_clang_format_leaves_generated_code_alone(tmp_path: Path) -> None:
             _write(graph, (Isa.DSP, Isa.C), tmp_path / str(compact), seed, compact)
     shutil.copy(ROOT / ".clang-format", tmp_path)
     _run([formatter, "--dry-run", "-Werror", *(str(f) for f in sorted(tmp_path.rglob("net*.[ch]")))])
+
+
+@pytest.mark.parametrize("objective", ["latency", "flash"])
+def test_tables_of_flags_and_of_numbers_are_two_functions(
+    objective: planner.Objective, tmp_path: Path
+) -> None:
+    b = ModelBuilder(3)
+    x = b.input((1, 4, 5), 0.05, 0)
+    y = b.unary("HARD_SWISH", x, 0.05)
+    b.output(b.select(b.relation("GREATER", y, b.constant(np.array([9], np.int8), 0.05, 0)), x, y))
+    model = b.save(tmp_path / "m.tflite")
+    compiled = compile_model(model, boards.load("host"), Planning(objective=objective))
+    assert [op.kind for op in compiled.graph.ops].count(OpKind.LOOKUP) == 2
+    with open_target(compiled, tmp_path, toolchain="gcc") as target:
+        assert verify(model, target, samples=4).mismatched_samples == 0
 
 
 def test_shared_functions_have_no_parameter_that_they_do_not_read(tmp_path: Path) -> None:

@@ -580,6 +580,7 @@ def _function_key(graph: Graph, selection: Selection, place: Outside | None, com
     same = (
         kernel.symbol,
         tuple(_ctype(graph.tensors[t]) for t in context.activation_inputs),
+        _ctype(context.output),  # a table may give flags
         tuple((c.ctype, c.name) for c in lowered.constants),
         lowered.scratch_bytes > 0,
         lowered.updates,
