@@ -12,8 +12,9 @@ import pytest
 from tests.kernels.harness import WARNINGS
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, reference
-from tinyml.build import Compiled, compile_model, generate
+from tinyml.build import Compiled, compile_model, generate, open_target
 from tinyml.build import build as build_firmware
+from tinyml.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +151,15 @@ def test_a_model_may_be_named_like_a_part_of_the_firmware(tmp_path: Path) -> Non
         folder = tmp_path / f"{name} project"
         build_firmware(compile_model(path, boards.load("stm32f407")), folder, toolchain="gcc")
         assert (folder / "firmware.elf").is_file(), name
+
+
+def test_a_single_number_and_a_long_dimension(tmp_path: Path) -> None:
+    """An output without dimensions, and a recording of more samples than 16 bits count."""
+    b = ModelBuilder(2)
+    x = b.max_pool(b.input((1, 1, 70_000, 1)), (1, 7), stride=(1, 7))
+    b.output(x, b.mean(x, [0, 1, 2, 3]))
+    model = b.save(tmp_path / "m.tflite")
+    compiled = compile_model(model, boards.load("host"))
+    assert [compiled.graph.tensors[t].shape for t in compiled.graph.outputs] == [(1, 1, 10_000, 1), ()]
+    with open_target(compiled, tmp_path, toolchain="gcc") as target:
+        assert verify(model, target, samples=2).mismatched_samples == 0
