@@ -207,6 +207,7 @@ class ModelTensors:
                 raise self.error(
                     f"tensor '{name}' has a scale of {scale:g}",
                     "expected finite positive scales, between 2^-100 and 2^100",
+                    "masks of -1e38 or infinity have such scales: use -100, say, and quantise again",
                 )
         low, high = (0, 1) if dtype is DType.BOOL else (np.iinfo(dtype.value).min, np.iinfo(dtype.value).max)
         for value in zero_point:
