@@ -411,13 +411,53 @@ TM_INLINE void tm_dw_row_run(int32_t form, int32_t stride_w, int32_t outputs, co
     }
 }
 
+/* Another row in the place of those that are NULL: it is read, and overwritten in the columns. */
+TM_SHARED void tm_dw_row_inside_dsp(const int8_t *const *rows, const int8_t **inside)
+{
+    const int8_t *const any = rows[0] != NULL ? rows[0] : rows[1] != NULL ? rows[1] : rows[2];
+    for (int32_t i = 0; i < 3; ++i) {
+        inside[i] = rows[i] != NULL ? rows[i] : any;
+    }
+}
+
+/* Zero points in the columns inside the image, for those of the three rows that are NULL: outside it. They come in
+ * pairs: a column beside the image, or of the tile before, has them already.
+ */
+TM_SHARED void tm_dw_row_blank_dsp(const int8_t *const *rows, const tm_dw_window *window, int32_t *columns,
+                                   int32_t zp_in)
+{
+    const int32_t value = tm_sxtb16(tm_splat4(zp_in));
+    int32_t *const first = columns + 12 * (window->first / 2);
+    int32_t *const end = columns + 12 * ((window->first + window->inside + 1) / 2);
+    for (int32_t row = 0; row < 2; ++row) {
+        for (int32_t *at = rows[row] == NULL ? first : end; at < end; at += 12) {
+            int8_t *const to = (int8_t *)at + 2 * row;
+            TM_UNROLL_4
+            for (int32_t channel = 0; channel < 4; ++channel) {
+                memcpy(to + 12 * channel, &value, 2);
+                memcpy(to + 12 * channel + 4, &value, 2);
+            }
+        }
+    }
+    for (int32_t *at = rows[2] == NULL ? first : end; at < end; at += 12) {
+        at[2] = at[5] = at[8] = at[11] = value;
+    }
+}
+
 /* One output row; `tile` is even or at least out_w. The columns that two tiles share stay in `columns`: where y lies
- * on the rows, the outputs have overwritten them.
+ * on the rows, the outputs have overwritten them. `outside`: rows may be NULL, but not all, and count as zero points.
  */
 TM_INLINE void tm_dw_row(const int8_t *const *rows, int8_t *y, const int32_t *stream, int32_t *columns,
                          int32_t in_w, int32_t channels, int32_t out_w, int32_t stride_w, int32_t tile,
-                         int32_t pad_left, int32_t zp_in, int32_t form, int32_t zp_out)
+                         int32_t pad_left, int32_t zp_in, int32_t form, int32_t zp_out, int32_t outside)
 {
+    const int8_t *inside[3];
+    const int8_t *const *read = rows;
+    const int32_t blank = outside && (rows[0] == NULL || rows[1] == NULL || rows[2] == NULL);
+    if (blank) {
+        tm_dw_row_inside_dsp(rows, inside);
+        read = inside;
+    }
     const tm_dw_window row = tm_dw_make_window(in_w, channels, (out_w - 1) * stride_w + 3, pad_left);
     if (tile >= out_w) {
         tm_dw_row_outside_dsp(&row, columns, 0, zp_in);
@@ -425,7 +465,10 @@ TM_INLINE void tm_dw_row(const int8_t *const *rows, int8_t *y, const int32_t *st
     for (int32_t c = 0; c < channels; c += 4, stream += 24) {
         const int32_t group = tm_min(channels - c, 4);
         if (tile >= out_w) {
-            tm_dw_row_widen(&row, rows, columns, c, group);
+            tm_dw_row_widen(&row, read, columns, c, group);
+            if (blank) {
+                tm_dw_row_blank_dsp(rows, &row, columns, zp_in);
+            }
             tm_dw_row_run(form, stride_w, out_w, columns, y + c, stream, channels, zp_out, group);
             continue;
         }
@@ -439,7 +482,10 @@ TM_INLINE void tm_dw_row(const int8_t *const *rows, int8_t *y, const int32_t *st
                 memmove(columns, columns + 6 * tile * stride_w, 12 * sizeof *columns);
             }
             tm_dw_row_outside_dsp(&in, columns, held, zp_in);
-            tm_dw_row_widen(&in, rows, columns, skipped + c, group);
+            tm_dw_row_widen(&in, read, columns, skipped + c, group);
+            if (blank) {
+                tm_dw_row_blank_dsp(rows, &in, columns, zp_in);
+            }
             tm_dw_row_run(form, stride_w, outputs, columns, y + x * channels + c, stream, channels, zp_out,
                           group);
         }

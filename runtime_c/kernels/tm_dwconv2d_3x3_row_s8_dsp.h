@@ -1,6 +1,6 @@
 /* tm_dwconv2d_3x3_row_s8_dsp: one output row of a 3x3 depthwise convolution, DSP instructions, int8.
  *
- *   rows    int8  3 x [in_w][channels]   input rows; zero-point rows where outside the image
+ *   rows    int8  3 x [in_w][channels]   input rows; NULL where outside the image: zero points
  *   y       int8  [out_w][channels]      output row
  *   stream  int32 [channels][6]          as tm_dwconv2d_3x3_s8_dsp
  *
@@ -8,7 +8,8 @@
  *               `form` is how (tm_dsp.h), [lo, hi] the range of the fused activation. Columns left and
  *               right of the image count as zp_in and are not read.
  * Scratch       tm_dw_row_s8_dsp.h. A tile shorter than the row must be even.
- * Requires      depth multiplier 1, dilation 1, a horizontal stride of 1 or 2. Any number of channels, any padding.
+ * Requires      depth multiplier 1, dilation 1, a horizontal stride of 1 or 2, one of the rows inside the image. Any
+ *               number of channels.
  * Overlap       reads a group of channels, or all columns of a tile that no tile before has read, before it
  *               writes them: y may lie on input rows that nobody needs afterwards.
  * Source        TFLite kernels/internal/reference/integer_ops/depthwise_conv.h (DepthwiseConvPerChannel). With a
@@ -25,7 +26,7 @@ TM_INLINE void tm_dwconv2d_3x3_row_s8_dsp(const int8_t *const *rows, int8_t *y, 
                                           int32_t form, int32_t zp_out, int32_t lo, int32_t hi)
 {
     tm_dw_row(rows, y, stream, (int32_t *)scratch, in_w, channels, out_w, stride_w, tile, pad_left, zp_in,
-              form, zp_out);
+              form, zp_out, 1);
     tm_clamp_row(y, out_w * channels, lo, hi);
 }
 

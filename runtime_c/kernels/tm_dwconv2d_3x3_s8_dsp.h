@@ -221,7 +221,7 @@ TM_INLINE void tm_dwconv2d_3x3_s8_dsp(const int8_t *const *rows, int8_t *y, int3
     const tm_dw_window in = tm_dw_make_window(in_w, channels, out_w + 2, pad_left);
     const tm_dw3x3_shape out = {32 * out_w, zp_out, out_w * channels, channels};
     if (count == 1) {
-        tm_dw_row(rows, y, stream, columns, in_w, channels, out_w, 1, tile, pad_left, zp_in, form, zp_out);
+        tm_dw_row(rows, y, stream, columns, in_w, channels, out_w, 1, tile, pad_left, zp_in, form, zp_out, 0);
         tm_clamp_row(y, out_w * channels, lo, hi);
         return;
     }

@@ -31,7 +31,7 @@ from tests.kernels.harness import (
 from tests.kernels.kernel_cases import case_for, graphs_for, inputs_for
 from tests.kernels.simd_work import Work, accepted, work_for
 from tinyml import reference
-from tinyml.graph import OpKind
+from tinyml.graph import OpKind, Pads
 from tinyml.kernels import dsp_wide
 from tinyml.kernels.dsp import KERNELS, Blocks, with_blocks
 from tinyml.kernels.dsp_streams import RequantForm
@@ -120,6 +120,48 @@ def test_emulated_instructions_on_the_host(everything: Work, tmp_path: Path) -> 
 def test_sharing_memory_at_the_tightest_distance_on_the_host(everything: Work, tmp_path: Path) -> None:
     program = Program(tmp_path, everything.in_place, compiler=("gcc", "-std=c11", "-O1", "-w"))
     everything.check(program.run(everything.in_place))
+
+
+def test_rows_outside_the_image_are_not_read(tmp_path: Path) -> None:
+    """The row kernel puts zero points into its columns where a pointer is NULL: above, below or both."""
+    (row,) = (kernel for kernel in KERNELS if kernel.symbol == "tm_dwconv2d_3x3_row_s8_dsp")
+    cases, expected = [], []
+    for height, pads, dilation, stride in (
+        (5, Pads(2, 1, 2, 1), 1, 1),
+        (6, Pads(0, 0, 1, 1), 1, 2),
+        (6, Pads(2, 1, 1, 0), 1, 2),
+        (1, Pads(1, 1, 1, 1), 1, 2),
+        (3, Pads(2, 1, 2, 1), 2, 1),
+        (2, Pads(3, 0, 3, 2), 3, 1),
+    ):
+        for width in (7, 12):
+            graph = conv_graph(
+                in_shape=(height, width, 7),
+                out_c=7,
+                kernel=(3, 3),
+                stride=(stride, stride),
+                dilation=(dilation, 1),
+                pads=pads,
+                depthwise=True,
+            )
+            assert row.refusals(OpContext(graph, graph.ops[0])) == []
+            inputs = inputs_for(graph, np.random.default_rng(len(cases)))
+            case = case_for(row, graph, inputs)
+            assert case.lowered.loop is not None
+            assert case.lowered.loop.pad_value is None
+            assert row.less_scratch is not None
+            cases += [case, dataclasses.replace(case, lowered=row.less_scratch(case.lowered))]
+            expected += [reference.run_op(graph, graph.ops[0], {0: inputs[0]})] * 2
+    for folder, compiler, runner, sources in (
+        ("host", SANITIZED, (), ()),
+        ("board", board_compiler("cortex-m4", "-O2"), board_runner("cortex-m4"), SEMIHOSTING_SOURCES),
+    ):
+        (tmp_path / folder).mkdir()
+        program = Program(tmp_path / folder, cases, compiler=compiler, sources=sources)
+        outputs = program.run(cases, runner)
+        assert all(np.array_equal(a, b) for a, b in zip(outputs, expected, strict=True))
+    graph = conv_graph(in_shape=(4, 6, 4), out_c=4, kernel=(3, 3), pads=Pads(3, 1, 1, 1), depthwise=True)
+    assert any("at least one row" in sentence for sentence in row.refusals(OpContext(graph, graph.ops[0])))
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,14 @@ def kernel_3x3(context: OpContext) -> bool:
     return (attrs.kernel_h, attrs.kernel_w) == (3, 3)
 
 
+def rows_meet_image(context: OpContext) -> bool:
+    """Every window must hold at least one row of the image."""
+    attrs = window_attrs(context)
+    first = np.arange(context.output.shape[1])[:, None] * attrs.stride_h - attrs.pads.top
+    rows = first + np.arange(attrs.kernel_h) * attrs.dilation_h
+    return bool(np.all(np.any((rows >= 0) & (rows < context.input(0).shape[1]), axis=1)))
+
+
 def addends_scaled_down(context: OpContext) -> bool:
     """The scales of the addends may differ at most 2^31-fold, and from the output's at most 2^11-fold."""
     shifts = numerics.add_params(context.graph, context.op)
@@ -535,7 +543,7 @@ def _lower_depthwise_3x3_row(context: OpContext) -> Lowered:
     stride_w = window_attrs(context).stride_w
     layer = _depthwise_layer(context)
     out_w = context.output.shape[2]
-    return _depthwise(
+    lowered = _depthwise(
         context,
         lambda: depthwise_3x3_stream(layer.weights, layer.bias, layer.requant),
         layer.form,
@@ -543,6 +551,7 @@ def _lower_depthwise_3x3_row(context: OpContext) -> Lowered:
         stride_w=stride_w,
         tile=out_w,
     )
+    return replace(lowered, loop=window_loop(context, None))  # it puts zero points into its columns itself
 
 
 def _scratch_3x3(outputs: int) -> int:
@@ -838,7 +847,7 @@ KERNELS: tuple[Kernel, ...] = (
         OpKind.DEPTHWISE_CONV_2D,
         Isa.DSP,
         _lower_depthwise_3x3_row,
-        (*_DEPTHWISE, kernel_3x3, no_horizontal_dilation, horizontal_stride_one_or_two),
+        (*_DEPTHWISE, kernel_3x3, no_horizontal_dilation, horizontal_stride_one_or_two, rows_meet_image),
         row_in_place=True,
         less_scratch=in_tiles,
     ),

@@ -116,7 +116,8 @@ class RowLoop:
     The rows may be computed from the first to the last or the other way round (Stage.bottom_up).
     Row r of the output reads input rows r·stride_h − pad_top + k·dilation_h, k < kernel_h; a row
     outside [0, in_rows) is replaced by a row of `pad_value` (the input's zero point). Where
-    `pad_value` is None its pointer is NULL instead, and the kernel leaves the row out (pooling).
+    `pad_value` is None its pointer is NULL instead, and the kernel leaves the row out (pooling) or knows what
+    stands for it.
 
     With a `step` above 1, which only dilation 1 allows, a call gets the rows of `step` output rows, first
     to last, and is told how many of these to compute: fewer in the last call. The access map's granule
@@ -142,6 +143,13 @@ class RowLoop:
     def pointers(self) -> int:
         """Row pointers that a call gets."""
         return (self.step - 1) * self.stride_h + self.kernel_h
+
+    def reaches_outside(self, row: int) -> bool:
+        """Whether any of the pointers that the call for output row `row` gets lies outside the image."""
+        start = row * self.stride_h - self.pad_top
+        if self.upscale is not None:
+            start = (row - self.pad_top) // self.upscale
+        return start < 0 or start + (self.pointers - 1) * self.dilation_h >= self.in_rows
 
     @property
     def reads_outside(self) -> bool:
