@@ -28,11 +28,12 @@ from tests.planner.networks import (
 from tests.tflite_builder import ModelBuilder
 from tinyml import boards, planner, reference
 from tinyml.build import Planning, compile_model, generate, open_target
-from tinyml.emit import filters, outside
+from tinyml.emit import filters
 from tinyml.emit.context import model_context
 from tinyml.emit.project import write_library
 from tinyml.graph import Array, Graph, OpKind, Pads, Tensor
 from tinyml.kernels.registry import Isa
+from tinyml.planner import outside
 from tinyml.select import select
 from tinyml.verify import verify
 

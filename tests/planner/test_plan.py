@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tinyml import reference
 from tinyml.access import AccessMap, RowMap
 from tinyml.graph import Graph, OpKind, Pads
 from tinyml.kernels.registry import Isa, Lowered
-from tinyml.planner import BufferKind, Plan, PlanError, check, plan, timeline
+from tinyml.planner import BufferKind, Plan, PlanError, check, outside, plan, timeline
 from tinyml.planner import order as orders
 from tinyml.planner.lifetimes import Flow
 from tinyml.planner.simulate import simulate
@@ -24,6 +25,14 @@ from tinyml.select import Selection, select
 bounded = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def rows_of_zero_points_of_any_length() -> Iterator[None]:
+    """In the arena wherever there is room, which half of the random networks have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outside, "SHORT", 0)
+        yield
 
 
 def _inputs(graph: Graph, seed: int = 0) -> dict[int, np.ndarray]:

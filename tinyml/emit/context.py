@@ -11,12 +11,11 @@ import numpy as np
 
 from tinyml import __version__
 from tinyml.emit import shared
-from tinyml.emit.outside import Outside, place_outside
 from tinyml.emit.shared import LoopContext, Number
 from tinyml.emit.streams import StreamContext, ctype, stream_context
 from tinyml.graph import Array, Graph, LoopAttrs, Tensor, Walk, WindowAttrs
 from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
-from tinyml.planner.plan import Plan
+from tinyml.planner.plan import Fill, Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
 
@@ -54,7 +53,7 @@ class FunctionContext:
     scratch: bool
     loop: LoopContext | None
     pad_rows: bool
-    fill: Outside | None  # where the function fills the row itself
+    fill: Fill | None  # where the function fills the row itself
     pad_row: str | None
     direction: str  # of the loop: "down", "up", or "both" where calls pass it
     input_array: bool  # the kernel takes an array of pointers to its inputs
@@ -78,7 +77,7 @@ class CallContext:
     bottom_up: bool | None  # None where the function knows its direction
     arguments: tuple[tuple[str, int], ...]  # of FunctionContext.parameters
     pad_row: str | None  # of FunctionContext.pad_rows
-    fill: Outside | None  # a row to fill before the call
+    fill: Fill | None  # a row to fill before the call
     macs: int
     tensor: str
     output_bytes: int
@@ -399,7 +398,7 @@ class _Unit:
     selections: Sequence[Selection]
     plan: Plan
     prefix: str
-    outside: Mapping[int, Outside | None]
+    outside: Mapping[int, Fill | None]
     compact: bool
 
     @classmethod
@@ -407,14 +406,12 @@ class _Unit:
         cls, graph: Graph, selections: Sequence[Selection], plan: Plan, prefix: str, *, compact: bool
     ) -> _Unit:
         outside = {
-            stage.ops[0]: place_outside(
-                graph, plan, i, lowered.loop, on_input=not compact and lowered.batches == 1
-            )
+            stage.ops[0]: plan.fill_of(i)
             for i, stage in enumerate(plan.stages)
-            if not stage.streamed
-            and selections[stage.ops[0]].kernel is not None
-            and (lowered := selections[stage.ops[0]].lowered) is not None
+            if not stage.streamed and selections[stage.ops[0]].kernel is not None
         }
+        if compact:  # a function that many operators share fills no row in the middle
+            outside = {op: fill if fill and fill.fill_at is None else None for op, fill in outside.items()}
         return cls(graph, selections, plan, prefix, outside, compact)
 
     def context(self, op: int) -> OpContext:
@@ -571,7 +568,7 @@ class _Names:
         return stem if count == 0 else f"{stem}_v{count + 1}"
 
 
-def _function_key(graph: Graph, selection: Selection, place: Outside | None, compact: bool) -> object:
+def _function_key(graph: Graph, selection: Selection, place: Fill | None, compact: bool) -> object:
     """Return what operators that share a function have in common."""
     kernel, lowered = selection.kernel, selection.lowered
     assert kernel is not None
@@ -598,7 +595,7 @@ def _function(
     alike: Sequence[Lowered],
     bottom_up: bool,
     pad_rows: set[str],
-    place: Outside | None,
+    place: Fill | None,
     names: _Names,
 ) -> FunctionContext:
     """Return the function for calls that have a key in common.

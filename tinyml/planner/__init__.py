@@ -12,8 +12,9 @@ from tinyml.planner import estimate
 from tinyml.planner.check import PlanError, check
 from tinyml.planner.lifetimes import Flow, Lifetimes, Node, timeline
 from tinyml.planner.order import search_order
+from tinyml.planner.outside import find_fills
 from tinyml.planner.place import find_offsets
-from tinyml.planner.plan import Buffer, BufferKind, Cost, Plan, Stage
+from tinyml.planner.plan import Buffer, BufferKind, Cost, Fill, Plan, Stage
 from tinyml.planner.recompute import plan_gates
 from tinyml.planner.stages import MOST_STRIPS, Cut, StageSearch
 
@@ -24,6 +25,7 @@ __all__ = [
     "Buffer",
     "BufferKind",
     "Cost",
+    "Fill",
     "Objective",
     "Plan",
     "PlanError",
@@ -219,7 +221,7 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
         )
         for block, offset in zip(lifetimes.blocks, offsets, strict=True)
     )
-    return Plan(
+    plan = Plan(
         model=graph.name,
         stages=tuple(
             flow.nodes[node].stage
@@ -232,6 +234,7 @@ def _plan_order(graph: Graph, selections: Sequence[Selection], flow: Flow, order
         peak_stage=lifetimes.stage_bytes.index(lifetimes.lower_bound_bytes),
         macs=sum(selection.lowered.macs for selection in selections if selection.lowered is not None),
     )
+    return dataclasses.replace(plan, fills=find_fills(graph, selections, plan))
 
 
 def _bottom_up(lifetimes: Lifetimes, offsets: Sequence[int], node: Node) -> bool:

@@ -50,8 +50,9 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     has the scratch and the state its kernels want; the body of a loop has a plan of its own, proved in the
     same way, that fits the loop's scratch; every ring still holds the rows and columns that are read; strips
     and bands cover the output; two buffers that are live together share bytes only where an output overwrites
-    rows of a dying input that no later step reads; the arena is exactly what the buffers need, and not below
-    the lower bound.
+    rows of a dying input that no later step reads; a row of zero points lies on bytes that nobody has from the
+    call it is filled before, and is filled before the first call that reads it; the arena is exactly what the
+    buffers need, and not below the lower bound.
 
     Raises:
         PlanError: with the rule that is broken and the buffers, stages and bytes concerned.
@@ -62,6 +63,7 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     _check_lifetimes(graph, plan, stage_of, buffer_of)
     _check_arena(plan)
     _check_bodies(graph, selections, plan, stage_of)
+    _check_fills(graph, selections, plan, buffer_of)
     for stage in range(len(plan.stages)):
         _check_rings(graph, selections, plan, stage)
         _check_columns(graph, selections, plan, stage)
@@ -503,6 +505,71 @@ def _check_arena(plan: Plan) -> None:
         0 <= plan.peak_stage < max(len(plan.stages), 1),
         f"the peak stage {plan.peak_stage} is not one of the plan's",
     )
+
+
+def _check_fills(
+    graph: Graph, selections: Sequence[Selection], plan: Plan, buffer_of: dict[int, int]
+) -> None:
+    """Prove that rows of zero points overwrite nothing that is needed, and are whole when they are read."""
+    stages = [fill.stage for fill in plan.fills]
+    _require(
+        len(set(stages)) == len(stages) and set(stages) <= set(range(len(plan.stages))),
+        f"rows of zero points are filled in stages {stages}, of {len(plan.stages)}: one in each at most",
+    )
+    for fill in plan.fills:
+        stage = plan.stages[fill.stage]
+        end = fill.offset + fill.size_bytes
+        where = f"stage {fill.stage}: the zero points [{fill.offset}, {end})"
+        lowered = selections[stage.ops[0]].lowered
+        assert lowered is not None
+        loop, access = lowered.loop, lowered.access
+        if stage.streamed or loop is None or loop.pad_value is None:
+            raise PlanError(f"{where} are of an operator that wants none")
+        _require(
+            (fill.value, fill.size_bytes) == (loop.pad_value, loop.in_row_bytes),
+            f"{where} of value {fill.value} are not a row of {loop.in_row_bytes} B of {loop.pad_value}",
+        )
+        _require(fill.offset >= 0 and end <= plan.arena_bytes, f"{where} leave the arena")
+        calls = [first for first, _ in (access.steps_bottom_up() if stage.bottom_up else access.steps())]
+        begun = 0  # the call before which they are filled
+        if fill.fill_at is not None:
+            _require(
+                fill.fill_at in calls and access.granule == loop.step and lowered.batches == 1,
+                f"{where} are filled before row {fill.fill_at}, where no call begins",
+            )
+            begun = calls.index(fill.fill_at)
+            early = [row for row in calls[:begun] if loop.reaches_outside(row)]
+            _require(not early, f"{where} are filled before row {fill.fill_at}, but read for rows {early}")
+        op = graph.ops[stage.ops[0]]
+        reads = graph.activations(op)
+        for index, buffer in enumerate(plan.buffers):
+            if not buffer.first <= fill.stage <= buffer.last:
+                continue
+            if end <= buffer.offset or buffer.offset + buffer.size_bytes <= fill.offset:
+                continue
+            meet = f"{where} meet buffer {buffer.name!r}"
+            _require(
+                fill.fill_at is not None
+                and index in {buffer_of[t] for t in reads}
+                and buffer_of[op.outputs[0]] != index,
+                meet,
+            )
+            later = _used_later(graph, plan, fill.stage, index, buffer_of)
+            _require(not later, f"{meet}, which is needed afterwards: {later}")
+            for tensor, row_map in zip(reads, access.inputs, strict=True):
+                if buffer_of[tensor] != index:
+                    continue
+                base = buffer.offset_of(tensor)
+                for first in calls[begun:]:
+                    rows = range(first, min(first + access.granule, access.rows))
+                    from_, to = 0, graph.tensors[tensor].size_bytes
+                    if row_map is not None:
+                        from_ = min(row_map.first(row) for row in rows) * row_map.row_bytes
+                        to = (max(row_map.last(row) for row in rows) + 1) * row_map.row_bytes
+                    _require(
+                        from_ >= to or base + to <= fill.offset or end <= base + from_,
+                        f"{meet}, of which row {first} reads bytes [{from_}, {to})",
+                    )
 
 
 def _meet(a: Buffer, b: Buffer) -> bool:

@@ -82,6 +82,26 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Fill:
+    """A row of zero points in the arena that a stage of one operator reads for rows outside the image.
+
+    Args:
+        stage: the stage.
+        offset: of its first byte in the arena.
+        value: what it is filled with.
+        size_bytes: of the row.
+        fill_at: the first output row of the call before which it is filled; None before all of them. Until
+            then the bytes may hold rows of the input.
+    """
+
+    stage: int
+    offset: int
+    value: int
+    size_bytes: int
+    fill_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What a choice of stages costs; smaller is better in every number.
 
@@ -113,6 +133,7 @@ class Plan:
     alignment: int = 8
     bodies: tuple[tuple[int, Plan], ...] = ()  # of loops, by operator: each in the loop's scratch buffer
     front: tuple[Cost, ...] = ()  # choices of stages none of which is better in everything, by peak
+    fills: tuple[Fill, ...] = ()  # at most one per stage; without one, such a row lies in flash
 
     def buffer_of(self, tensor: int) -> Buffer:
         """Return the buffer that holds the tensor: the whole of it, or the ring of an inner tensor."""
@@ -149,6 +170,10 @@ class Plan:
     def body_of(self, op: int) -> Plan:
         """Return the plan of a loop's body; its offsets are from the start of the loop's scratch buffer."""
         return dict(self.bodies)[op]
+
+    def fill_of(self, stage: int) -> Fill | None:
+        """Return the row of zero points that a stage keeps in the arena, or None."""
+        return next((fill for fill in self.fills if fill.stage == stage), None)
 
     def _of(self, kind: BufferKind, stage: int, tensor: int | None = None) -> Buffer | None:
         for buffer in self.buffers:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyml.access import AccessMap
 from tinyml.graph import Array, Graph, LoopAttrs
-from tinyml.planner.plan import Plan
+from tinyml.planner.plan import Fill, Plan
 from tinyml.planner.stream import (
     FEED,
     Event,
@@ -49,7 +49,8 @@ def simulate(
     Poisoned with random bytes: the whole arena at first; per step the scratch buffer, and the output
     rows of the step (before an unbuffered kernel reads its input, after a buffered one has); after
     the step every byte of a dying input that the access map says no later step reads; after each
-    stage every byte that no buffer live later covers.
+    stage every byte that no buffer live later covers. A row of zero points is written where and when the
+    plan says, and rows that read it are random where it is not whole any more.
 
     Args:
         graph: the network.
@@ -129,7 +130,12 @@ class _Machine:
             if buffer.last == stage and id(buffer) not in self.kept | {id(self.buffers[op.outputs[0]])}:
                 freed[tensor] = 0
         bottom_up = self.plan.stages[stage].bottom_up
+        fill, loop = self.plan.fill_of(stage), lowered.loop
+        if fill is not None and fill.fill_at is None:
+            self.fill(fill)
         for first, end in access.steps_bottom_up() if bottom_up else access.steps():
+            if fill is not None and fill.fill_at == first:
+                self.fill(fill)
             start, stop = (output_start + row * access.row_bytes for row in (first, end))
             if scratch is not None:
                 self.poison(scratch.offset, scratch.offset + scratch.size_bytes)
@@ -138,6 +144,10 @@ class _Machine:
             values = {t: self.view(t) for t in activations}
             # A copy: the rows of a kernel that only moves bytes may be a view of the arena.
             rows = run_rows(self.graph, op, access, values, first, end).flatten()
+            if fill is not None and loop is not None and loop.reaches_outside(first):
+                held = self.arena[fill.offset : fill.offset + fill.size_bytes].view(np.int8)
+                if not (held == loop.pad_value).all():  # the kernel reads something else there
+                    rows = self._random(rows.nbytes).view(rows.dtype)
             if access.buffered:
                 self.poison(start, stop)
             self.arena[start:stop] = rows.view(np.uint8)
@@ -201,6 +211,10 @@ class _Machine:
             return None
         data = self.graph.tensors[tensor].data
         return data if data is not None else self.view(tensor)
+
+    def fill(self, fill: Fill) -> None:
+        """Write a row of zero points, over whatever is there."""
+        self.arena[fill.offset : fill.offset + fill.size_bytes] = fill.value & 0xFF
 
     def stream_stage(self, stage: int, selections: Sequence[Selection]) -> None:
         """Run a streamed stage call by call; the bytes of a row are poisoned before it is written."""
