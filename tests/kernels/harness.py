@@ -23,12 +23,11 @@ import numpy.typing as npt
 
 from tinyml.access import AccessMap
 from tinyml.kernels.registry import Lowered
-from tinyml.toolchain.gcc import HOST_WARNINGS
+from tinyml.toolchain.gcc import WARNINGS
 from tinyml.toolchain.stack import CallGraph
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDES = (*(ROOT / "runtime_c" / folder for folder in ("include", "kernels", "ref")), Path(__file__).parent)
-WARNINGS = HOST_WARNINGS
 SANITIZED = (
     "gcc",
     "-std=c11",

@@ -88,9 +88,7 @@ def test_constants_stay_near_the_weights(path: Path, board: str) -> None:
 
     assert compiled.context().constant_bytes <= 1.05 * raw_bytes(read_model(path))
     assert compiled.lowered_bytes <= 1.05 * raw_bytes(compiled.graph)
-    # 768 B of zero points find no room in the arena: a layer of vww96 that fills it reads them first.
-    limit = 1.065 if (path.stem, board) == ("vww96", "mps2-an386") else 1.05
-    assert compiled.context().constant_bytes <= limit * raw_bytes(compiled.graph)
+    assert compiled.context().constant_bytes <= 1.05 * raw_bytes(compiled.graph)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +106,8 @@ def test_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -> None:
     toolchain = "platformio" if board == "stm32f746" else "gcc"
     with open_target(compiled, tmp_path / "project", toolchain=toolchain) as target:
         report = verify(path, target, samples=8)
+        if board.startswith("mps2"):
+            assert_within_bound(compiled, tmp_path / "project", report.stack_free)
     assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
 
 
@@ -124,6 +124,7 @@ def test_code_stays_small_and_the_least_is_exact(board: str, path: Path, tmp_pat
     assert code["flash"] < code["latency"] + 300  # ad01 has ten layers, of three functions
     with open_target(compiled, tmp_path / "project", toolchain="gcc") as target:
         report = verify(path, target, samples=4)
+        assert_within_bound(compiled, tmp_path / "project", report.stack_free)
     assert (report.samples, report.mismatched_samples) == (4, 0), report.first_mismatch
 
 
@@ -143,23 +144,10 @@ def test_streamed_outputs_equal_litert(board: str, path: Path, tmp_path: Path) -
     assert (report.samples, report.mismatched_samples) == (8, 0), report.first_mismatch
 
 
-@pytest.mark.parametrize(
-    ("board", "path"),
-    [
-        pytest.param(board, *case.values, id=f"{board}-{case.id}", marks=case.marks)
-        for board, name in (
-            ("mps2-an386", "vww96"),
-            ("mps2-an500", "resnet8"),
-            ("mps2-an505", "kws"),
-            ("mps3-an547", "vww96"),
-            ("mps3-an547", "mcunet_vww"),  # windows of 5x5 and 7x7
-        )
-        for case in shared_models(name)
-    ],
-)
-def test_the_stack_is_bounded_on_every_core(board: str, path: Path, tmp_path: Path) -> None:
-    """The smallest core runs a smaller network (test_digits.py)."""
-    compiled = compile_model(path, boards.load(board))
+@pytest.mark.parametrize("path", shared_models("kws"))
+def test_the_stack_is_bounded_on_a_cortex_m33(path: Path, tmp_path: Path) -> None:
+    """On M4, M7 and M55 above, on M0 with a smaller network (test_digits.py)."""
+    compiled = compile_model(path, boards.load("mps2-an505"))
     with open_target(compiled, tmp_path, toolchain="gcc") as target:
         inputs = [np.zeros(compiled.graph.tensors[i].shape, np.int8) for i in compiled.graph.inputs]
         bound = assert_within_bound(compiled, tmp_path, target.infer(inputs).stack_free)

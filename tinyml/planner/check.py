@@ -50,9 +50,9 @@ def check(graph: Graph, selections: Sequence[Selection], plan: Plan) -> None:
     has the scratch and the state its kernels want; the body of a loop has a plan of its own, proved in the
     same way, that fits the loop's scratch; every ring still holds the rows and columns that are read; strips
     and bands cover the output; two buffers that are live together share bytes only where an output overwrites
-    rows of a dying input that no later step reads; a row of zero points lies on bytes that nobody has from the
-    call it is filled before, and is filled before the first call that reads it; the arena is exactly what the
-    buffers need, and not below the lower bound.
+    rows of a dying input that no later step reads; a row of zero points lies on bytes that nobody has from
+    the call it is filled before, and is filled before the first call that reads it; the arena is exactly what
+    the buffers need, and not below the lower bound.
 
     Raises:
         PlanError: with the rule that is broken and the buffers, stages and bytes concerned.

@@ -22,7 +22,7 @@ from tinyml.errors import DoesNotFit, ToolchainError
 from tinyml.toolchain.programs import ARM_GCC_INSTALL, HOST_GCC_INSTALL, require
 from tinyml.toolchain.result import BuildResult, Progress, publish
 
-HOST_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 
 
 def _platform_module(name: str) -> Any:
@@ -114,7 +114,7 @@ def build(
             *files.compiler_flags(board.manifest, project),
             f"-ffile-prefix-map={out}=build",
             *files.CFLAGS,
-            "-Werror",
+            *WARNINGS,
             *(f"-D{d}" for d in defines),
             *(
                 f"-I{i.relative_to(project) if i.is_relative_to(project) else i}"
@@ -180,7 +180,7 @@ def build_host(
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tinyml-host-", dir=output.parent) as scratch:
         fresh = Path(scratch) / output.name
-        command = [cc, "-std=c11", *flags, *(("-fPIC", "-shared") if shared else ()), *HOST_WARNINGS]
+        command = [cc, "-std=c11", *flags, *(("-fPIC", "-shared") if shared else ()), *WARNINGS]
         command += [f"-D{d}" for d in defines] + [f"-I{i}" for i in include_dirs]
         command += [*map(str, sources), "-o", str(fresh)]
         _run(command, Path.cwd(), f"compiling {output.name} for this computer")
