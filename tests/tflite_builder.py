@@ -15,7 +15,7 @@ scales and zero points are drawn from the builder's own generator, so a seed fix
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,32 +170,59 @@ class ModelBuilder:
 
     # Recurrent layers
 
-    def lstm(self, x: int, units: int, cell_exponent: int = -11, cell_clip: float = 0.0) -> int:
-        """Add a plain LSTM over [1, steps, features]; its gates spread over the range of both activations."""
-        features = self.shape(x)[-1]
-        hidden_scale = self.random_scale(0.008)
-        hidden = self.tensor((1, units), "int8", hidden_scale, int(self.rng.integers(-128, 128)))
+    def lstm(
+        self,
+        x: int,
+        units: int,
+        cell_exponent: int = -11,
+        cell_clip: float = 0.0,
+        *,
+        coupled: bool = False,
+        peephole: bool = False,
+        projection: int = 0,
+        projection_bias: bool = False,
+        projection_clip: float = 0.0,
+        layer_norm: bool = False,
+    ) -> int:
+        """Add an LSTM over [1, steps, features]; its gates spread over the range of both activations.
+
+        `coupled` has no input gate; `projection` is the size of its output where it is not `units`.
+        """
+        features, outputs = self.shape(x)[-1], projection or units
+        state_scale = self.random_scale(0.008)
+        hidden = self.tensor((1, outputs), "int8", state_scale, int(self.rng.integers(-128, 128)))
         cell = self.tensor((1, units), "int16", 2.0**cell_exponent, 0)
         for state in (hidden, cell):
             self.tensors[state].is_variable = True
+        gates = range(1 if coupled else 0, 4)
 
-        def weights(source: int, depth: int) -> list[int]:
-            scale = 2 / (self.tensors[source].scale[0] * 74 * 73 * math.sqrt(depth))
-            return [
-                self.constant(
-                    self.rng.integers(-127, 128, (units, depth)).astype(np.int8), self.random_scale(scale)
-                )
-                for _ in range(4)
-            ]
+        def each(constants: Callable[[], int], count: int = 4) -> list[int]:
+            return [constants() if g in gates else -1 for g in range(4)][:count]
 
-        def gate_biases() -> list[int]:
-            values = (self.rng.normal(0, 2000, units).astype(np.int32) for _ in range(4))
-            return [self.constant(bias, 1e-4) for bias in values]
+        def weights(rows: int, depth: int, source_scale: float) -> int:
+            scale = 2 / (source_scale * 74 * 73 * math.sqrt(depth))
+            values = self.rng.integers(-127, 128, (rows, depth)).astype(np.int8)
+            return self.constant(values, self.random_scale(scale))
 
-        inputs = [x, *weights(x, features), *weights(hidden, units), -1, -1, -1, *gate_biases()]
-        inputs += [-1, -1, hidden, cell, -1, -1, -1, -1]
+        def halves(typical: float) -> int:
+            values = self.rng.integers(-32767, 32768, units).astype(np.int16)
+            return self.constant(values, self.random_scale(typical))
+
+        def bias(size: int) -> int:
+            return self.constant(self.rng.normal(0, 2000, size).astype(np.int32), 1e-4)
+
+        inputs = [x, *each(lambda: weights(units, features, self.tensors[x].scale[0]))]
+        inputs += each(lambda: weights(units, outputs, state_scale))
+        looks = [g for g in (0, 1, 3) if g in gates and peephole]
+        inputs += [halves(2.0**-14) if g in looks else -1 for g in (0, 1, 3)]
+        inputs += each(lambda: bias(units))
+        own_scale = self.random_scale(0.008)
+        inputs.append(weights(outputs, units, own_scale * 74) if projection else -1)
+        inputs.append(bias(outputs) if projection and projection_bias else -1)
+        inputs += [hidden, cell]
+        inputs += each(lambda: halves(2.0**-15)) if layer_norm else [-1] * 4
         zero_point = self.tensors[hidden].zero_point
-        output = self.tensor((*self.shape(x)[:-1], units), "int8", hidden_scale, zero_point)
+        output = self.tensor((*self.shape(x)[:-1], outputs), "int8", state_scale, zero_point)
         self._op(
             "UNIDIRECTIONAL_SEQUENCE_LSTM",
             inputs,
@@ -203,10 +230,15 @@ class ModelBuilder:
             "UnidirectionalSequenceLSTMOptions",
             FusedActivationFunction=4,
             CellClip=cell_clip,
+            ProjClip=projection_clip,
         )
-        gates = [self.tensor((1,), "float32") for _ in range(4)]
-        effective = self.tensor((1,), "int8", hidden_scale, zero_point)
-        self.operators[-1].intermediates = [*gates, effective]
+        if layer_norm:
+            sums = [self.tensor((1,), "int16", self.random_scale(2.0**-12), 0) for _ in range(4)]
+        else:
+            sums = [self.tensor((1,), "float32") for _ in range(4)]
+        own_zero_point = int(self.rng.integers(-128, 128)) if projection else zero_point
+        own = self.tensor((1,), "int8", own_scale if projection else state_scale, own_zero_point)
+        self.operators[-1].intermediates = [*sums, own]
         return output
 
     def svdf(self, x: int, units: int, rank: int = 1, memory: int = 4, bias: bool = True) -> int:

@@ -61,7 +61,9 @@ A dot is a kernel of that instruction set; a core takes the best it has and port
 
 
 def _kernels(reader: OperatorReader) -> list[Kernel]:
-    return [kernel for kernel in KERNELS if kernel.op is reader.kind]
+    # A float function between quantised layers becomes a table.
+    kind = OpKind.LOOKUP if reader.kind is OpKind.FLOAT_FUNCTION else reader.kind
+    return [kernel for kernel in KERNELS if kernel.op is kind]
 
 
 def _row(name: str, reader: OperatorReader) -> str:

@@ -439,7 +439,7 @@ struct call {
     wrapper kernel;
     void *inputs[16];
     size_t input_bytes[16];
-    void *constants[8];
+    void *constants[12];
     int32_t loop[10];
     int32_t literals[32];
     int32_t input_count, constant_count, overlap_input;

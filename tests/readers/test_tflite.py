@@ -286,7 +286,7 @@ MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
     "input written": (lambda b: b.operators.append(_rewrite_input(b)), "already written"),
     "no operators": (lambda b: b.operators.clear(), "no operators"),
     "no outputs": (lambda b: b.outputs.clear(), "no inputs or no outputs"),
-    "output twice": (lambda b: b.outputs.append(b.outputs[0]), "twice"),
+    "number twice": (lambda b: b.outputs.extend([b.arg("ARG_MAX", b.outputs[0], 0)] * 2), "twice"),
     "output out of range": (lambda b: b.outputs.append(1000), "refers to tensor 1000"),
     "two subgraphs": (lambda b: setattr(b, "subgraphs", 2), "2 subgraphs"),
     "version": (lambda b: setattr(b, "version", 2), "schema version 2"),
@@ -582,6 +582,21 @@ def test_casts_of_floats_inside_the_model_equal_litert(tmp_path: Path) -> None:
     for index, expected in zip(graph.outputs, Oracle(tmp_path / "m.tflite").run([every]), strict=True):
         np.testing.assert_array_equal(values[index], expected, strict=True)
         assert len(np.unique(expected)) > 70
+
+
+def test_an_output_that_is_another_output_is_copied(tmp_path: Path) -> None:
+    """As the last output and the state of a layer that returns both are."""
+    b = ModelBuilder(1)
+    x = b.input((1, 4), 0.1, 3)
+    y = b.add(x, x)
+    real = b.dequantize(y)
+    b.output(y, real, y, real)
+    graph = _read(b, tmp_path)
+    assert len(set(graph.outputs)) == 4
+    every = np.array([[-128, -1, 5, 127]], np.int8)
+    values = reference.run(graph, {graph.inputs[0]: every})
+    for index, expected in zip(graph.outputs, Oracle(tmp_path / "m.tflite").run([every]), strict=True):
+        np.testing.assert_array_equal(values[index], expected, strict=True)
 
 
 def test_an_output_that_is_an_input_is_copied(tmp_path: Path) -> None:

@@ -11,19 +11,54 @@ Source: TensorFlow Lite, `kernels/lstm_eval.cc` (LstmStepInteger) and
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyml.graph import Array, Graph, LstmAttrs, Op, SvdfAttrs
-from tinyml.numerics import Int32Array, Int64Array, quantize_multiplier, rounding_divide_by_pot
+from tinyml.graph import Array, Graph, LstmAttrs, Op, SvdfAttrs, Tensor
+from tinyml.numerics import (
+    Int32Array,
+    Int64Array,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_divide_by_pot,
+    wrap_int32,
+)
+from tinyml.numerics.reduction import inverse_sqrt
 
 GATES = ("input", "forget", "cell", "output")
 X, HIDDEN, CELL, INPUT_WEIGHTS, RECURRENT_WEIGHTS, BIASES = 0, 1, 2, 3, 7, 11
-"""Where the operator's inputs begin: x, both states, then four of each kind in the order of GATES."""
+PEEPHOLES, PROJECTION, PROJECTION_BIAS, NORMS, INPUTS = 15, 18, 19, 20, 24
+"""Where the operator's inputs begin: x, both states, then four of each kind in the order of GATES.
+
+A plain LSTM ends with the biases. Others have INPUTS, −1 where one is absent: weights of the cell state in
+the gates of input, forget and output; a projection and its bias; a coefficient per unit of each gate for
+layer normalisation. Where the input gate is one less the forget gate what belongs to the former is absent.
+"""
 
 _EXP_FACTORS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
 """exp(−2^k) in Q0.31 for k = −2, −1, …, 4."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LstmVariant:
+    """What a step of an LSTM with options computes with besides; rows of arrays are gates, absent ones 0."""
+
+    coupled: bool  # the input gate is one less the forget gate
+    peephole: bool
+    peepholes: Array  # int16 [4, units]
+    peephole_rescale: tuple[tuple[int, int], ...]
+    normalised: bool
+    norms: Array  # int16 [4, units]
+    norm_bias: Int32Array  # [4, units]
+    norm_rescale: tuple[tuple[int, int], ...]
+    variance_guard: tuple[int, ...]  # what stands for a variance of zero
+    projection: Array  # int8 [outputs, units]; of no rows where there is none
+    projection_bias: Int32Array  # [outputs], the hidden state's zero point folded in
+    projection_rescale: tuple[int, int]
+    zero_point_out: int
+    projection_clip: int  # 0: none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,16 +66,17 @@ class LstmParams:
     """What a step of the LSTM computes with; rows of arrays are the gates in the order of GATES."""
 
     input_weights: Array  # int8 [4, units, inputs]
-    recurrent_weights: Array  # int8 [4, units, units]
+    recurrent_weights: Array  # int8 [4, units, outputs]
     input_bias: Int32Array  # [4, units], the input's zero point folded in
     recurrent_bias: Int32Array  # [4, units], the hidden state's zero point folded in
     input_rescale: tuple[tuple[int, int], ...]  # multiplier and shift of each gate
     recurrent_rescale: tuple[tuple[int, int], ...]
     hidden_multiplier: int
     hidden_shift: int
-    hidden_zero_point: int
+    hidden_zero_point: int  # before any projection
     cell_exponent: int  # the cell state's scale is 2^cell_exponent
     cell_clip: int  # 0: none
+    variant: LstmVariant | None
 
     @property
     def tanh_bits(self) -> int:
@@ -59,22 +95,29 @@ def lstm_params(graph: Graph, op: Op) -> LstmParams:
     """Derive the parameters of an LSTM; its scales are multiplied in float32, as there."""
     attrs = op.attrs
     assert isinstance(attrs, LstmAttrs)
-    tensors = [graph.tensors[i] for i in op.inputs]
-    x, hidden, cell = tensors[X], tensors[HIDDEN], tensors[CELL]
-    gate_scale = np.float32(2.0**-12)
+    tensors = [graph.tensors[i] if i >= 0 else None for i in op.inputs]
+    x, hidden, cell = (graph.tensors[i] for i in op.inputs[:INPUT_WEIGHTS])
+    gate_scales = [np.float32(scale) for scale in attrs.gate_scales or (2.0**-12,) * 4]
 
     def stacked(first: int) -> Array:
-        return np.stack([np.asarray(tensors[first + g].data) for g in range(4)])
+        return _stacked(tensors[first : first + 4])
 
     def rescale(first: int, scale: float) -> tuple[tuple[int, int], ...]:
-        effective = [np.float32(tensors[first + g].scale) * np.float32(scale) / gate_scale for g in range(4)]
-        return tuple(quantize_multiplier(float(e)) for e in effective)
+        gates = zip(tensors[first : first + 4], gate_scales, strict=True)
+        return tuple(
+            (0, 0)
+            if t is None
+            else quantize_multiplier(float(np.float32(t.scale) * np.float32(scale) / gate_scale))
+            for t, gate_scale in gates
+        )
 
     def folded(weights: Array, zero_point: int) -> Int64Array:
         return np.asarray(-zero_point * weights.sum(axis=2, dtype=np.int64))
 
     input_weights, recurrent_weights = stacked(INPUT_WEIGHTS), stacked(RECURRENT_WEIGHTS)
-    bias = stacked(BIASES).astype(np.int64) + folded(input_weights, x.zero_point)
+    bias = folded(input_weights, x.zero_point)
+    if not attrs.gate_scales:  # else it is added behind the normalisation
+        bias = bias + stacked(BIASES).astype(np.int64)
     exponent = power_of_two(cell.scale)
     assert exponent is not None
     hidden_scale = float(np.float32(2.0**-15 / np.float32(attrs.hidden_scale) * 2.0**-15))
@@ -82,6 +125,7 @@ def lstm_params(graph: Graph, op: Op) -> LstmParams:
     clip = 0
     if attrs.cell_clip > 0:
         clip = int(min(float(np.float32(attrs.cell_clip) / np.float32(cell.scale)), 32767.0))
+    projected = tensors[PROJECTION] if len(tensors) == INPUTS else None
     return LstmParams(
         input_weights,
         recurrent_weights,
@@ -91,10 +135,86 @@ def lstm_params(graph: Graph, op: Op) -> LstmParams:
         rescale(RECURRENT_WEIGHTS, hidden.scale),
         multiplier,
         shift,
-        attrs.hidden_zero_point,
+        # LiteRT subtracts the zero point of what a projection reads, and adds it again in its bias.
+        attrs.hidden_zero_point if projected is None else -attrs.hidden_zero_point,
         exponent,
         clip,
+        _variant(tensors, attrs, gate_scales) if len(tensors) == INPUTS else None,
     )
+
+
+def _stacked(tensors: Sequence[Tensor | None]) -> Array:
+    """Return the constants one below the other, zeros for those that are absent."""
+    some = next(np.asarray(t.data) for t in tensors if t is not None)
+    return np.stack([np.zeros_like(some) if t is None else np.asarray(t.data) for t in tensors])
+
+
+def _variant(
+    tensors: Sequence[Tensor | None], attrs: LstmAttrs, gate_scales: Sequence[np.float32]
+) -> LstmVariant:
+    hidden, cell = tensors[HIDDEN], tensors[CELL]
+    assert hidden is not None
+    assert cell is not None
+    f, units = np.float32, cell.elements
+
+    def per_gate(
+        row: Sequence[Tensor | None], scale: Callable[[Tensor, np.float32], np.float32]
+    ) -> tuple[Array, tuple[tuple[int, int], ...]]:
+        if all(t is None for t in row):
+            return np.zeros((4, units), np.int16), ((0, 0),) * 4
+        pairs = zip(row, gate_scales, strict=True)
+        return _stacked(row), tuple(
+            (0, 0) if t is None else quantize_multiplier(float(scale(t, gate))) for t, gate in pairs
+        )
+
+    looks = tensors[PEEPHOLES : PEEPHOLES + 3]
+    peepholes = per_gate((*looks[:2], None, looks[2]), lambda t, gate: f(cell.scale) * f(t.scale) / gate)
+    peepholes[0][:, hidden.elements :] = 0  # LiteRT goes through as many units as there are outputs
+    row = tensors[NORMS:INPUTS]
+    norms = per_gate(row, lambda t, gate: f(t.scale))
+    projection, bias = tensors[PROJECTION], tensors[PROJECTION_BIAS]
+    weights, sums, rescale, clip = np.zeros((0, units), np.int8), np.zeros(0, np.int64), (0, 0), 0
+    if projection is not None:
+        weights = np.asarray(projection.data)
+        sums = attrs.hidden_zero_point * weights.sum(axis=1, dtype=np.int64)
+        sums = sums if bias is None else sums + np.asarray(bias.data)
+        rescale = quantize_multiplier(float(f(projection.scale) * f(attrs.hidden_scale) / f(hidden.scale)))
+    if attrs.projection_clip > 0:
+        clip = int(min(float(f(attrs.projection_clip) / f(hidden.scale)), 127.0))
+    return LstmVariant(
+        coupled=tensors[INPUT_WEIGHTS] is None,
+        peephole=looks[2] is not None,
+        peepholes=peepholes[0],
+        peephole_rescale=peepholes[1],
+        normalised=row[1] is not None,
+        norms=norms[0],
+        norm_bias=_stacked(tensors[BIASES : BIASES + 4]).astype(np.int32),
+        norm_rescale=norms[1],
+        variance_guard=tuple(1 if t is None else max(1, int(f(10000) * f(t.scale))) for t in row),
+        projection=weights,
+        projection_bias=sums.astype(np.int32),
+        projection_rescale=rescale,
+        zero_point_out=hidden.zero_point,
+        projection_clip=clip,
+    )
+
+
+def layer_norm(gate: Int64Array, variant: LstmVariant, g: int) -> Int64Array:
+    """Return a gate's sums normalised over the units, in Q3.12. Source: PortableApplyLayerNorm."""
+    count = len(gate)
+    mean = _towards_zero(int(gate.sum()) * 1024, count)
+    variance = int((gate**2).sum()) * ((1 << 20) // count) - mean * mean
+    variance = _towards_zero(variance, 1 << 20)
+    inverse = inverse_sqrt(np.array([variance if variance >= 1 else variant.variance_guard[g]]))
+    rescaled = multiply_by_quantized_multiplier(1024 * gate - mean, *inverse)
+    weighted = wrap_int32(rescaled * variant.norms[g].astype(np.int64)) + variant.norm_bias[g]
+    rounded = np.sign(weighted) * ((np.abs(weighted) + 512) // 1024)
+    scale, bits = variant.norm_rescale[g]
+    return np.clip(multiply_by_quantized_multiplier(rounded, scale, bits + 12), -32768, 32767)
+
+
+def _towards_zero(a: int, b: int) -> int:
+    return a // b if a >= 0 else -(-a // b)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -183,9 +183,15 @@ class _GraphReader(ModelTensors):
             | {t for state in states for t in (state.tensor, state.result)}
         )
         new = {old: i for i, old in enumerate(used)} | {-1: -1}
-        # An output that is an input as well is a copy of it.
-        copied = [t for t in self.raw.outputs if t in self.raw.inputs]
-        copies = {old: len(used) + i for i, old in enumerate(copied)}
+        # An output that is an input as well, or another output, is a copy of it.
+        outputs: list[int] = []
+        copied: list[int] = []
+        for t in self.raw.outputs:
+            if t in self.raw.inputs or new[t] in outputs:
+                outputs.append(len(used) + len(copied))
+                copied.append(t)
+            else:
+                outputs.append(new[t])
         return Graph(
             name=name,
             tensors=tuple(self.tensor(t) for t in (*used, *copied)),
@@ -199,18 +205,23 @@ class _GraphReader(ModelTensors):
                 )
                 for op in ops
             )
-            + tuple(
-                Op(OpKind.QUANTIZE, (new[old],), (copy,), NoAttrs(), self.tensor(old).name)
-                for old, copy in copies.items()
-            ),
+            + tuple(self._copy(old, len(used) + i, new, ops) for i, old in enumerate(copied)),
             inputs=tuple(new[t] for t in self.raw.inputs),
-            outputs=tuple(copies.get(t, new[t]) for t in self.raw.outputs),
+            outputs=tuple(outputs),
             states=tuple(
                 State(new[s.tensor], None if s.next is None else new[s.next], s.initial) for s in states
             ),
             source_index=(*used, *copied),
             sha256=sha256,
         )
+
+    def _copy(self, tensor: int, copy: int, new: Mapping[int, int], ops: Sequence[Op]) -> Op:
+        """Return the operator that copies an int8 tensor, or dequantises one a second time."""
+        name = self.tensor(tensor).name
+        if self.tensor(tensor).dtype is DType.INT8:
+            return Op(OpKind.QUANTIZE, (new[tensor],), (copy,), NoAttrs(), name)
+        source = next(op.inputs[0] for op in ops if op.outputs == (tensor,))
+        return Op(OpKind.DEQUANTIZE, (new[source],), (copy,), NoAttrs(), name)
 
     def _check_variable(self, variable: Variable, ops: Sequence[Op]) -> None:
         """Check that what a variable becomes is computed and of its type."""
@@ -268,8 +279,12 @@ class _GraphReader(ModelTensors):
             raise ModelError(
                 f"{self.file} has no inputs or no outputs", expected="expected at least one each"
             )
+        # Layers that return their state as well give the same tensor two names.
+        copied = {i for i, tensor in enumerate(self.raw.tensors) if tensor.type == "int8"}
+        copied.update(t for op in self.raw.operators if op.name == "DEQUANTIZE" for t in op.outputs)
         for what, indices in (("inputs", self.raw.inputs), ("outputs", self.raw.outputs)):
-            if len(set(indices)) != len(indices):
+            twice = {t for i, t in enumerate(indices) if t in indices[:i]}
+            if twice and not (what == "outputs" and twice <= copied):
                 raise ModelError(
                     f"{self.file} lists a tensor twice in the model's {what}",
                     expected=f"expected different tensors, found indices {list(indices)}",

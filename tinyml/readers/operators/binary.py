@@ -31,6 +31,7 @@ def _check_below_one(model: ModelTensors, factor: float) -> None:
 
 
 def _sub(model: ModelTensors, op: RawOperator) -> Read:
+    """Of int32 and int64, without scales, `tm_integer_c` and its kin compute it; sums and products wrap."""
     if reads_integers(model, op):
         return read_integer(model, op)
     operands = model.computed(op, *model.inputs(op, 2, 2))
@@ -42,6 +43,7 @@ def _sub(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _extremum(model: ModelTensors, op: RawOperator) -> Read:
+    """Of int32 and int64, without scales, `tm_integer_c` and its kin compute it; sums and products wrap."""
     if reads_integers(model, op):
         return read_integer(model, op)
     for i in (*model.inputs(op, 2, 2), op.outputs[0]):
@@ -50,6 +52,7 @@ def _extremum(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _squared_difference(model: ModelTensors, op: RawOperator) -> Read:
+    """Of int32 and int64, without scales, `tm_integer_c` and its kin compute it; sums and products wrap."""
     if reads_integers(model, op):
         return read_integer(model, op)
     a, b, y = (model.activation(i).scale for i in (*model.inputs(op, 2, 2), op.outputs[0]))
@@ -88,6 +91,7 @@ def _prelu(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _compare(model: ModelTensors, op: RawOperator) -> Read:
+    """Of int32 and int64, without scales, `tm_integer_c` and its kin compute it."""
     if op.name == "NOT_EQUAL" and model.tensor(op.inputs[0]).dtype is DType.FLOAT32:
         return float_pair(model, op)
     if reads_integers(model, op):

@@ -13,6 +13,7 @@ _CAST = (DType.INT8, DType.INT16, DType.INT32, DType.INT64, DType.FLOAT32, DType
 
 
 def _elementwise(model: ModelTensors, op: RawOperator) -> Read:
+    """Of int32 and int64, without scales, `tm_integer_c` and its kin compute it; sums and products wrap."""
     if reads_integers(model, op):
         return read_integer(model, op)
     inputs = model.inputs(op, 2, 2)

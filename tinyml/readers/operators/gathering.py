@@ -42,6 +42,7 @@ def _check(model: ModelTensors, indices: Tensor, limits: tuple[int, ...]) -> Non
 
 
 def _gather(model: ModelTensors, op: RawOperator) -> Read:
+    """Of an index that comes at run time and lies outside, on which LiteRT fails, the nearest is taken."""
     inputs = model.inputs(op, 2, 2)
     data, indices = _data(model, op, inputs[0]), _indices(model, inputs[1])
     axis = dimension(model, op.options["Axis"], data.shape)
@@ -59,6 +60,7 @@ def _gather(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _gather_nd(model: ModelTensors, op: RawOperator) -> Read:
+    """Of an index that comes at run time and lies outside, on which LiteRT fails, the nearest is taken."""
     inputs = model.inputs(op, 2, 2)
     data, indices = _data(model, op, inputs[0]), _indices(model, inputs[1])
     depth = indices.shape[-1] if indices.shape else 0
@@ -73,6 +75,7 @@ def _gather_nd(model: ModelTensors, op: RawOperator) -> Read:
 
 
 def _embedding_lookup(model: ModelTensors, op: RawOperator) -> Read:
+    """Of an id that comes at run time and lies outside, on which LiteRT fails, the nearest is taken."""
     ids, table = model.inputs(op, 2, 2)
     indices = model.activation(ids, (DType.INT32,))
     data = _data(model, op, table)

@@ -8,33 +8,32 @@ from tinyml.readers.flatbuffer import RawOperator
 from tinyml.readers.operators.reading import OperatorReader, Read
 from tinyml.readers.tensors import QUANTISE, ModelTensors, dims
 
-_INPUTS = 24
 _TANH = 4  # ActivationFunctionType
-# Positions of the optional inputs that no kernel computes with, and what they make of the layer.
-_VARIANTS = {
-    "peephole connections": (9, 10, 11),
-    "a projection": (16, 17),
-    "layer normalisation": (20, 21, 22, 23),
-}
+_PEEPHOLES, _PROJECTION, _PROJECTION_BIAS, _HIDDEN, _CELL, _NORMS = (
+    (9, 10, 11),
+    16,
+    17,
+    18,
+    19,
+    (20, 21, 22, 23),
+)
+"""Positions of inputs in the file, of which there are INPUTS."""
 
 
 def _lstm(model: ModelTensors, op: RawOperator) -> Read:
-    """Only int8 activations: with int16 ones LiteRT takes it for a float layer and refuses it.
+    """It may have peepholes, a projection, layer normalisation, and coupled input and forget gates.
+
+    Only int8 activations: with int16 ones LiteRT takes it for a float layer and refuses it.
 
     Its message: `unidirectional_sequence_lstm.cc: input_gate_bias->type != kTfLiteFloat32 (INT32 !=
     FLOAT32)`. TensorFlow 2.21's converter crashes while it calibrates. keras.layers.LSTM(unroll=True), and
     GRU likewise, make layers that run with int16 activations.
     """
-    indices = op.inputs + (-1,) * (_INPUTS - len(op.inputs))
-    for what, positions in _VARIANTS.items():
-        if any(indices[p] >= 0 for p in positions):
-            raise model.error(
-                f"it has {what}",
-                "expected a plain LSTM: four gates from the input and the hidden state",
-                "train keras.layers.LSTM without options",
-            )
-    needed = (0, *range(1, 9), *range(12, 16), 18, 19)
-    if len(op.inputs) > _INPUTS or any(indices[p] < 0 for p in needed):
+    indices = op.inputs + (-1,) * (recurrent.INPUTS - len(op.inputs))
+    coupled = indices[1] < 0
+    gates = (1, 2, 3) if coupled else (0, 1, 2, 3)
+    needed = (0, *(first + g for first in (1, 5, 12) for g in gates), _HIDDEN, _CELL)
+    if len(op.inputs) > recurrent.INPUTS or any(indices[p] < 0 for p in needed):
         raise model.error(
             f"it has inputs {list(op.inputs)}",
             "expected input, weights and biases of four gates, and both states",
@@ -43,7 +42,7 @@ def _lstm(model: ModelTensors, op: RawOperator) -> Read:
         raise model.error("its activation is not tanh", "expected tanh", "use the layer's default activation")
     x = model.activation(indices[0])
     output = model.activation(op.outputs[0])
-    hidden, cell = model.state(indices[18]), model.state(indices[19], DType.INT16)
+    hidden, cell = model.state(indices[_HIDDEN]), model.state(indices[_CELL], DType.INT16)
     if len(x.shape) not in (2, 3):
         raise model.error(f"its input is {dims(x.shape)}", "expected 1 x steps x features")
     steps = x.shape[:-1]
@@ -54,21 +53,7 @@ def _lstm(model: ModelTensors, op: RawOperator) -> Read:
             "expected a batch of 1",
             "convert the model with an input batch of 1",
         )
-    weights = [model.weights(indices[p], 2, axis=0) for p in range(1, 9)]
-    units = cell.elements
-    shapes = [(units, x.shape[-1])] * 4 + [(units, units)] * 4
-    for tensor, shape in zip(weights, shapes, strict=True):
-        if tensor.shape != shape or (tensor.quant is not None and tensor.quant.per_channel):
-            raise model.error(
-                f"its weights '{tensor.name}' are {dims(tensor.shape)}",
-                f"expected {dims(shape)} with one scale",
-            )
-    for p in range(12, 16):
-        model.bias(indices[p], units)
-        if indices[p] >= 0 and model.tensor(indices[p]).shape != (units,):
-            raise model.error("its bias is not one number per unit", f"expected {units} numbers")
-    if hidden.elements != units:
-        raise model.error(f"its hidden state is {dims(hidden.shape)}", f"expected {units} numbers")
+    units, outputs = cell.elements, hidden.elements
     exponent = recurrent.power_of_two(cell.scale)
     if exponent is None or not -15 <= exponent <= -9 or cell.zero_point != 0:
         raise model.error(
@@ -76,15 +61,88 @@ def _lstm(model: ModelTensors, op: RawOperator) -> Read:
             "expected a power of two from 2^-15 to 2^-9, and 0",
             QUANTISE,
         )
-    scale, zero_point = _hidden_quant(model, op)
     if (hidden.scale, hidden.zero_point) != (output.scale, output.zero_point):
         raise model.error("its hidden state and its output have different scales", "expected the same")
-    for tensor, source in zip(weights, [x] * 4 + [hidden] * 4, strict=True):
-        model.check_rescale(tensor.scale * source.scale * 2.0**12)
+    scale, zero_point = _hidden_quant(model, op)
+    normalised = indices[_NORMS[1]] >= 0
+    gate_scales = _gate_scales(model, op) if normalised else ()
+    for g in gates:
+        gate_scale = gate_scales[g] if normalised else 2.0**-12
+        for p, shape, source in ((1 + g, (units, x.shape[-1]), x), (5 + g, (units, outputs), hidden)):
+            _check_weights(model, indices[p], shape, source.scale / gate_scale)
+        _check_bias(model, indices[12 + g], units)
     model.check_rescale(2.0**-30 / scale)
-    attrs = LstmAttrs(scale, zero_point, max(float(op.options["CellClip"]), 0.0))
-    inputs = (indices[0], indices[18], indices[19], *indices[1:9], *indices[12:16])
-    return Read(inputs, attrs, (*steps, units))
+    looks = (*((0, _PEEPHOLES[0]),) * (not coupled), (1, _PEEPHOLES[1]), (3, _PEEPHOLES[2]))
+    peephole = indices[_PEEPHOLES[2]] >= 0
+    if peephole and outputs > units:
+        raise model.error(
+            f"it has peepholes, and projects {units} units to {outputs}",
+            "expected no more outputs than units: TensorFlow Lite reads beyond the weights of the peepholes",
+        )
+    for g, p in looks:
+        gate_scale = gate_scales[g] if normalised else 2.0**-12
+        _check_coefficients(model, indices[p], units, cell.scale / gate_scale, peephole, "peephole weights")
+    for g in gates:
+        _check_coefficients(model, indices[_NORMS[g]], units, 2.0**12, normalised, "layer normalisation")
+    if indices[_PROJECTION] >= 0:
+        _check_weights(model, indices[_PROJECTION], (outputs, units), scale / hidden.scale)
+        if indices[_PROJECTION_BIAS] >= 0:
+            _check_bias(model, indices[_PROJECTION_BIAS], outputs)
+    elif outputs != units:
+        raise model.error(f"its hidden state is {dims(hidden.shape)}", f"expected {units} numbers")
+    cell_clip, projection_clip = (max(float(op.options[name]), 0.0) for name in ("CellClip", "ProjClip"))
+    attrs = LstmAttrs(scale, zero_point, cell_clip, projection_clip, gate_scales)
+    inputs = (indices[0], indices[_HIDDEN], indices[_CELL], *indices[1:9], *indices[12:16])
+    optional = (*indices[9:12], indices[_PROJECTION], indices[_PROJECTION_BIAS], *indices[20:24])
+    varied = coupled or any(i >= 0 for i in optional)
+    return Read((*inputs, *optional) if varied else inputs, attrs, (*steps, outputs))
+
+
+def _check_weights(model: ModelTensors, index: int, shape: tuple[int, int], factor: float) -> None:
+    """Refuse weights of another shape, or whose products leave the range of the sums."""
+    tensor = model.weights(index, 2, axis=0)
+    if tensor.shape != shape or (tensor.quant is not None and tensor.quant.per_channel):
+        raise model.error(
+            f"its weights '{tensor.name}' are {dims(tensor.shape)}", f"expected {dims(shape)} with one scale"
+        )
+    model.check_rescale(tensor.scale * factor)
+
+
+def _check_bias(model: ModelTensors, index: int, units: int) -> None:
+    model.bias(index, units)
+    if model.tensor(index).shape != (units,):
+        raise model.error("its bias is not one number per unit", f"expected {units} numbers")
+
+
+def _check_coefficients(
+    model: ModelTensors, index: int, units: int, factor: float, wanted: bool, what: str
+) -> None:
+    """Refuse an option that only some gates have, and coefficients that are not one int16 per unit."""
+    if (index >= 0) is not wanted:
+        raise model.error(f"only some of its gates have {what}", "expected all of them, or none")
+    if index < 0:
+        return
+    tensor = model.tensor(index)
+    one_scale = tensor.quant is not None and not tensor.quant.per_channel and not any(tensor.quant.zero_point)
+    if tensor.dtype is not DType.INT16 or tensor.data is None or tensor.shape != (units,) or not one_scale:
+        raise model.error(
+            f"its {what} '{tensor.name}' are {dims(tensor.shape)} {tensor.dtype}",
+            f"expected {units} constants of int16 with one scale and zero point 0",
+        )
+    model.check_rescale(tensor.scale * factor)
+
+
+def _gate_scales(model: ModelTensors, op: RawOperator) -> tuple[float, ...]:
+    """Return the scales of the first four intermediates: the gates' sums, which are normalised."""
+    scales: list[float] = []
+    for index in op.intermediates[:4]:
+        raw = model.raw.tensors[index].scale if 0 <= index < len(model.raw.tensors) else ()
+        scales += raw if len(raw) == 1 and 2.0**-100 <= raw[0] <= 2.0**100 else ()
+    if len(scales) != 4:
+        raise model.error(
+            "it does not say how its gates are quantised", "expected five intermediates", QUANTISE
+        )
+    return tuple(scales)
 
 
 def _hidden_quant(model: ModelTensors, op: RawOperator) -> tuple[float, int]:
@@ -146,7 +204,7 @@ READERS = {
         OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM,
         _lstm,
         1,
-        ("UnidirectionalSequenceLSTMOptions", "FusedActivationFunction", "CellClip", "TimeMajor"),
+        ("UnidirectionalSequenceLSTMOptions", "FusedActivationFunction", "CellClip", "ProjClip", "TimeMajor"),
         other_types="LiteRT runs int8 alone: with int16 activations use keras.layers.LSTM(unroll=True)",
     ),
     "SVDF": OperatorReader(OpKind.SVDF, _svdf, 2, ("SVDFOptions", "Rank", "FusedActivationFunction")),
