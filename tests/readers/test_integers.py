@@ -63,3 +63,15 @@ def test_a_power_of_something_computed(tmp_path: Path) -> None:
     b.output(b.quantize(b._op("POW", operands, b.tensor((3,), "float32")), 0.1))
     with pytest.raises(ModelError, match="not one constant"):
         _read(b, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("ONE_HOT", "identity matrix"), ("REDUCE_ANY", "reduce_max"), ("WHERE", "condition, a, b")],
+)
+def test_what_goes_with_ids_and_masks_says_what_to_do(name: str, advice: str, tmp_path: Path) -> None:
+    b = ModelBuilder()
+    x = b.input((3,), dtype="bool")
+    b.output(b._op(name, [x], b.tensor((3,), "bool")))
+    with pytest.raises(UnsupportedOp, match=f"op 0 {name} .*{advice}"):
+        _read(b, tmp_path)

@@ -40,10 +40,15 @@ _INT8_EDGES = (
 )
 _FLOAT_ONLY = "LiteRT has it only in float: replace this layer, or run it outside the model"
 ADVICE = {
+    "ADD_N": "add two tensors at a time",
     "CONV_3D": _FLOAT_ONLY,
     "CONV_3D_TRANSPOSE": _FLOAT_ONLY,
     "FLOOR_DIV": "multiply by the reciprocal: LiteRT divides the bytes, whatever their scales",
     "FLOOR_MOD": "LiteRT divides the bytes, whatever their scales; run it outside the model",
+    "ONE_HOT": "take the rows of an identity matrix with tf.gather: GATHER is supported",
+    "REDUCE_ALL": "take tf.reduce_min of what the comparison chooses between, 0 and 1",
+    "REDUCE_ANY": "take tf.reduce_max of what the comparison chooses between, 0 and 1",
+    "WHERE": "the number of its results depends on the data: choose with tf.where(condition, a, b)",
     "IF": "export a model without control flow",
 }
 

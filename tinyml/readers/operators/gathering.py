@@ -86,7 +86,11 @@ def _embedding_lookup(model: ModelTensors, op: RawOperator) -> Read:
         )
     output = model.activation(op.outputs[0], (data.dtype,))
     if data.dtype is DType.INT8 and (data.scale, data.zero_point) != (output.scale, output.zero_point):
-        raise model.error("its values and its output have different scales", "expected one quantisation", "")
+        raise model.error(
+            "its values and its output have different scales, and LiteRT copies the bytes",
+            "expected one quantisation",
+            "the converter made it of one_hot and a matrix product: use an Embedding layer (tf.gather)",
+        )
     _check(model, indices, data.shape[:1])
     return Read((table, ids), GatherAttrs(0), (*indices.shape, *data.shape[1:]))
 
