@@ -227,5 +227,21 @@ def test_shared_functions_have_no_parameter_that_they_do_not_read(tmp_path: Path
     _run(["gcc", "-std=c11", *WARNINGS, "-fsyntax-only", f"-I{source.parent}", str(source)])
 
 
+def test_functions_are_shared_by_outputs_of_one_type(tmp_path: Path) -> None:
+    """Arithmetic and comparisons of token ids have one kernel, tables of numbers and of bools another."""
+    b = ModelBuilder(3)
+    ids = b.input((7,), dtype="int32")
+    more = [b.integer(name, ids, b.constant(np.array(2, np.int32))) for name in ("MINIMUM", "FLOOR_MOD")]
+    mask = b.relation("LESS", more[0], b.constant(np.array(5, np.int32)))
+    x = b.input((7,), 0.1, 3)
+    positive = b.relation("LESS", x, b.constant(np.array(0, np.int8), 0.1, 3))
+    b.output(*more, mask, positive, b.unary("TANH", x, 1 / 128, 0))
+    compiled = compile_model(b.save(tmp_path / "m.tflite"), boards.load("host"), Planning(objective="flash"))
+    generate(compiled, tmp_path / "out")
+    (source,) = (tmp_path / "out").rglob("m.c")
+    assert "INTEGER: 2 operators" in source.read_text()
+    _run(["gcc", "-std=c11", *WARNINGS, "-fsyntax-only", f"-I{source.parent}", str(source)])
+
+
 def test_doctests() -> None:
     assert doctest.testmod(filters, extraglobs={"np": np}).failed == 0
