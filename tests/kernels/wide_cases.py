@@ -149,7 +149,7 @@ GENERATORS: dict[str, tuple[Callable[[Rng], Graph], ...]] = {
     "tm_max_pool2d_s16_c": (widened(kernel_cases.pooling),),
     "tm_mean_s16_c": (widened(kernel_cases.mean),),
     "tm_mul_const_s16_c": (with_constant,),
-    "tm_mul_s16_c": (two_tensors,),
+    "tm_mul_s16_c": (two_tensors, same_shape),
     "tm_sigmoid_s16_c": (unary,),
     "tm_softmax_s16_c": (softmax,),
     "tm_transpose_conv_s16_c": (widened(matrix_cases.transpose_conv),),
