@@ -288,6 +288,10 @@ MALFORMED: dict[str, tuple[Callable[[ModelBuilder], None], str]] = {
     "no outputs": (lambda b: b.outputs.clear(), "no inputs or no outputs"),
     "number twice": (lambda b: b.outputs.extend([b.arg("ARG_MAX", b.outputs[0], 0)] * 2), "twice"),
     "output out of range": (lambda b: b.outputs.append(1000), "refers to tensor 1000"),
+    "constant input": (
+        lambda b: b.inputs.append(b.constant(np.zeros((1, 4), np.int8), 0.1)),
+        "is a constant",
+    ),
     "two subgraphs": (lambda b: setattr(b, "subgraphs", 2), "2 subgraphs"),
     "version": (lambda b: setattr(b, "version", 2), "schema version 2"),
     "weights shuffled": (_set("FULLY_CONNECTED", WeightsFormat=1), "shuffled"),

@@ -175,7 +175,8 @@ class _GraphReader(ModelTensors):
         """Number the tensors that are used from 0, in file order."""
         for index in self.raw.inputs:
             self.where = "the model's inputs"
-            self.activation(index, _INPUT_TYPES)
+            if self.activation(index, _INPUT_TYPES).data is not None:
+                raise self.error(f"input '{self.tensor(index).name}' is a constant", "expected no data")
         for variable in self.variables:
             self._check_variable(variable, ops)
         self._check_exchange()
