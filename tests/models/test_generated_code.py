@@ -243,5 +243,15 @@ def test_functions_are_shared_by_outputs_of_one_type(tmp_path: Path) -> None:
     _run(["gcc", "-std=c11", *WARNINGS, "-fsyntax-only", f"-I{source.parent}", str(source)])
 
 
+def test_equal_constants_stand_once(tmp_path: Path) -> None:
+    b = ModelBuilder(4)
+    gates = [b.unary("LOGISTIC", b.input((n,), 0.1, 3), 1 / 256, -128) for n in (5, 6)]
+    b.output(*gates, b.unary("LOGISTIC", b.input((7,), 0.2, 3), 1 / 256, -128))
+    context = compile_model(b.save(tmp_path / "m.tflite"), boards.load("host")).context()
+    tables = [array.symbol for array in context.arrays if array.values.size == 256]
+    assert len(tables) == 2
+    assert [call.constants[0] for call in context.calls] == [tables[0], *tables]
+
+
 def test_doctests() -> None:
     assert doctest.testmod(filters, extraglobs={"np": np}).failed == 0

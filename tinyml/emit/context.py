@@ -14,7 +14,7 @@ from tinyml.emit import shared
 from tinyml.emit.shared import LoopContext, Number
 from tinyml.emit.streams import StreamContext, ctype, stream_context
 from tinyml.graph import Array, Graph, LoopAttrs, Tensor, Walk, WindowAttrs
-from tinyml.kernels.registry import Constant, Lowered, OpContext, RowLoop
+from tinyml.kernels.registry import Lowered, OpContext, RowLoop
 from tinyml.planner.plan import Fill, Plan
 from tinyml.planner.stream import stage_calls
 from tinyml.select import Selection
@@ -210,8 +210,7 @@ def model_context(
     for unit in units:
         for value, size in _pad_rows(unit).items():
             pad_rows[value] = max(pad_rows.get(value, 0), size)
-    stored: dict[int, str] = {}  # the symbol of an array, by its identity
-    alive: list[Constant] = []  # what the identities belong to
+    stored: dict[tuple[str, bytes], str] = {}  # the symbol of an array, by its type and its bytes
     pad_symbols = {}
     for value, size in sorted(pad_rows.items()):
         symbol = f"{graph.name}_pad_row_{'m' if value < 0 else 'p'}{abs(value)}"
@@ -223,13 +222,13 @@ def model_context(
         """Put an operator's constants into flash and return their symbols."""
         symbols = []
         for constant in lowered.constants:
-            if id(constant.values) not in stored:  # an operator that runs twice has the same constants
-                stored[id(constant.values)] = f"{unit.prefix}_op{op}_{constant.name}"
+            values = constant.values.ravel()
+            same = (constant.ctype, values.tobytes())
+            if same not in stored:  # gates of a recurrent layer have one table; what runs twice has all of it
+                stored[same] = f"{unit.prefix}_op{op}_{constant.name}"
                 comment = f"{unit.graph.ops[op].title} {constant.comment}".strip()
-                values = constant.values.ravel()
-                arrays.append(ArrayContext(stored[id(constant.values)], constant.ctype, values, comment))
-                alive.append(constant)
-            symbols.append(stored[id(constant.values)])
+                arrays.append(ArrayContext(stored[same], constant.ctype, values, comment))
+            symbols.append(stored[same])
         return tuple(symbols)
 
     def pad_row(unit: _Unit, op: int) -> str | None:
