@@ -472,6 +472,10 @@ def test_constants_that_the_file_computes(tmp_path: Path) -> None:
     assert [op.kind for op in graph.ops] == [OpKind.ADD, OpKind.GATHER]
     assert (graph.tensors[graph.ops[0].inputs[1]].data == 7).all()
     assert graph.tensors[graph.ops[1].inputs[1]].data.tolist() == [1, 3, 5]
+    for shape in ((3, 1), (), (4,)):
+        b.tensors[counted].shape = shape
+        with pytest.raises(ModelError, match="counts from 1 to 6 by 2"):
+            _read(b, tmp_path)
     b.operators[2].inputs[0] = x
     with pytest.raises(ModelError, match="no constant number"):
         _read(b, tmp_path)

@@ -33,10 +33,11 @@ def _fill(model: ModelTensors, op: RawOperator) -> Array:
 
 def _range(model: ModelTensors, op: RawOperator) -> Array:
     start, limit, delta = (_scalar(model, i).item() for i in model.inputs(op, 3, 3))
-    (count,) = model.tensor(op.outputs[0]).shape or (0,)
-    if not np.isfinite([start, limit, delta]).all() or delta == 0 or count != -((start - limit) // delta):
+    shape = model.tensor(op.outputs[0]).shape
+    finite = np.isfinite([start, limit, delta]).all() and delta != 0
+    if not finite or shape != (count := -((start - limit) // delta),):
         raise model.error(
-            f"it counts from {start} to {limit} by {delta}", f"its output is declared to have {count} numbers"
+            f"it counts from {start} to {limit} by {delta}", f"its output is declared as {dims(shape)}"
         )
     return np.asarray(start + np.arange(count) * delta, _scalar(model, op.inputs[0]).dtype)
 
