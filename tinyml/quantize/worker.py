@@ -227,7 +227,8 @@ def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterat
     """Return a float model with the range of every float tensor, as TensorFlow's calibrator makes it.
 
     That one crashes where it runs a loop. Here conditions and bodies are models of their own, which run as
-    the loop would; a value of the loop has one range, in the loop and outside.
+    the loop would, and so is the main graph without its loops: what they return is put into it. A value of
+    a loop has one range, in the loop and outside.
 
     Args:
         content: the float .tflite file.
@@ -241,6 +242,7 @@ def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterat
     plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     model = _unpacked(content)
     main = model.subgraphs[0]
+    returned = [int(tensor) for loop in loops for tensor in main.operators[loop].outputs]
     runs: dict[int, Any] = {}  # an interpreter for each subgraph that is run
     ranges: dict[tuple[int, int], tuple[float, float]] = {}  # by subgraph and tensor
 
@@ -250,6 +252,10 @@ def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterat
             part.signatureDefs = None
             if graph:
                 part.subgraphs = [part.subgraphs[graph]]
+            else:  # a loop's operands are not to be trusted once it has run
+                own = part.subgraphs[0]
+                own.inputs = [*own.inputs, *returned]
+                own.operators = [op for i, op in enumerate(own.operators) if i not in loops]
             runs[graph] = tf.lite.Interpreter(
                 model_content=_packed(part),
                 experimental_preserve_all_tensors=True,
@@ -259,12 +265,17 @@ def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterat
         return runs[graph]
 
     def run(graph: int, values: Sequence[Any]) -> list[Any]:
-        """Run a subgraph, take note of its floats, and return its outputs."""
+        """Run a subgraph, and return its outputs."""
         one, records = interpreter(graph), model.subgraphs[graph]
-        for tensor, value in zip(records.inputs, values, strict=True):
+        for tensor, value in zip((*records.inputs, *(() if graph else returned)), values, strict=True):
             one.set_tensor(int(tensor), value)
         one.invoke()
-        for tensor, record in enumerate(records.tensors):
+        return [one.get_tensor(int(tensor)) for tensor in records.outputs]
+
+    def note(graph: int) -> None:
+        """Take note of the floats that a run has left."""
+        one = interpreter(graph)
+        for tensor, record in enumerate(model.subgraphs[graph].tensors):
             if record.type != schema.TensorType.FLOAT32 or model.buffers[record.buffer].data is not None:
                 continue
             try:
@@ -274,16 +285,21 @@ def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterat
             if value.size:
                 low, high = ranges.get((graph, tensor), (0.0, 0.0))
                 ranges[graph, tensor] = min(low, float(value.min())), max(high, float(value.max()))
-        return [one.get_tensor(int(tensor)) for tensor in records.outputs]
 
     for sample in samples:
-        run(0, sample)
+        results = {tensor: interpreter(0).get_tensor(tensor) for tensor in returned}
         for loop in loops:
+            run(0, [*sample, *results.values()])
             op = main.operators[loop]
             condition, body = op.builtinOptions.condSubgraphIndex, op.builtinOptions.bodySubgraphIndex
             values = [interpreter(0).get_tensor(int(tensor)) for tensor in op.inputs]
             while bool(np.all(run(condition, values)[0])):
                 values = run(body, values)
+                note(condition)
+                note(body)
+            results |= {int(t): value for t, value in zip(op.outputs, values, strict=True)}
+        run(0, [*sample, *results.values()])
+        note(0)
     for loop in loops:
         op = main.operators[loop]
         condition, body = op.builtinOptions.condSubgraphIndex, op.builtinOptions.bodySubgraphIndex
