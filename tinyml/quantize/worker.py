@@ -287,7 +287,9 @@ def _calibrated_with_loops(content: bytes, loops: Sequence[int], samples: Iterat
                 ranges[graph, tensor] = min(low, float(value.min())), max(high, float(value.max()))
 
     for sample in samples:
-        results = {tensor: interpreter(0).get_tensor(tensor) for tensor in returned}
+        # A loop reads nothing that depends on what it or a later one returns. Until that is known it is zero:
+        # what is in memory that nobody wrote might be an index outside its data.
+        results = {tensor: np.zeros_like(interpreter(0).get_tensor(tensor)) for tensor in returned}
         for loop in loops:
             run(0, [*sample, *results.values()])
             op = main.operators[loop]
